@@ -1,0 +1,311 @@
+"""The Komos API over HTTP: authentication, retries, concurrency, typed answers.
+
+The only file that imports httpx.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Generic, Self, TypeVar
+from urllib.parse import quote, urlsplit
+
+import httpx
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+from tenacity.wait import wait_exponential_jitter
+
+from komos_source import answers, settings
+from komos_source.entries import RunLog, decode_log
+from komos_source.exceptions import (
+    ApiUnreachableError,
+    AuthenticationError,
+    ConfigurationError,
+    NotJsonError,
+    NotVisibleError,
+    RequestError,
+)
+from komos_source.ledger import Ledger
+from komos_source.pacing import ByteBudget, Pause
+from komos_source.timestamps import parse_http_date, parse_retry_after
+
+T = TypeVar("T")
+_TRANSIENT = frozenset({429, 500, 502, 503, 504})
+_LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """A decoded answer and when it was given.
+
+    Attributes:
+        value: What the API answered.
+        served_at: The server's clock (its ``Date`` header); None if it sent none.
+    """
+
+    value: T
+    served_at: datetime | None
+
+
+class KomosClient:
+    """An asynchronous client of the four GET endpoints, to be used as a context manager.
+
+    Args:
+        api_key: The organisation's key. It is sent to `base_url` and nowhere else.
+        base_url: Scheme and host, without ``/public/v1``; https unless the host is loopback.
+        max_concurrency: Requests under way at once.
+        backoff: Seconds before the second try; doubles with every further one.
+        ledger: Where requests and pauses are counted.
+
+    Raises:
+        ConfigurationError: The key or the URL cannot be used.
+    """
+
+    def __init__(
+        self,
+        api_key: str,
+        base_url: str = settings.BASE_URL,
+        *,
+        max_concurrency: int = settings.MAX_CONCURRENCY,
+        backoff: float = settings.BACKOFF,
+        ledger: Ledger | None = None,
+    ) -> None:
+        host = check_base_url(base_url)
+        self._ledger = ledger or Ledger()
+        self._slots = asyncio.Semaphore(max_concurrency)
+        self._pause = Pause()
+        self._budget = ByteBudget(settings.BUFFERED_BYTES)
+        self._backoff = wait_exponential_jitter(
+            initial=backoff, max=settings.MAX_BACKOFF, jitter=backoff
+        )
+        self._ever_answered = False
+        self._given_up_in_a_row = 0
+        self._http = httpx.AsyncClient(
+            base_url=base_url.rstrip("/") + settings.API_PREFIX,
+            headers={
+                "Authorization": f"Bearer {check_api_key(api_key)}",
+                "Accept": "application/json",
+            },
+            limits=httpx.Limits(
+                max_connections=max_concurrency, max_keepalive_connections=max_concurrency
+            ),
+            timeout=httpx.Timeout(settings.READ_TIMEOUT, connect=settings.CONNECT_TIMEOUT, pool=None),
+            # Plain http is for loopback only, and must not take the key to a proxy on its way.
+            trust_env=not _LOOPBACK.fullmatch(host),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._http.aclose()
+
+    async def tasks(self) -> AsyncIterator[answers.TaskPage]:
+        """Pages of the organisation's tasks."""
+        known: set[str] = set()
+        while True:
+            page = (
+                await self._get(
+                    f"/tasks?limit={settings.TASKS_PER_PAGE}&offset={len(known)}",
+                    lambda body, _: answers.parse_task_page(body),
+                )
+            ).value
+            new = {task["id"] for task in page.tasks} - known
+            if page.tasks:
+                yield page
+            known |= new
+            # `total` is not certain to come; a page without anything new ends the listing too,
+            # so that a server that ignores `offset` is not asked for ever.
+            if not new or len(known) >= (page.total if page.total is not None else float("inf")):
+                return
+
+    async def task_runs(self, task_id: str) -> Answer[list[answers.Run]]:
+        """The task's 50 newest runs, newest first."""
+        return await self._get(
+            f"/tasks/{quote(task_id, safe='')}/runs",
+            lambda body, _: answers.parse_runs(body, task_id),
+        )
+
+    async def task_run(self, run_id: str) -> Answer[answers.Run]:
+        """One run."""
+        return await self._get(
+            f"/task-runs/{run_id}", lambda body, _: answers.parse_run(body, run_id)
+        )
+
+    @contextlib.asynccontextmanager
+    async def task_run_log(self, run_id: str) -> AsyncIterator[Answer[RunLog]]:
+        """The whole log of a run so far.
+
+        A context manager, since the log counts against the memory of this client until the block
+        is left.
+        """
+        async with contextlib.AsyncExitStack() as lease:
+            yield await self._get(
+                f"/task-runs/{run_id}/logs",
+                lambda body, seen_at: decode_log(body, run_id, seen_at),
+                lease,
+            )
+
+    async def _get(
+        self,
+        path: str,
+        parse: Callable[[bytes, datetime], T],
+        lease: contextlib.AsyncExitStack | None = None,
+    ) -> Answer[T]:
+        """Asks until there is an answer that can be parsed, within the allowed tries.
+
+        Raises:
+            AuthenticationError: 401 or 403.
+            ApiUnreachableError: The tries are used up, and no request was ever answered.
+            RequestError: Any other failure for good, as the kind that fits.
+        """
+        if self._given_up_in_a_row >= settings.MAX_FAILURES_IN_A_ROW:
+            raise RequestError(
+                f"not asked: the API had failed {self._given_up_in_a_row} requests in a row"
+            )
+        tries = AsyncRetrying(
+            retry=retry_if_exception_type((_TransientError, NotJsonError)),
+            stop=stop_after_attempt(settings.MAX_TRIES),
+            wait=self._wait_before_next_try,
+            reraise=True,
+        )
+        try:
+            answer = await tries(self._try, path, parse, lease)
+        except (_TransientError, NotJsonError) as error:
+            self._given_up_in_a_row += 1
+            if not self._ever_answered:
+                raise ApiUnreachableError(
+                    f"{self._http.base_url.host} cannot be reached: {error}. "
+                    "Check the network and SOURCES__KOMOS__BASE_URL."
+                ) from error
+            raise RequestError(f"{error} ({settings.MAX_TRIES} tries)", error.status) from error
+        self._given_up_in_a_row = 0
+        return answer
+
+    async def _try(
+        self,
+        path: str,
+        parse: Callable[[bytes, datetime], T],
+        lease: contextlib.AsyncExitStack | None,
+    ) -> Answer[T]:
+        async with contextlib.AsyncExitStack() as held:
+            async with self._slots:
+                await self._pause.wait()
+                self._ledger.requests += 1
+                try:
+                    async with self._http.stream("GET", path) as response:
+                        self._ever_answered = True
+                        served_at = parse_http_date(response.headers.get("Date"))
+                        if response.status_code != httpx.codes.OK:
+                            self._refuse(response, await response.aread(), served_at)
+                        body = await self._read(response, held)
+                except httpx.TransportError as error:
+                    raise _TransientError(f"{type(error).__name__}: {error}") from error
+                except httpx.DecodingError as error:
+                    raise _TransientError(f"the answer cannot be unpacked: {error}") from error
+            seen_at = served_at or datetime.now(UTC)
+            if len(body) <= settings.INLINE_BYTES:
+                value = parse(body, seen_at)
+            else:
+                value = await asyncio.to_thread(parse, body, seen_at)
+            if lease is not None:
+                lease.push_async_exit(held.pop_all())
+            return Answer(value, served_at)
+
+    async def _read(self, response: httpx.Response, held: contextlib.AsyncExitStack) -> bytes:
+        """Reads the body once there is room for it; `held` gives the room back."""
+        length = response.headers.get("Content-Length", "")
+        known = length.isascii() and length.isdigit() and "Content-Encoding" not in response.headers
+        # A body of unknown size may be as large as any: it is read with the whole budget.
+        size = int(length) if known else self._budget.limit
+        await self._budget.take(size)
+        held.push_async_callback(self._budget.give, size)
+        return await response.aread()
+
+    def _refuse(self, response: httpx.Response, body: bytes, served_at: datetime | None) -> None:
+        status = response.status_code
+        detail = f"{status} {answers.parse_detail(body)}".strip()
+        if status in {401, 403}:
+            raise AuthenticationError(
+                f"the API refused the key ({detail}). The key was looked for in "
+                f"{settings.API_KEY_VARIABLE}, .dlt/secrets.toml ([sources.komos] api_key) and "
+                f"{settings.LAST_RESORT_API_KEY_VARIABLE}, in this order; `komos check` tells which "
+                "one was used."
+            )
+        if status == httpx.codes.NOT_FOUND:
+            raise NotVisibleError(detail, status, served_at)
+        if status not in _TRANSIENT:
+            raise RequestError(detail, status, served_at)
+        wait = parse_retry_after(response.headers.get("Retry-After"), served_at or datetime.now(UTC))
+        if wait is not None and wait > settings.MAX_RETRY_AFTER:
+            raise RequestError(f"{detail}; asked to wait {wait:.0f} s", status, served_at)
+        raise _TransientError(detail, status, wait)
+
+    def _wait_before_next_try(self, state: RetryCallState) -> float:
+        """Seconds until the next try; after a 429 all requests of this client wait as long."""
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after if isinstance(error, _TransientError) else None
+        seconds = self._backoff(state) if asked is None else asked
+        if isinstance(error, _TransientError) and error.status == httpx.codes.TOO_MANY_REQUESTS:
+            self._pause.extend(seconds)
+            self._ledger.paused_until = self._pause.until
+        return seconds
+
+
+class _TransientError(RequestError):
+    """Worth another try.
+
+    Attributes:
+        retry_after: Seconds the server asked to wait, if it did.
+    """
+
+    def __init__(
+        self, message: str, status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, status)
+        self.retry_after = retry_after
+
+
+def check_base_url(base_url: str) -> str:
+    """Returns the URL's host; refuses a URL that would not reach Komos, or not safely.
+
+    Raises:
+        ConfigurationError: Not a URL, plain http to another machine, or more than scheme and host.
+    """
+    where = "Set SOURCES__KOMOS__BASE_URL to scheme and host, such as https://api.komos.ai."
+    try:
+        parts = urlsplit(base_url)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"base_url {base_url!r} is not a URL ({error}). {where}") from error
+    if not host or parts.scheme not in {"http", "https"}:
+        raise ConfigurationError(f"base_url {base_url!r} is not an http(s) URL. {where}")
+    if parts.username or parts.password or parts.query or parts.path.strip("/"):
+        raise ConfigurationError(f"base_url has more than scheme and host. {where}")
+    if parts.scheme == "http" and not _LOOPBACK.fullmatch(host):
+        raise ConfigurationError(
+            f"base_url {base_url!r} would send the API key unencrypted: use https. "
+            "Plain http is for this machine only (localhost)."
+        )
+    return host
+
+
+def check_api_key(api_key: str) -> str:
+    """Returns the key without surrounding white space.
+
+    Raises:
+        ConfigurationError: Empty, or with characters that no header can carry. The message does
+            not repeat the key.
+    """
+    key = api_key.strip()
+    if not key or not re.fullmatch(r"[\x21-\x7e]+", key):
+        raise ConfigurationError(
+            "the API key is empty or has characters that no key has (a line break, a blank, a "
+            f"quotation mark pasted along?): look at {settings.API_KEY_VARIABLE} or "
+            ".dlt/secrets.toml ([sources.komos] api_key)."
+        )
+    return key

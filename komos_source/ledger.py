@@ -1,0 +1,52 @@
+"""The running account of one load: what was asked, read and emitted.
+
+Extraction writes it, the command shows it while it grows, and `loading` holds it against what
+arrived in the destination.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Counts of one load.
+
+    Attributes:
+        stage: What the load is doing now, in a word or two.
+        requests: HTTP requests sent, repeated ones included.
+        runs_seen: Runs that this load knows of.
+        logs_due: Logs to be read; known after discovery.
+        logs_read: Logs read so far.
+        emitted: Rows of ``task_run_logs`` handed to dlt, by run.
+        rejected: Entries that cannot be rows.
+        failures: Why a run could not be fetched, by run id.
+        problems: What else went wrong, in sentences (a task whose runs could not be listed).
+        window_gaps: Tasks whose runs may have slipped out of sight.
+        paused_until: On the monotonic clock, when a throttled client asks again.
+    """
+
+    stage: str = "starting"
+    requests: int = 0
+    runs_seen: int = 0
+    logs_due: int = 0
+    logs_read: int = 0
+    emitted: Counter[str] = field(default_factory=Counter)
+    rejected: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    window_gaps: int = 0
+    paused_until: float = 0.0
+
+    @property
+    def entries(self) -> int:
+        """Rows emitted so far."""
+        return self.emitted.total()
+
+    @property
+    def pause(self) -> float:
+        """Seconds until a throttled client asks again; 0 if it is not throttled."""
+        return max(0.0, self.paused_until - time.monotonic())

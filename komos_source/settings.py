@@ -1,0 +1,48 @@
+"""Names, defaults and limits, each in this one place."""
+
+from __future__ import annotations
+
+SOURCE_NAME = "komos"
+PIPELINE_NAME = "komos_task_run_logs"
+DATASET_NAME = "komos"
+DESTINATION = "duckdb"
+DUCKDB_FILE = "komos.duckdb"
+
+BASE_URL = "https://api.komos.ai"
+API_PREFIX = "/public/v1"
+API_KEY_VARIABLE = "SOURCES__KOMOS__API_KEY"
+LAST_RESORT_API_KEY_VARIABLE = "KOMOS_API_KEY"
+"""What the examples in Komos' own documentation call it; read when dlt's configuration has no key."""
+
+# The API as documented.
+TASKS_PER_PAGE = 100
+RUNS_WINDOW = 50
+"""``GET /tasks/{id}/runs`` answers at most this many runs, the newest, and has no paging."""
+TERMINAL_STATUSES = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
+
+# How we ask.
+MAX_CONCURRENCY = 8
+MAX_TRIES = 5
+BACKOFF = 0.5
+"""Seconds before the second try; doubles with every further one, with jitter."""
+MAX_BACKOFF = 30.0
+MAX_RETRY_AFTER = 300.0
+"""Seconds; a server that wants a longer wait is asked again by the next load instead."""
+CONNECT_TIMEOUT = 10.0
+READ_TIMEOUT = 60.0
+MAX_FAILURES_IN_A_ROW = 16
+"""So many requests given up one after the other mean the API is gone: the rest is left to the next load."""
+BUFFERED_BYTES = 64 * 2**20
+"""Bodies held in memory at once; one that is larger than all of this is held alone."""
+INLINE_BYTES = 64 * 2**10
+"""A body up to this size is decoded on the event loop: handing it to a thread would cost more."""
+
+# What we keep.
+SETTLE_AFTER = 600.0
+"""Seconds past a run's end after which its log counts as complete."""
+ROWS_PER_BATCH = 50_000
+GIVEN_CURSORS = 10_000
+"""Cursors kept for runs that were named by id; the oldest are forgotten first (a cursor is a cache)."""
+
+# How long a load waits for another process before it says who is in the way.
+LOCK_TIMEOUT = 60.0
