@@ -1,0 +1,177 @@
+"""The emulator's socket: HTTP/1.1 by h11 on asyncio, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import struct
+import threading
+from dataclasses import dataclass
+from email.utils import format_datetime
+from typing import Self
+
+import h11
+
+from komos_source.testing.api import Reply, reply
+from komos_source.testing.faults import Fault, Faults
+from komos_source.testing.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that was answered."""
+
+    method: str
+    path: str
+    status: int
+
+
+class Emulator:
+    """A Komos API on a real socket, as a context manager.
+
+        with Emulator(world) as emulator:
+            ...  # emulator.base_url, emulator.api_key
+
+    Args:
+        world: What it serves.
+        api_key: The one key it accepts.
+        host: Where it listens; loopback, unless you know better.
+        port: 0 for any free one.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        api_key: str = "sk_live_emulator",
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        self.world = world
+        self.api_key = api_key
+        self.faults = Faults()
+        self.requests: list[Request] = []
+        self._socket = socket.create_server((host, port), backlog=512)
+        self.base_url = "http://{}:{}".format(*self._socket.getsockname()[:2])
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="komos-emulator", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends serving and closes all connections."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        self._socket.close()
+
+    def serve_forever(self) -> None:
+        """Serves until interrupted."""
+        with self, contextlib.suppress(KeyboardInterrupt):
+            self._thread.join()
+
+    def count(self, path_part: str) -> int:
+        """How many requests so far had this in their path."""
+        return sum(path_part in request.path for request in self.requests)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        server = self._loop.run_until_complete(
+            asyncio.start_server(self._serve, sock=self._socket, limit=2**20)
+        )
+        try:
+            self._loop.run_forever()
+        finally:
+            server.close()
+            pending = asyncio.all_tasks(self._loop)
+            for task in pending:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+            self._loop.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = h11.Connection(h11.SERVER)
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(ConnectionError, h11.RemoteProtocolError, asyncio.CancelledError):
+            while await self._answer_next(connection, reader, writer):
+                connection.start_next_cycle()
+        writer.close()
+
+    async def _answer_next(
+        self, connection: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        """Answers one request; returns whether the connection can take another."""
+        request: h11.Request | None = None
+        while True:
+            event = connection.next_event()
+            if event is h11.NEED_DATA:
+                connection.receive_data(await reader.read(65536))
+            elif isinstance(event, h11.Request):
+                request = event
+            elif isinstance(event, h11.EndOfMessage):
+                break
+            elif not isinstance(event, h11.Data):
+                return False
+        if request is None:
+            return False
+        method, target = request.method.decode(), request.target.decode()
+        key = dict(request.headers).get(b"authorization", b"").decode(errors="replace")
+        fault = self.faults.pick(target)
+        await asyncio.sleep(self.faults.latency + (fault.seconds if fault else 0.0))
+        if fault and fault.kind == "reset":
+            # Lingering for zero seconds makes the kernel send RST instead of FIN.
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.transport.abort()
+            return False
+        answer = _distort(
+            reply(self.world, method, target, authorised=key == f"Bearer {self.api_key}"), fault
+        )
+        self.requests.append(Request(method, target, answer.status))
+        await self._send(connection, writer, answer, fault)
+        return connection.our_state is h11.DONE and connection.their_state is h11.DONE
+
+    async def _send(
+        self,
+        connection: h11.Connection,
+        writer: asyncio.StreamWriter,
+        answer: Reply,
+        fault: Fault | None,
+    ) -> None:
+        kind = fault.kind if fault else None
+        body = answer.body[: len(answer.body) * 2 // 3] if kind == "truncate_quietly" else answer.body
+        headers = [("Content-Type", answer.content_type), ("Content-Length", str(len(body)))]
+        if kind != "no_date":
+            headers.append(("Date", format_datetime(self.world.clock.now(), usegmt=True)))
+        headers += list(fault.headers.items()) if fault else []
+        head = connection.send(h11.Response(status_code=answer.status, headers=headers))
+        writer.write(head or b"")
+        if kind == "truncate":
+            writer.write(body[: len(body) // 2])
+            await writer.drain()
+            raise ConnectionResetError
+        writer.write(body)  # past h11, which would copy it; the length is the one announced
+        connection.send_with_data_passthrough(h11.Data(data=body))
+        connection.send(h11.EndOfMessage())
+        await writer.drain()
+
+
+def _distort(answer: Reply, fault: Fault | None) -> Reply:
+    match fault.kind if fault else None:
+        case "status":
+            assert fault is not None  # noqa: S101 - for the type checker
+            return Reply(fault.status, json.dumps({"detail": fault.detail}).encode())
+        case "html":
+            return Reply(200, b"<!doctype html><title>Sign in</title>", "text/html")
+        case "body":
+            assert fault is not None  # noqa: S101 - for the type checker
+            return Reply(200, fault.body)
+        case _:
+            return answer
