@@ -1,0 +1,41 @@
+"""dlt's DuckDB destination, with table names that also say the database.
+
+DuckDB names a database by its file, and refuses ``komos.task_run_logs`` as ambiguous where file and
+dataset are both called ``komos``, as by default here. With the database in front nothing is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.destinations.impl.duckdb.duck import DuckDbClient
+from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
+
+
+class _SqlClient(DuckDbSqlClient):
+    def catalog_name(self, quote: bool = True, casefold: bool = True) -> str | None:
+        name = Path(str(self.credentials.database)).stem
+        return str(self.capabilities.escape_identifier(name)) if quote else name
+
+    def warn_if_catalog_equals_dataset_name(self) -> None:
+        """Nothing to warn of: the names are qualified."""
+
+
+class _Client(DuckDbClient):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        plain = self.sql_client
+        self.sql_client = _SqlClient(
+            plain.dataset_name, plain.staging_dataset_name, plain.credentials, plain.capabilities
+        )
+
+
+class duckdb(dlt.destinations.duckdb):  # noqa: N801 - dlt reads the destination's name off the class
+    """DuckDB, as `dlt.destinations.duckdb`."""
+
+    @property
+    def client_class(self) -> type[DuckDbClient]:
+        """What dlt connects by."""
+        return _Client

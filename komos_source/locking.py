@@ -1,0 +1,82 @@
+"""Bounded waits for what only one process may hold: a pipeline's working directory, a DuckDB file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+from filelock import FileLock, Timeout
+
+from komos_source.exceptions import DestinationError, LockedError
+
+_POLL = 0.2
+
+
+@contextlib.contextmanager
+def one_load_at_a_time(directory: Path, pipeline_name: str, timeout: float) -> Iterator[None]:
+    """Holds the lock of a pipeline's working directory; the system frees it when a process dies.
+
+    Two loads at once would share dlt's working directory and staging dataset, and lose rows.
+
+    Raises:
+        LockedError: Another load kept it for `timeout` seconds.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    holder = directory / f".{pipeline_name}.holder"
+    lock = FileLock(directory / f".{pipeline_name}.lock")
+    try:
+        lock.acquire(timeout=timeout, poll_interval=_POLL)
+    except Timeout as error:
+        process = holder.read_text() if holder.exists() else "unknown"
+        raise LockedError(
+            f"another load of pipeline {pipeline_name!r} is running (process {process}); waited "
+            f"{timeout:.0f} s. Wait for it to end, or load under another --pipeline-name."
+        ) from error
+    try:
+        holder.write_text(str(os.getpid()))
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def duckdb_held(path: str | None, timeout: float) -> Iterator[None]:
+    """Keeps a DuckDB file open, so that no other process can take it between two connections.
+
+    Args:
+        path: The file; None for a destination without one, where there is nothing to hold.
+        timeout: Seconds to wait for another process to close it.
+
+    Raises:
+        LockedError: Another process kept it open for `timeout` seconds.
+        DestinationError: The file cannot be opened for another reason.
+    """
+    if path is None:
+        yield
+        return
+    connection = _connect(path, timeout)
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+def _connect(path: str, timeout: float) -> duckdb.DuckDBPyConnection:
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return duckdb.connect(path)
+        except duckdb.Error as error:
+            if "lock" not in str(error):
+                raise DestinationError(f"{path} cannot be opened: {error}") from error
+            if time.monotonic() >= deadline:
+                raise LockedError(
+                    f"{path} is open in another process, and DuckDB lets only one in; waited "
+                    f"{timeout:.0f} s. Close it there (a notebook, the duckdb shell?) and load "
+                    f"again. DuckDB says: {error}"
+                ) from error
+        time.sleep(_POLL)
