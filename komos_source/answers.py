@@ -99,7 +99,7 @@ def parse_detail(body: bytes) -> str:
 
 def _run(value: Any, task_id: str | None) -> Run:
     run = _object(value, "a run")
-    identity = run.get("id")
+    identity: Any = run.get("id")
     try:
         UUID(identity)
     except (ValueError, AttributeError, TypeError) as error:

@@ -92,7 +92,9 @@ class KomosClient:
             limits=httpx.Limits(
                 max_connections=max_concurrency, max_keepalive_connections=max_concurrency
             ),
-            timeout=httpx.Timeout(settings.READ_TIMEOUT, connect=settings.CONNECT_TIMEOUT, pool=None),
+            timeout=httpx.Timeout(
+                settings.READ_TIMEOUT, connect=settings.CONNECT_TIMEOUT, pool=None
+            ),
             # Plain http is for loopback only, and must not take the key to a proxy on its way.
             trust_env=not _LOOPBACK.fullmatch(host),
         )
@@ -173,7 +175,7 @@ class KomosClient:
             reraise=True,
         )
         try:
-            answer = await tries(self._try, path, parse, lease)
+            answer: Answer[T] = await tries(self._try, path, parse, lease)
         except (_TransientError, NotJsonError) as error:
             self._given_up_in_a_row += 1
             if not self._ever_answered:
@@ -232,14 +234,16 @@ class KomosClient:
             raise AuthenticationError(
                 f"the API refused the key ({detail}). The key was looked for in "
                 f"{settings.API_KEY_VARIABLE}, .dlt/secrets.toml ([sources.komos] api_key) and "
-                f"{settings.LAST_RESORT_API_KEY_VARIABLE}, in this order; `komos check` tells which "
+                f"{settings.LAST_RESORT_API_KEY_VARIABLE}, in this order; `komos check` says which "
                 "one was used."
             )
         if status == httpx.codes.NOT_FOUND:
             raise NotVisibleError(detail, status, served_at)
         if status not in _TRANSIENT:
             raise RequestError(detail, status, served_at)
-        wait = parse_retry_after(response.headers.get("Retry-After"), served_at or datetime.now(UTC))
+        wait = parse_retry_after(
+            response.headers.get("Retry-After"), served_at or datetime.now(UTC)
+        )
         if wait is not None and wait > settings.MAX_RETRY_AFTER:
             raise RequestError(f"{detail}; asked to wait {wait:.0f} s", status, served_at)
         raise _TransientError(detail, status, wait)
@@ -281,7 +285,9 @@ def check_base_url(base_url: str) -> str:
         host = parts.hostname
         _ = parts.port
     except ValueError as error:
-        raise ConfigurationError(f"base_url {base_url!r} is not a URL ({error}). {where}") from error
+        raise ConfigurationError(
+            f"base_url {base_url!r} is not a URL ({error}). {where}"
+        ) from error
     if not host or parts.scheme not in {"http", "https"}:
         raise ConfigurationError(f"base_url {base_url!r} is not an http(s) URL. {where}")
     if parts.username or parts.password or parts.query or parts.path.strip("/"):

@@ -27,7 +27,9 @@ class LastResort(ConfigProvider):
         """See `ConfigProvider.get_value`."""
         where = ".".join((*sections, key))
         if where == f"sources.{SOURCE_NAME}.api_key":
-            return os.environ.get(LAST_RESORT_API_KEY_VARIABLE) or None, LAST_RESORT_API_KEY_VARIABLE
+            return os.environ.get(
+                LAST_RESORT_API_KEY_VARIABLE
+            ) or None, LAST_RESORT_API_KEY_VARIABLE
         # dlt asks once with the pipeline's name as the outermost section and once without.
         if pipeline_name in self.pipeline_names and where == _ADD_LOAD_ID:
             return True, f"{pipeline_name}.{where}"

@@ -187,7 +187,7 @@ async def _follow(
 async def _gather(
     fetch: Callable[[str], Awaitable[T]], ids: Sequence[str]
 ) -> list[T | RequestError]:
-    """Fetches all concurrently; a request that failed is its own result, a fatal error is raised."""
+    """Fetches all concurrently. A failed request is its own result; a fatal error is raised."""
 
     async def attempt(identity: str) -> T | RequestError:
         try:

@@ -177,7 +177,8 @@ def _entries_of(body: bytes, run_id: str) -> list[object]:
         raise AnswerError("the answer has no list 'logEntries'")
     if str(answer.get("runId")).lower() != run_id.lower():
         raise AnswerError(f"the answer is the log of another run: runId is {answer.get('runId')!r}")
-    return answer["logEntries"]
+    entries: list[object] = answer["logEntries"]
+    return entries
 
 
 def _refuse_constant(name: str) -> NoReturn:

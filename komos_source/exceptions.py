@@ -29,7 +29,7 @@ class DestinationError(KomosError):
 
 
 class AuthenticationError(KomosError):
-    """The API refused the key (401, 403). Ends the load: every further request would be refused too."""
+    """The API refused the key (401, 403). Ends the load: every other request would be refused."""
 
 
 class ApiUnreachableError(KomosError):

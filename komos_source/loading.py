@@ -178,8 +178,8 @@ def make_pipeline(
     use_defaults_for(pipeline_name)
     target: Any = destination
     if destination == "duckdb":
-        configured = dlt.secrets.get("destination.duckdb.credentials")
-        target = duckdb(None if configured else settings.DUCKDB_FILE)
+        configured: Any = dlt.secrets.get("destination.duckdb.credentials")
+        target = duckdb() if configured else duckdb(settings.DUCKDB_FILE)
     try:
         return dlt.pipeline(
             pipeline_name,
@@ -208,14 +208,15 @@ def _source(**options: Any) -> Any:
         return komos_source(**options)
     except ConfigFieldMissingException as error:
         raise ConfigurationError(
-            f"no API key: set {settings.API_KEY_VARIABLE} (or {settings.LAST_RESORT_API_KEY_VARIABLE}),"
+            f"no API key: set {settings.API_KEY_VARIABLE} "
+            f"(or {settings.LAST_RESORT_API_KEY_VARIABLE}),"
             ' or put api_key = "sk_live_…" under [sources.komos] in .dlt/secrets.toml'
         ) from error
 
 
 @contextlib.contextmanager
 def _errors_reworded(destination: str) -> Iterator[None]:
-    """dlt wraps what went wrong; here the cause comes out, worded for whoever must act."""
+    """Dlt wraps what went wrong; here the cause comes out, worded for whoever must act."""
     try:
         yield
     except PipelineStepFailed as error:
@@ -253,14 +254,14 @@ def _arrived(pipeline: dlt.Pipeline, load_ids: Sequence[str]) -> dict[str, int]:
                     f"SELECT run_id, COUNT(*) FROM {table} WHERE _dlt_load_id = %s GROUP BY run_id",  # noqa: S608 - a name of ours
                     load_id,
                 )
-                arrived.update({run_id: count for run_id, count in rows or ()})
+                arrived.update(dict(rows or ()))
     return arrived
 
 
 def _distrust_what_is_missing(
     pipeline: dlt.Pipeline, ledger: Ledger, arrived: Mapping[str, int]
 ) -> None:
-    """Where fewer rows arrived than were emitted: says so, and has the next load read them again."""
+    """Where fewer rows arrived than were emitted: says so; the next load reads them again."""
     missing = {
         run_id: f"{count} entries were emitted, {arrived.get(run_id, 0)} arrived"
         for run_id, count in ledger.emitted.items()

@@ -1,4 +1,4 @@
-"""Bounded waits for what only one process may hold: a pipeline's working directory, a DuckDB file."""
+"""Bounded waits for what one process at a time may hold: a working directory, a DuckDB file."""
 
 from __future__ import annotations
 

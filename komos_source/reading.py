@@ -1,10 +1,10 @@
-"""Reads logs concurrently and turns them into batches of rows, each with the state it vouches for."""
+"""Reads logs concurrently, into batches of rows, each with the state it vouches for."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ import pyarrow as pa
 from komos_source.client import KomosClient
 from komos_source.cursors import RunCursor, is_settled, unseen
 from komos_source.discovery import Discovery, Target
-from komos_source.exceptions import KomosError, NotVisibleError, RequestError
+from komos_source.exceptions import NotVisibleError, RequestError
 from komos_source.ledger import Ledger
 from komos_source.schemas import (
     TASK_RUN_LOG_LOADS,
@@ -118,12 +118,12 @@ async def read_batches(
 
 async def _read_all(
     client: KomosClient, targets: Iterator[Target], settle_after: timedelta, concurrency: int
-) -> AsyncIterator[Reading]:
+) -> AsyncGenerator[Reading, None]:
     """Reads all targets by some workers.
 
     A worker waits for room in the queue while its log still counts against the client's memory.
     """
-    taken: asyncio.Queue[Reading | KomosError | None] = asyncio.Queue(maxsize=1)
+    taken: asyncio.Queue[Reading | Exception | None] = asyncio.Queue(maxsize=1)
 
     async def work() -> None:
         try:
@@ -217,7 +217,9 @@ def _log_batch(readings: list[Reading]) -> Batch:
     return Batch(
         {
             TASK_RUN_LOGS.name: pa.concat_tables([reading.rows for reading in readings]),
-            TASK_RUN_LOGS_REJECTED.name: pa.concat_tables([reading.rejected for reading in readings]),
+            TASK_RUN_LOGS_REJECTED.name: pa.concat_tables(
+                [reading.rejected for reading in readings]
+            ),
             TASK_RUN_LOG_LOADS.name: TASK_RUN_LOG_LOADS.from_rows(
                 [reading.load_row for reading in readings]
             ),

@@ -52,12 +52,17 @@ class Table:
             return hint | {"data_type": "json"}
         if pa.types.is_timestamp(field.type):
             return hint | {"data_type": "timestamp", "precision": 6}
-        return hint | {"data_type": {"string": "text", "int64": "bigint"}.get(str(field.type), "bool")}
+        return hint | {
+            "data_type": {"string": "text", "int64": "bigint"}.get(str(field.type), "bool")
+        }
 
 
 def _schema(required: str, **columns: pa.DataType) -> pa.Schema:
     return pa.schema(
-        [pa.field(name, kind, nullable=name not in required.split()) for name, kind in columns.items()]
+        [
+            pa.field(name, kind, nullable=name not in required.split())
+            for name, kind in columns.items()
+        ]
     )
 
 

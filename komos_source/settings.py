@@ -12,7 +12,7 @@ BASE_URL = "https://api.komos.ai"
 API_PREFIX = "/public/v1"
 API_KEY_VARIABLE = "SOURCES__KOMOS__API_KEY"
 LAST_RESORT_API_KEY_VARIABLE = "KOMOS_API_KEY"
-"""What the examples in Komos' own documentation call it; read when dlt's configuration has no key."""
+"""Komos' own examples call it so; read when dlt's configuration has no key."""
 
 # The API as documented.
 TASKS_PER_PAGE = 100
@@ -31,11 +31,11 @@ MAX_RETRY_AFTER = 300.0
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
 MAX_FAILURES_IN_A_ROW = 16
-"""So many requests given up one after the other mean the API is gone: the rest is left to the next load."""
+"""So many requests given up in a row mean the API is gone: the next load does the rest."""
 BUFFERED_BYTES = 64 * 2**20
 """Bodies held in memory at once; one that is larger than all of this is held alone."""
 INLINE_BYTES = 64 * 2**10
-"""A body up to this size is decoded on the event loop: handing it to a thread would cost more."""
+"""Up to this size a body is decoded on the event loop: a thread would cost more."""
 
 # What we keep.
 SETTLE_AFTER = 600.0

@@ -1,9 +1,9 @@
 """A stateful Komos API on a real socket, for tests, demonstrations and benchmarks.
 
-    from komos_source.testing import Emulator, made_history
+from komos_source.testing import Emulator, made_history
 
-    with Emulator(made_history(seed=7)) as emulator:
-        ...  # emulator.base_url, emulator.api_key, emulator.world, emulator.faults
+with Emulator(made_history(seed=7)) as emulator:
+    ...  # emulator.base_url, emulator.api_key, emulator.world, emulator.faults
 """
 
 from komos_source.testing.faults import Fault, Faults

@@ -140,7 +140,7 @@ def _visit(world: MadeWorld, task_id: str, node: str, moment: datetime) -> list[
         error = 0.45
     if story and (task_id, node) == story.flaky:
         warning, error = 0.15, 0.12
-    usual = INFO[node.split("_")[0]]
+    usual = INFO[node.split("_", maxsplit=1)[0]]
     lines = [("info", pick.choice(usual)) for _ in range(pick.randrange(1, 6))]
     if story and (task_id, node) == story.new_warning[:2] and moment >= story.regressed_on:
         lines.append(("warning", story.new_warning[2]))

@@ -146,7 +146,9 @@ class Emulator:
         fault: Fault | None,
     ) -> None:
         kind = fault.kind if fault else None
-        body = answer.body[: len(answer.body) * 2 // 3] if kind == "truncate_quietly" else answer.body
+        body = (
+            answer.body[: len(answer.body) * 2 // 3] if kind == "truncate_quietly" else answer.body
+        )
         headers = [("Content-Type", answer.content_type), ("Content-Length", str(len(body)))]
         if kind != "no_date":
             headers.append(("Date", format_datetime(self.world.clock.now(), usegmt=True)))

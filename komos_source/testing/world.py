@@ -241,7 +241,9 @@ def iso(moment: datetime | None) -> str | None:
     """A time as the API writes it."""
     if moment is None:
         return None
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
+    return (
+        moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
+    )
 
 
 def _moment_of(entry: Any) -> datetime | None:

@@ -1,0 +1,39 @@
+# Each target does its own set-up: it only needs Python 3.11 or newer, git and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.PHONY: help demo test lint lock build clean
+.DEFAULT_GOAL := help
+
+help: ## List these targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: $(READY) ## Load made history into DuckDB over real HTTP and show node rates
+	$(BIN)/komos demo
+
+test: $(READY) ## Run the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock: ## Pin all dependencies anew in requirements.lock
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet pip-tools
+	.venv-lock/bin/pip-compile --quiet --extra dev --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --output-file requirements.lock pyproject.toml
+
+build: $(READY) ## Build the wheel and the source distribution
+	$(BIN)/python -m build
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) .venv-lock komos-demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,100 @@
+"""``komos check``: what a newcomer still has to set, and where."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import dlt
+
+from komos_source import settings
+from komos_source.client import KomosClient, check_api_key, check_base_url
+from komos_source.exceptions import KomosError
+from komos_source.loading import duckdb_file, make_pipeline
+from komos_source.locking import duckdb_held
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the answer.
+
+    Attributes:
+        name: What was looked at.
+        ok: Whether it will do.
+        detail: What was found, or what to do.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def run_checks(destination: str, dataset: str) -> Iterator[Check]:
+    """Looks at configuration, key, API and destination, in the order a load needs them."""
+    base_url = str(dlt.config.get("sources.komos.base_url") or settings.BASE_URL)
+    api_key, where = _find_key()
+    usable = True
+    try:
+        check_base_url(base_url)
+        yield Check("base url", True, base_url)
+    except KomosError as error:
+        usable = False
+        yield Check("base url", False, str(error))
+    if api_key is None:
+        usable = False
+        yield Check(
+            "api key",
+            False,
+            f"set {settings.API_KEY_VARIABLE}, or put api_key under [sources.komos] in "
+            ".dlt/secrets.toml (keys look like sk_live_…)",
+        )
+    else:
+        try:
+            check_api_key(api_key)
+            yield Check("api key", True, f"found in {where}")
+        except KomosError as error:
+            usable = False
+            yield Check("api key", False, str(error))
+    if usable and api_key:
+        yield _check_api(api_key, base_url)
+    yield _check_destination(destination, dataset)
+
+
+def _find_key() -> tuple[str | None, str]:
+    from dlt.common.configuration.container import Container
+    from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+
+    for provider in Container()[PluggableRunContext].providers.providers:
+        value, where = provider.get_value("api_key", str, None, "sources", settings.SOURCE_NAME)
+        if value:
+            return str(value), f"{where} ({provider.name})"
+    return None, ""
+
+
+def _check_api(api_key: str, base_url: str) -> Check:
+    async def first_page() -> int | None:
+        async with KomosClient(api_key, base_url) as client:
+            async for page in client.tasks():
+                return page.total if page.total is not None else len(page.tasks)
+        return 0
+
+    try:
+        return Check("api", True, f"answers; {asyncio.run(first_page())} tasks are visible")
+    except KomosError as error:
+        return Check("api", False, str(error))
+
+
+def _check_destination(destination: str, dataset: str) -> Check:
+    try:
+        pipeline = make_pipeline(destination, dataset)
+        file = duckdb_file(pipeline)
+        with duckdb_held(file, timeout=2.0):
+            if file is None:
+                with pipeline.destination_client():
+                    pass
+        return Check("destination", True, f"{destination} ({file or dataset}) can be opened")
+    except KomosError as error:
+        return Check("destination", False, str(error))
+    except Exception as error:  # noqa: BLE001 - every destination has its own
+        return Check("destination", False, f"{destination} cannot be reached: {error}")

@@ -1,0 +1,178 @@
+"""The ``komos`` command. Heavy imports wait until a command needs them, so that --help is quick."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from komos_source.loading import LoadReport
+
+_EXIT_CODES = """
+\b
+Exit codes:
+  0  done
+  1  nothing could be done (configuration, key refused, API or destination out of reach)
+  2  wrong usage
+  3  done, but some runs could not be fetched; the next load tries them again
+"""
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EXIT_CODES,
+)
+@click.version_option(package_name="komos-source")
+def cli() -> None:
+    r"""Bring the logs of Komos task runs home, each entry once.
+
+    \b
+    Examples:
+      komos demo                            see it work, without a key
+      komos check                           is everything set up?
+      komos load                            load what is new into komos.duckdb
+      komos load --run-id 9c77d908-7bf4-4e7f-9a20-2c5e7fdf2e94
+      komos load --destination postgres --json
+    """
+
+
+@cli.command(epilog=_EXIT_CODES)
+@click.option("--run-id", "run_ids", multiple=True, help="Load this run only (repeatable).")
+@click.option("--runs-file", type=click.Path(path_type=Path), help="File with one run id a line.")
+@click.option("--task-id", "task_ids", multiple=True, help="Load this task's runs (repeatable).")
+@click.option("--since", help="Leave logs of runs created before this ISO 8601 date or time.")
+@click.option("--destination", default="duckdb", show_default=True, help="A dlt destination.")
+@click.option(
+    "--dataset", default="komos", show_default=True, help="Dataset (schema) to load into."
+)
+@click.option("--pipeline-name", default="komos_task_run_logs", show_default=True)
+@click.option("--full-refresh", is_flag=True, help="Read every visible run again.")
+@click.option("--lock-timeout", default=60.0, show_default=True, help="Seconds to wait for locks.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a summary.")
+def load(
+    run_ids: tuple[str, ...],
+    runs_file: Path | None,
+    task_ids: tuple[str, ...],
+    as_json: bool,
+    **options: Any,
+) -> None:
+    r"""Load what is new, once.
+
+    \b
+    Examples:
+      komos load
+      komos load --task-id 6513270e-269e-4d37-b2a7-4de452e6b438 --since 2025-10-01
+      komos load --runs-file kept_run_ids.txt
+    """
+    from komos_source import arguments
+    from komos_source.display import print_report, watched
+    from komos_source.ledger import Ledger
+    from komos_source.loading import load as run_load
+
+    named = [*run_ids, *(arguments.read_runs_file(runs_file) if runs_file else [])]
+    ledger = Ledger()
+    with watched(ledger, quiet=as_json):
+        report = run_load(
+            run_ids=named or None, task_ids=task_ids or None, ledger=ledger, **options
+        )
+    if as_json:
+        click.echo(json.dumps(report.to_json()))
+        _explain(report)
+    else:
+        print_report(report)
+    sys.exit(report.exit_code)
+
+
+@cli.command()
+@click.option("--destination", default="duckdb", show_default=True, help="A dlt destination.")
+@click.option(
+    "--dataset", default="komos", show_default=True, help="Dataset (schema) to load into."
+)
+def check(destination: str, dataset: str) -> None:
+    """Check configuration, key, API and destination; says what to do where something is missing."""
+    from komos_source.checks import run_checks
+
+    ok = True
+    for result in run_checks(destination, dataset):
+        ok = ok and result.ok
+        click.echo(f"{'ok     ' if result.ok else 'missing'}  {result.name}: {result.detail}")
+    sys.exit(0 if ok else 1)
+
+
+@cli.command()
+@click.option("--dir", "directory", type=click.Path(path_type=Path), default=Path("komos-demo"))
+def demo(directory: Path) -> None:
+    """Load weeks of made history from an emulator over real HTTP, and show node rates."""
+    from komos_source.demo import run_demo
+
+    run_demo(directory)
+
+
+@cli.command()
+@click.option("--port", default=8765, show_default=True, help="Port to listen on (loopback).")
+@click.option("--seed", default=7, show_default=True, help="Of the made history.")
+@click.option("--pace", default=1.0, show_default=True, help="World seconds per real second.")
+@click.option("--latency", default=0.0, help="Seconds each answer is delayed.")
+def emulate(port: int, seed: int, pace: float, latency: float) -> None:
+    """Serve a made Komos organisation on this machine, for trying clients."""
+    from datetime import UTC, datetime, timedelta
+
+    from komos_source.testing import Emulator, made_history
+
+    now = datetime.now(UTC)
+    world = made_history(seed, end=now + timedelta(days=7), days=35, pace=pace)
+    world.clock.set(now)
+    try:
+        emulator = Emulator(world, port=port)
+    except OSError as error:
+        _fail(f"port {port} cannot be used: {error}")
+    emulator.faults.latency = latency
+    click.echo(f"Komos emulator on {emulator.base_url}, key {emulator.api_key}. Try:")
+    click.echo(
+        f"  SOURCES__KOMOS__BASE_URL={emulator.base_url} "
+        f"KOMOS_API_KEY={emulator.api_key} komos load"
+    )
+    emulator.serve_forever()
+
+
+def _explain(report: LoadReport) -> None:
+    for run_id, reason in report.failures.items():
+        click.echo(f"run {run_id}: {reason}", err=True)
+    for problem in report.problems:
+        click.echo(problem, err=True)
+
+
+def _fail(message: str, code: int = 1) -> NoReturn:
+    click.echo(f"komos: {message}", err=True)
+    sys.exit(code)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point: runs the command and turns our errors into messages and exit codes."""
+    os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
+    os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
+    signal.signal(signal.SIGTERM, _terminate)
+    from komos_source.exceptions import KomosError, UsageError
+
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("stopped; nothing is lost, the next load goes on from here", 130)
+    except UsageError as error:
+        _fail(str(error), 2)
+    except KomosError as error:
+        _fail(str(error), 1)

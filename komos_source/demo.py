@@ -1,0 +1,75 @@
+"""``komos demo``: the main job on made history, over real HTTP, without a key."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from komos_source.display import print_report, watched
+from komos_source.ledger import Ledger
+from komos_source.loading import LoadReport, load, make_pipeline
+
+_DAYS = 28
+_STEP = 4
+_SQL = Path(__file__).parent / "analytics" / "node_rates.sql"
+
+
+def run_demo(directory: Path) -> None:
+    """Loads four weeks like a job every four days, once more, and prints rates per node."""
+    from komos_source.testing import Emulator, made_history
+
+    directory.mkdir(parents=True, exist_ok=True)
+    file = (directory / "komos.duckdb").resolve()
+    file.unlink(missing_ok=True)
+    os.environ["DESTINATION__DUCKDB__CREDENTIALS"] = f"duckdb:///{file}"
+    console = Console(highlight=False)
+    world = made_history(days=_DAYS)
+    end = world.clock.now()
+    with Emulator(world) as emulator:
+
+        def load_once() -> LoadReport:
+            ledger = Ledger()
+            with watched(ledger, quiet=not sys.stderr.isatty()):
+                return load(
+                    api_key=emulator.api_key,
+                    base_url=emulator.base_url,
+                    pipeline_name="komos_demo",
+                    pipelines_dir=str(directory.resolve() / ".pipelines"),
+                    ledger=ledger,
+                )
+
+        console.print(
+            f"Komos emulator on {emulator.base_url}: {len(world.tasks())} tasks, {_DAYS} days"
+        )
+        for day in range(_STEP, _DAYS + 1, _STEP):
+            world.clock.set(end - timedelta(days=_DAYS - day) + timedelta(minutes=15))
+            report = load_once()
+            console.print(
+                f"day {day:2}: {report.runs_fetched} logs read, {report.entries_loaded:,} entries "
+                f"loaded, {report.requests} requests, {report.seconds:.1f} s"
+            )
+        console.print("\nAnd once more, nothing being new:")
+        print_report(load_once())
+        expected = sum(1 for _ in world.entries())
+    pipeline = make_pipeline(
+        pipeline_name="komos_demo", pipelines_dir=str(directory.resolve() / ".pipelines")
+    )
+    with pipeline.sql_client() as client:
+        rows = client.execute_sql("SELECT COUNT(*), COUNT(DISTINCT id) FROM task_run_logs") or []
+        rates = client.execute_sql(_SQL.read_text()) or []
+    count, distinct = rows[0]
+    console.print(
+        f"\nworld {expected:,} entries = table {count:,} rows = {distinct:,} distinct ids"
+    )
+    table = Table(title="Warning and error rates per node (share of the runs that visited it)")
+    for heading in ("task", "node", "runs", "with warning", "with error"):
+        table.add_column(heading, justify="left" if heading in {"task", "node"} else "right")
+    for task, node, runs, warning, error in rates:
+        table.add_row(task, node, str(runs), f"{warning:.1%}", f"{error:.1%}")
+    console.print(table)
+    console.print(f"The data is in {file}: try  duckdb {file} -c 'USE komos.komos; SHOW TABLES'")

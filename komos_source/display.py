@@ -1,0 +1,89 @@
+"""What a person sees while a load runs and when it has ended."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from komos_source.ledger import Ledger
+from komos_source.loading import LoadReport
+
+_REFRESH = 0.1
+_MAX_LISTED = 20
+
+
+@contextlib.contextmanager
+def watched(ledger: Ledger, *, quiet: bool = False) -> Iterator[None]:
+    """Shows a load's progress on the error output: a bar on a terminal, else a line a stage."""
+    if quiet:
+        yield
+        return
+    ended = threading.Event()
+    show = _show_bar if sys.stderr.isatty() else _show_lines
+    watcher = threading.Thread(target=show, args=(ledger, ended), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _show_bar(ledger: Ledger, ended: threading.Event) -> None:
+    started = time.monotonic()
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("runs · {task.fields[entries]:,} entries · {task.fields[rate]:,.0f}/s"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[wait]}"),
+        console=Console(stderr=True),
+        transient=True,
+    ) as progress:
+        bar = progress.add_task(ledger.stage, total=None, entries=0, rate=0.0, wait="")
+        while not ended.wait(_REFRESH):
+            progress.update(
+                bar,
+                description=ledger.stage,
+                total=ledger.logs_due or None,
+                completed=ledger.logs_read,
+                entries=ledger.entries,
+                rate=ledger.entries / (time.monotonic() - started),
+                wait=f"throttled, {ledger.pause:.0f} s" if ledger.pause else "",
+            )
+
+
+def _show_lines(ledger: Ledger, ended: threading.Event) -> None:
+    stage = ""
+    while not ended.wait(_REFRESH):
+        if ledger.stage != stage:
+            stage = ledger.stage
+            print(f"komos: {stage}", file=sys.stderr, flush=True)  # noqa: T201 - it is a command
+
+
+def print_report(report: LoadReport) -> None:
+    """Prints the closing summary, and what could not be fetched."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, value in report.to_json().items():
+        table.add_row(name.replace("_", " "), f"{value:,}")
+    console = Console(highlight=False)
+    console.print(table)
+    for run_id, reason in list(report.failures.items())[:_MAX_LISTED]:
+        console.print(f"not fetched: run {run_id}: {reason}", markup=False)
+    if len(report.failures) > _MAX_LISTED:
+        console.print(f"and {len(report.failures) - _MAX_LISTED} more: see task_run_log_loads")
+    for problem in report.problems:
+        console.print(f"problem: {problem}", markup=False)
+    if report.window_gaps:
+        console.print(
+            f"{report.window_gaps} tasks started 50 runs or more since the last load: some may be "
+            "missing (task_run_window_gaps). Load more often."
+        )
