@@ -79,7 +79,7 @@ class KomosClient:
         self._pause = Pause()
         self._budget = ByteBudget(settings.BUFFERED_BYTES)
         self._backoff = wait_exponential_jitter(
-            initial=backoff, max=settings.MAX_BACKOFF, jitter=backoff
+            multiplier=backoff, max=settings.MAX_BACKOFF, jitter=backoff
         )
         self._ever_answered = False
         self._given_up_in_a_row = 0

@@ -254,7 +254,7 @@ def _arrived(pipeline: dlt.Pipeline, load_ids: Sequence[str]) -> dict[str, int]:
                     f"SELECT run_id, COUNT(*) FROM {table} WHERE _dlt_load_id = %s GROUP BY run_id",  # noqa: S608 - a name of ours
                     load_id,
                 )
-                arrived.update(dict(rows or ()))
+                arrived.update((row[0], row[1]) for row in rows or ())
     return arrived
 
 

@@ -42,7 +42,7 @@ SETTLE_AFTER = 600.0
 """Seconds past a run's end after which its log counts as complete."""
 ROWS_PER_BATCH = 50_000
 GIVEN_CURSORS = 10_000
-"""Cursors kept for runs that were named by id; the oldest are forgotten first (a cursor is a cache)."""
+"""Cursors kept for runs named by id; the oldest are forgotten first (a cursor is a cache)."""
 
 # How long a load waits for another process before it says who is in the way.
 LOCK_TIMEOUT = 60.0

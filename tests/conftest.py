@@ -1,0 +1,94 @@
+"""A world, its emulator, and loads into a DuckDB file of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import HealthCheck, settings
+
+from komos_source.loading import LoadReport, load
+from komos_source.testing import Emulator, World
+
+# No test depends on how fast the machine is.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
+
+
+@dataclass
+class Home:
+    """Where a test's loads go."""
+
+    directory: Path
+    emulator: Emulator
+
+    @property
+    def file(self) -> Path:
+        return self.directory / "komos.duckdb"
+
+    def load(self, **options: Any) -> LoadReport:
+        return load(
+            **{
+                "api_key": self.emulator.api_key,
+                "base_url": self.emulator.base_url,
+                "pipelines_dir": str(self.directory / "pipelines"),
+                "backoff": 0.01,
+                "lock_timeout": 5.0,
+                **options,
+            }
+        )
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.file)) as connection:
+            connection.execute("USE komos.komos")
+            return connection.execute(sql).fetchall()
+
+    def value(self, sql: str) -> Any:
+        return self.rows(sql)[0][0]
+
+    def table(self) -> dict[str, tuple[Any, ...]]:
+        """`task_run_logs` by id; also checks that no id is there twice."""
+        found = self.rows(
+            "SELECT id, run_id, position, timestamp, level, message, node_id FROM task_run_logs"
+        )
+        by_id = {row[0]: row[1:] for row in found}
+        assert len(by_id) == len(found), "an id is there twice"
+        return by_id
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def emulator(world: World) -> Iterator[Emulator]:
+    with Emulator(world) as running:
+        yield running
+
+
+@pytest.fixture
+def home(tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", f"duckdb:///{tmp_path / 'komos.duckdb'}")
+    return Home(tmp_path, emulator)
+
+
+def expected(world: World) -> dict[str, tuple[Any, ...]]:
+    """What `Home.table` has to hold, from what the world would answer."""
+    from komos_source.timestamps import parse_timestamp
+
+    return {
+        entry["id"]: (
+            run_id,
+            position,
+            None if entry["timestamp"] is None else parse_timestamp(entry["timestamp"]),
+            entry["level"],
+            entry["message"],
+            entry["nodeId"],
+        )
+        for run_id, position, entry in world.entries()
+    }

@@ -1,0 +1,69 @@
+"""Runs ``komos`` and kills its process (SIGKILL) at a named step of the load.
+
+    python kill_at.py STEP load …
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import dlt
+from dlt.common.storages.load_package import PackageStorage
+from dlt.load.load import Load
+
+import komos_source
+from komos_source.cli import main
+
+LOGS = "task_run_logs."
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def before(owner: Any, name: str, when: Callable[..., bool] = lambda *_: True) -> None:
+    """Dies when a function is about to be called with arguments that fit."""
+    original = getattr(owner, name)
+
+    def dying(*args: Any, **kwargs: Any) -> Any:
+        if when(*args):
+            die()
+        return original(*args, **kwargs)
+
+    setattr(owner, name, dying)
+
+
+def after(owner: Any, name: str) -> None:
+    """Dies when a function has been called."""
+    original = getattr(owner, name)
+
+    def dying(*args: Any, **kwargs: Any) -> Any:
+        original(*args, **kwargs)
+        die()
+
+    setattr(owner, name, dying)
+
+
+STEPS: dict[str, Callable[[], None]] = {
+    "during extract": lambda: before(
+        komos_source.state, "apply", lambda changes, _: bool(changes.settled)
+    ),
+    "after extract": lambda: before(dlt.Pipeline, "normalize"),
+    "after normalize": lambda: before(dlt.Pipeline, "load"),
+    "between the staging commit and dlt's marker": lambda: before(
+        PackageStorage, "complete_job", lambda _, __, file: LOGS in file and "parquet" in file
+    ),
+    "between the merge and dlt's marker": lambda: before(
+        PackageStorage, "complete_job", lambda _, __, file: LOGS in file and ".sql" in file
+    ),
+    "before the package is marked complete": lambda: before(Load, "complete_package"),
+    "after the package is marked complete": lambda: after(Load, "complete_package"),
+}
+
+if __name__ == "__main__":
+    STEPS[sys.argv.pop(1)]()
+    main()

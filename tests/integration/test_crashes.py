@@ -1,0 +1,115 @@
+"""A load killed at any instant, then one more load: the table equals the world."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from komos_source.testing import World
+from komos_source.testing.world import iso
+from tests.conftest import Home, expected
+from tests.integration import kill_at
+
+HERE = Path(__file__).parent
+
+
+def start(home: Home, *command: str) -> subprocess.Popen[str]:
+    environment = os.environ | {
+        "SOURCES__KOMOS__API_KEY": home.emulator.api_key,
+        "SOURCES__KOMOS__BASE_URL": home.emulator.base_url,
+        "DLT_DATA_DIR": str(home.directory),
+    }
+    return subprocess.Popen(
+        [sys.executable, *command],
+        cwd=home.directory,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def loaded(home: Home, world: World) -> Home:
+    """A home with one load behind it, and a world that has changed since in every way."""
+    tasks = [world.add_task(f"Task {number}") for number in range(3)]
+    now = world.clock.now()
+    runs = [world.add_run(task, created_at=now - timedelta(hours=2)) for task in tasks * 3]
+    for run in runs:
+        world.append(run, *({"timestamp": iso(now + timedelta(seconds=n))} for n in range(50)))
+    for run in runs[:3]:
+        world.finish(run, at=now - timedelta(hours=1))
+    home.load()
+    for run in runs[3:6]:
+        world.append(run, {"timestamp": iso(now + timedelta(seconds=20)), "message": "late"})
+        world.finish(run, at=now - timedelta(hours=1))
+    world.append(runs[8], *({"timestamp": iso(now + timedelta(hours=1))} for _ in range(50)))
+    newcomer = world.add_run(tasks[0], created_at=now - timedelta(hours=3))
+    world.append(newcomer, *({"timestamp": iso(now - timedelta(days=9))} for _ in range(500)))
+    world.finish(newcomer, at=now - timedelta(hours=2))
+    return home
+
+
+def load_once_more(home: Home, *, keep_directory: bool) -> None:
+    if not keep_directory:
+        shutil.rmtree(home.directory / "pipelines")
+    assert home.load().exit_code == 0
+
+
+@pytest.mark.parametrize("keep_directory", [True, False], ids=["directory kept", "directory lost"])
+@pytest.mark.parametrize("step", kill_at.STEPS)
+def test_killed_at_a_step_the_next_load_makes_it_exact(
+    loaded: Home, world: World, step: str, keep_directory: bool
+) -> None:
+    process = start(loaded, str(HERE / "kill_at.py"), step, "load")
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, error
+    load_once_more(loaded, keep_directory=keep_directory)
+    assert loaded.table() == expected(world)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_the_next_load_makes_it_exact(loaded: Home, world: World) -> None:
+    moments = random.Random(5)
+    killed = 0
+    for number in range(20):
+        run = world.run_ids()[number % 9]
+        world.append(run, {"message": f"before kill {number}"}, {"timestamp": None})
+        process = start(loaded, "-m", "komos_source", "load", "--full-refresh")
+        time.sleep(moments.uniform(0.6, 2.2))
+        process.kill()
+        process.communicate()
+        killed += process.returncode == -signal.SIGKILL
+        if number % 2:
+            shutil.rmtree(loaded.directory / "pipelines", ignore_errors=True)
+    assert killed
+    load_once_more(loaded, keep_directory=True)
+    assert loaded.table() == expected(world)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_load_ends_cleanly_and_the_next_goes_on(
+    loaded: Home, world: World, signum: signal.Signals
+) -> None:
+    loaded.emulator.faults.latency = 0.5
+    loaded.emulator.requests.clear()
+    process = start(loaded, "-m", "komos_source", "load")
+    while not loaded.emulator.count("/runs") and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signum)
+    output, error = process.communicate(timeout=30)
+    assert process.returncode == 130, error
+    assert "nothing is lost" in error
+    assert "Traceback" not in output + error
+    loaded.emulator.faults.latency = 0.0
+    load_once_more(loaded, keep_directory=True)
+    assert loaded.table() == expected(world)

@@ -1,0 +1,362 @@
+"""Whole loads: real HTTP from the emulator, a real DuckDB file, read back with SQL."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import timedelta
+from typing import Any
+
+import duckdb
+import pytest
+
+from komos_source.exceptions import AuthenticationError, LockedError, UsageError
+from komos_source.locking import one_load_at_a_time
+from komos_source.testing import World, made_history
+from komos_source.testing.world import iso
+from tests.conftest import Home, expected
+
+
+def add_finished_run(world: World, task_id: str, *entries: Any, age_hours: float = 24) -> str:
+    created = world.clock.now() - timedelta(hours=age_hours)
+    run_id = world.add_run(task_id, created_at=created)
+    world.append(run_id, *(entries or ({"timestamp": iso(created)},)))
+    world.finish(run_id, at=created + timedelta(minutes=1))
+    return run_id
+
+
+def test_three_loads_of_a_changing_world_hold_each_entry_once(home: Home, world: World) -> None:
+    task = world.add_task("Orders")
+    running = world.add_run(task)
+    world.append(running, {}, {"timestamp": None}, {"nodeId": "login", "level": "warning"})
+    add_finished_run(world, task)
+    for step in range(3):
+        home.load()
+        assert home.table() == expected(world)
+        world.clock.advance(60)
+        world.append(running, {"message": f"step {step}"}, {"timestamp": None})
+        add_finished_run(world, task, age_hours=24 + step)
+    home.load()
+    assert home.table() == expected(world)
+    assert home.value("SELECT COUNT(*) FROM task_run_logs WHERE timestamp IS NULL") == 4
+
+
+def test_runs_found_later_whose_entries_are_all_older_arrive_whole(
+    home: Home, world: World
+) -> None:
+    task = world.add_task("Orders")
+    add_finished_run(world, task, age_hours=1)
+    home.load()
+    given = [add_finished_run(world, task, age_hours=500 + n) for n in range(3)]
+    discovered = [add_finished_run(world, task, age_hours=600 + n) for n in range(2)]
+    home.load(run_ids=given)
+    home.load()
+    assert home.table() == expected(world)
+    assert len(discovered) == 2
+
+
+def test_settled_runs_cost_no_request(home: Home, world: World) -> None:
+    for number in range(20):
+        task = world.add_task(f"Task {number}")
+        for run in range(50):
+            add_finished_run(world, task, age_hours=24 + run)
+    assert home.load().runs_fetched == 1000
+    home.emulator.requests.clear()
+    report = home.load()
+    assert report.requests == len(home.emulator.requests) == 21
+    assert report.entries_loaded == 0
+    assert home.table() == expected(world)
+
+
+def test_a_run_settles_only_after_its_log_was_read_late_enough(home: Home, world: World) -> None:
+    run_id = world.add_run(world.add_task("Orders"))
+    world.append(run_id, {})
+    world.finish(run_id)
+    for minutes, settled in ((0, False), (9, False), (2, True)):
+        world.clock.advance(timedelta(minutes=minutes))
+        home.load()
+        assert home.value("SELECT settled FROM task_run_log_loads") is settled
+    home.emulator.requests.clear()
+    home.load()
+    assert home.emulator.count("/logs") == 0
+
+
+def test_an_entry_that_arrives_late_is_loaded_once(home: Home, world: World) -> None:
+    run_id = world.add_run(world.add_task("Orders"))
+    now = world.clock.now()
+    world.append(run_id, *({"timestamp": iso(now + timedelta(seconds=n))} for n in range(5)))
+    home.load()
+    world.append(run_id, {"timestamp": iso(now + timedelta(seconds=2.5)), "message": "late"})
+    home.load()
+    assert home.table() == expected(world)
+
+
+def test_a_run_that_left_its_tasks_window_is_followed_until_settled(
+    home: Home, world: World
+) -> None:
+    task = world.add_task("Orders")
+    long_running = world.add_run(task)
+    world.append(long_running, {})
+    home.load()
+    world.clock.advance(3600)
+    for _ in range(49):
+        world.add_run(task)
+    home.load()
+    for _ in range(5):
+        world.add_run(task)
+    world.append(long_running, {"message": "last words"})
+    world.finish(long_running, "FAILED")
+    world.clock.advance(timedelta(minutes=11))
+    report = home.load()
+    assert home.table() == expected(world)
+    assert report.window_gaps == 0
+    status = f"SELECT status FROM task_runs WHERE id = '{long_running}'"
+    assert home.value(status) == "FAILED"
+    home.emulator.requests.clear()
+    home.load()
+    assert home.emulator.count(long_running) == 0
+
+
+def test_runs_that_may_have_slipped_by_are_recorded_as_a_gap(home: Home, world: World) -> None:
+    task = world.add_task("Orders")
+    add_finished_run(world, task)
+    home.load()
+    newest_known = home.value("SELECT MAX(created_at) FROM task_runs")
+    for _ in range(100):
+        world.add_run(task, status="COMPLETED", finished_at=world.clock.now())
+    report = home.load()
+    assert report.window_gaps == 1
+    gap = "SELECT task_id, newest_known_at, runs_recovered FROM task_run_window_gaps"
+    assert home.rows(gap) == [(task, newest_known, 0)]
+    assert home.load().window_gaps == 0
+
+
+def test_a_full_refresh_reads_settled_runs_again_and_keeps_what_is_out_of_sight(
+    home: Home, world: World
+) -> None:
+    task = world.add_task("Orders")
+    runs = [add_finished_run(world, task, age_hours=24 + n) for n in range(3)]
+    home.load()
+    before = home.table()
+    world.remove_run(runs[0])
+    assert home.load(full_refresh=True).runs_fetched == 2
+    assert home.table() == before
+
+
+def test_since_leaves_older_runs_to_a_later_load(home: Home, world: World) -> None:
+    task = world.add_task("Orders")
+    add_finished_run(world, task, age_hours=1)
+    add_finished_run(world, task, age_hours=100)
+    day_ago = iso(world.clock.now() - timedelta(days=1))
+    assert home.load(task_ids=[task], since=day_ago).runs_fetched == 1
+    assert home.load().runs_fetched == 1
+    assert home.table() == expected(world)
+
+
+def test_only_the_logs_of_named_runs_are_asked_for(home: Home, world: World) -> None:
+    run_id = add_finished_run(world, world.add_task("Orders"))
+    home.load(run_ids=[run_id])
+    report = home.load(run_ids=[run_id])
+    assert {request.path for request in home.emulator.requests} == {
+        f"/public/v1/task-runs/{run_id}/logs"
+    }
+    assert report.requests == 1
+    assert report.entries_loaded == 0
+
+
+def test_odd_entries_are_loaded_or_rejected_but_not_lost(home: Home, world: World) -> None:
+    run_id = world.add_run(world.add_task("Orders"))
+    world.append(
+        run_id,
+        {"id": "a", "level": "fatal", "message": ""},
+        {"id": "b", "region": {"name": "eu"}},
+        {"id": 7},
+        "no entry at all",
+    )
+    report = home.load()
+    assert (report.entries_loaded, report.entries_rejected, report.exit_code) == (2, 2, 0)
+    assert home.rows("SELECT id, level, message, extra FROM task_run_logs ORDER BY id") == [
+        ("a", "fatal", "", None),
+        ("b", "info", "", '{"region":{"name":"eu"}}'),
+    ]
+    reasons = home.rows("SELECT position, reason, raw FROM task_run_logs_rejected ORDER BY 1")
+    assert [row[:2] for row in reasons] == [
+        (2, "'id' is not a string"),
+        (3, "the entry is not an object"),
+    ]
+    home.load(full_refresh=True)
+    assert home.value("SELECT COUNT(*) FROM task_run_logs_rejected") == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        ({"kind": "status", "status": 404, "detail": "run_not_found"}, 404),
+        ({"kind": "status", "status": 500}, 500),
+        ({"kind": "reset"}, None),
+        ({"kind": "truncate"}, None),
+        ({"kind": "truncate_quietly"}, None),
+        ({"kind": "html"}, None),
+        ({"kind": "body", "body": b'{"runId": "x", "logEntries": []}'}, None),
+    ],
+    ids=lambda value: value["kind"] if isinstance(value, dict) else "",
+)
+def test_one_run_that_cannot_be_fetched_harms_no_other_and_is_tried_again(
+    home: Home, world: World, fault: dict[str, Any], status: int | None
+) -> None:
+    task = world.add_task("Orders")
+    runs = [add_finished_run(world, task, age_hours=0.05 + n / 100) for n in range(20)]
+    bad = runs[7]
+    home.emulator.faults.add(f"{bad}/logs", **fault)
+    report = home.load()
+    assert (report.runs_fetched, report.runs_failed, report.exit_code) == (19, 1, 3)
+    assert list(report.failures) == [bad]
+    assert {row[0] for row in home.table().values()} == set(runs) - {bad}
+    row = f"SELECT outcome, settled, http_status FROM task_run_log_loads WHERE run_id = '{bad}'"
+    assert home.rows(row) == [("not_visible" if status == 404 else "failed", False, status)]
+    home.emulator.faults.clear()
+    assert home.load().exit_code == 0
+    assert home.table() == expected(world)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"kind": "status", "status": 429, "headers": {"Retry-After": "1"}}, {"kind": "reset"}],
+    ids=["429", "reset"],
+)
+def test_what_passes_leaves_no_trace(home: Home, world: World, fault: dict[str, Any]) -> None:
+    task = world.add_task("Orders")
+    runs = [add_finished_run(world, task, age_hours=1 + n) for n in range(20)]
+    home.emulator.faults.add(runs[3], times=1, **fault)
+    report = home.load()
+    assert (report.exit_code, report.requests) == (0, 23)
+    assert home.table() == expected(world)
+
+
+def test_a_task_that_cannot_be_listed_is_reported_and_the_others_load(
+    home: Home, world: World
+) -> None:
+    bad, good = world.add_task("Bad"), world.add_task("Good")
+    add_finished_run(world, bad)
+    add_finished_run(world, good)
+    home.emulator.faults.add(f"/tasks/{bad}/runs", "status", status=500)
+    report = home.load()
+    assert report.exit_code == 3
+    assert bad in report.problems[0]
+    assert home.value("SELECT COUNT(*) FROM task_run_logs") == 1
+
+
+def test_a_refused_key_loads_nothing_and_harms_nothing(home: Home, world: World) -> None:
+    add_finished_run(world, world.add_task("Orders"))
+    home.load()
+    before = home.table()
+    with pytest.raises(AuthenticationError):
+        home.load(api_key="sk_live_wrong")
+    assert home.table() == before
+
+
+def test_an_unknown_destination_is_refused_before_any_request(home: Home) -> None:
+    with pytest.raises(UsageError, match="'nowhere'"):
+        home.load(destination="nowhere")
+    assert not home.emulator.requests
+
+
+def test_rows_that_got_lost_on_the_way_are_noticed_and_read_again(
+    home: Home, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from komos_source import loading
+
+    run_id = add_finished_run(world, world.add_task("Orders"), {"id": "a"}, {"id": "b"})
+    arrived = loading._arrived
+
+    def lose_one(pipeline: Any, load_ids: Any) -> dict[str, int]:
+        with pipeline.sql_client() as client:
+            client.execute_sql("DELETE FROM task_run_logs WHERE id = 'a'")
+        return arrived(pipeline, load_ids)
+
+    monkeypatch.setattr(loading, "_arrived", lose_one)
+    report = home.load()
+    assert report.failures == {run_id: "2 entries were emitted, 1 arrived"}
+    assert home.value("SELECT outcome FROM task_run_log_loads") == "failed"
+    monkeypatch.undo()
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", f"duckdb:///{home.file}")
+    assert home.load().exit_code == 0
+    assert home.table() == expected(world)
+
+
+def test_a_lost_database_is_loaded_anew_whatever_the_working_directory_says(
+    home: Home, world: World
+) -> None:
+    add_finished_run(world, world.add_task("Orders"))
+    home.load()
+    home.file.unlink()
+    home.load()
+    assert home.table() == expected(world)
+
+
+def test_another_process_in_the_duckdb_file_is_waited_for_and_then_named(
+    home: Home, world: World
+) -> None:
+    add_finished_run(world, world.add_task("Orders"))
+    home.load()
+    script = (
+        "import duckdb, sys, time; c = duckdb.connect(sys.argv[1], read_only=True);"
+        "print('open', flush=True); time.sleep(float(sys.argv[2]))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(home.file), "60"], stdout=subprocess.PIPE
+    ) as reader:
+        assert reader.stdout is not None
+        reader.stdout.readline()
+        with pytest.raises(LockedError, match=str(home.file)) as caught:
+            home.load(lock_timeout=0.5)
+        assert str(reader.pid) in str(caught.value)
+        reader.kill()
+    assert home.load().exit_code == 0
+
+
+def test_a_second_load_at_the_same_time_waits_and_then_says_who_is_loading(home: Home) -> None:
+    import os
+
+    directory = home.directory / "pipelines"
+    with (
+        one_load_at_a_time(directory, "komos_task_run_logs", 1.0),
+        pytest.raises(LockedError, match=f"process {os.getpid()}"),
+    ):
+        home.load(lock_timeout=0.3)
+
+
+def test_a_made_history_loaded_as_it_grows_arrives_whole(home: Home) -> None:
+    world = made_history(seed=3, days=6, runs_per_day=5)
+    home.emulator.world = world
+    end = world.clock.now()
+    for days_before in (5, 3, 2, 1, 0):
+        world.clock.set(end - timedelta(days=days_before) + timedelta(minutes=30))
+        assert home.load().exit_code == 0
+    assert home.table() == expected(world)
+
+
+def test_the_tables_have_the_documented_columns(home: Home, world: World) -> None:
+    add_finished_run(world, world.add_task("Orders"))
+    home.load()
+    with duckdb.connect(str(home.file)) as connection:
+        columns = connection.execute(
+            "SELECT table_name, list(column_name ORDER BY column_name) FROM"
+            " information_schema.columns WHERE table_schema = 'komos'"
+            " AND column_name NOT LIKE '\\_dlt%' ESCAPE '\\' GROUP BY ALL"
+        ).fetchall()
+    found = {name: set(names) for name, names in columns if not name.startswith("_dlt")}
+    assert found["task_run_logs"] == set(
+        "id run_id position timestamp level message node_id extra".split()
+    )
+    assert found["task_run_log_loads"] == set(
+        "run_id entries last_timestamp checked_at settled outcome http_status detail".split()
+    )
+    assert found.keys() == {
+        "tasks",
+        "task_runs",
+        "task_run_logs",
+        "task_run_log_loads",
+        "task_run_logs_rejected",
+        "task_run_window_gaps",
+    }

@@ -1,0 +1,137 @@
+"""The quick and the careful way of decoding agree, and nothing of a log is lost."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from komos_source.entries import _decode_carefully, _decode_clean, decode_log
+from komos_source.exceptions import AnswerError, NotJsonError
+
+RUN = "9c77d908-7bf4-4e7f-9a20-2c5e7fdf2e94"
+SEEN = datetime(2025, 10, 14, tzinfo=UTC)
+
+timestamps = st.one_of(
+    st.none(),
+    st.datetimes(min_value=datetime(1, 1, 1), max_value=datetime(9999, 12, 30)).map(
+        lambda moment: moment.isoformat() + "Z"
+    ),
+    st.sampled_from(["", "2025-10-14", "2025-10-14T18:22:03.1234567Z", "0001-01-01T00:00:00+09:00"]),
+    st.text(max_size=8),
+)
+odd = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.just([1]))
+tidy_entries = st.fixed_dictionaries(
+    {"id": st.uuids().map(str)},
+    optional={
+        "timestamp": timestamps,
+        "level": st.sampled_from(["info", "warning", "error", "fatal"]),
+        "message": st.text(),
+        "nodeId": st.none() | st.text(max_size=5),
+    },
+)
+odd_entries = st.one_of(
+    odd,
+    st.dictionaries(
+        st.sampled_from(["id", "timestamp", "level", "message", "nodeId", "new", "id2"]), odd
+    ),
+)
+logs = st.lists(st.one_of(tidy_entries, odd_entries), max_size=8)
+
+
+def body_of(entries: list[Any], **more: Any) -> bytes:
+    return json.dumps({"runId": RUN, "logEntries": entries, **more}).encode()
+
+
+@given(st.lists(tidy_entries, max_size=8))
+def test_what_the_quick_way_accepts_the_careful_way_reads_alike(entries: list[Any]) -> None:
+    quick = _decode_clean(body_of(entries), RUN)
+    careful = _decode_carefully(body_of(entries), RUN, SEEN)
+    if quick is not None:
+        assert quick.rows.equals(careful.rows)
+        assert quick.entries == careful.entries
+        assert not len(careful.rejected)
+
+
+@given(logs)
+def test_every_entry_is_a_row_or_is_rejected_with_its_raw_json(entries: list[Any]) -> None:
+    log = decode_log(body_of(entries), RUN, SEEN)
+    positions = log.rows["position"].to_pylist() + log.rejected["position"].to_pylist()
+    repeated = len(entries) - len(positions)
+    assert log.entries == len(entries)
+    assert repeated == sum(
+        entry in entries[:at]
+        for at, entry in enumerate(entries)
+        if at not in positions  # only a true repetition may be left out
+    )
+    for rejected in log.rejected.to_pylist():
+        assert json.loads(rejected["raw"]) == entries[rejected["position"]]
+        assert rejected["reason"]
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_make_it_fail_in_another_way_than_announced(body: bytes) -> None:
+    with pytest.raises((NotJsonError, AnswerError)):
+        decode_log(body, RUN, SEEN)
+
+
+@given(st.integers(min_value=0))
+def test_a_body_cut_short_anywhere_is_not_json(cut: int) -> None:
+    body = body_of([{"id": "a"}, {"id": "b", "message": "ü"}])
+    with pytest.raises(NotJsonError):
+        decode_log(body[: cut % len(body)], RUN, SEEN)
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        (7, "the entry is not an object"),
+        ({"message": "x"}, "'id' is missing"),
+        ({"id": ""}, "'id' is empty"),
+        ({"id": 5}, "'id' is not a string"),
+        ({"id": "a", "level": 3}, "'level' is not a string"),
+        ({"id": "a", "timestamp": "soon"}, "'timestamp' is not ISO 8601"),
+        ({"id": "a", "timestamp": 1760466123}, "'timestamp' is not a string"),
+    ],
+)
+def test_an_entry_that_cannot_be_a_row_says_why(entry: Any, reason: str) -> None:
+    log = decode_log(body_of([entry]), RUN, SEEN)
+    assert log.rejected["reason"].to_pylist()[0].startswith(reason)
+
+
+def test_an_id_with_other_content_is_rejected_and_a_repetition_is_not() -> None:
+    entry = {"id": "a", "message": "first"}
+    log = decode_log(body_of([entry, entry, {"id": "a", "message": "second"}]), RUN, SEEN)
+    assert log.rows["message"].to_pylist() == ["first"]
+    assert log.rejected["position"].to_pylist() == [2]
+
+
+def test_unknown_fields_are_kept_in_extra() -> None:
+    log = decode_log(body_of([{"id": "a", "new": {"deep": [1, "x"]}}, {"id": "b"}]), RUN, SEEN)
+    assert log.rows["extra"].to_pylist() == ['{"new":{"deep":[1,"x"]}}', None]
+
+
+def test_half_an_emoji_and_nul_become_replacement_characters() -> None:
+    body = (
+        b'{"runId":"%s","logEntries":[{"id":"a","message":"cut \\ud83d"},' % RUN.encode()
+        + b'{"id":"b","message":"nul \\u0000"},{"id":"c","message":"\xff"}]}'
+    )
+    messages = decode_log(body, RUN, SEEN).rows["message"].to_pylist()
+    assert messages == ["cut \ufffd", "nul \ufffd", "\ufffd"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{}", b"[]", b"null", b'{"runId":"%s"}' % RUN.encode(), b'{"runId":"x","logEntries":[]}'],
+)
+def test_an_answer_of_another_shape_is_an_error(body: bytes) -> None:
+    with pytest.raises(AnswerError):
+        decode_log(body, RUN, SEEN)
+
+
+def test_a_new_field_beside_the_entries_is_no_trouble() -> None:
+    assert decode_log(body_of([{"id": "a"}], nextPage=None), RUN, SEEN).entries == 1

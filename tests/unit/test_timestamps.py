@@ -1,0 +1,50 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from komos_source.timestamps import parse_http_date, parse_retry_after, parse_timestamp
+
+NOW = datetime(2025, 10, 14, 18, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2025-10-14T18:22:03.489Z", datetime(2025, 10, 14, 18, 22, 3, 489000, UTC)),
+        ("2025-10-14T20:22:03+02:00", datetime(2025, 10, 14, 18, 22, 3, tzinfo=UTC)),
+        ("2025-10-14T18:22:03", datetime(2025, 10, 14, 18, 22, 3, tzinfo=UTC)),
+        ("2025-10-14", datetime(2025, 10, 14, tzinfo=UTC)),
+        ("2025-10-14T18:22:03.4891239Z", datetime(2025, 10, 14, 18, 22, 3, 489123, UTC)),
+    ],
+)
+def test_iso_timestamps_become_utc(text: str, moment: datetime) -> None:
+    assert parse_timestamp(text) == moment
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2025-02-30", "0001-01-01T00:00:00+05:00"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        parse_timestamp(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1", 1.0),
+        (" 30 ", 30.0),
+        ("Tue, 14 Oct 2025 18:00:07 GMT", 7.0),
+        ("Tue, 14 Oct 2025 17:00:00 GMT", 0.0),
+        ("soon", None),
+        ("-1", None),
+        (None, None),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_as_a_date(
+    text: str | None, seconds: float | None
+) -> None:
+    assert parse_retry_after(text, NOW) == seconds
+
+
+def test_a_http_date_is_utc_and_nonsense_is_none() -> None:
+    assert parse_http_date("Tue, 14 Oct 2025 18:00:00 GMT") == NOW
+    assert parse_http_date("14.10.2025") is None
