@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import dlt
 
 from komos_source import settings
-from komos_source.client import KomosClient, check_api_key, check_base_url
+from komos_source.client import NO_API_KEY, KomosClient, check_api_key, check_base_url
 from komos_source.exceptions import KomosError
 from komos_source.loading import duckdb_file, make_pipeline
 from komos_source.locking import duckdb_held
@@ -46,8 +46,7 @@ def run_checks(destination: str, dataset: str) -> Iterator[Check]:
         yield Check(
             "api key",
             False,
-            f"set {settings.API_KEY_VARIABLE}, or put api_key under [sources.komos] in "
-            ".dlt/secrets.toml (keys look like sk_live_…)",
+            NO_API_KEY,
         )
     else:
         try:

@@ -34,6 +34,10 @@ from komos_source.timestamps import parse_http_date, parse_retry_after
 
 T = TypeVar("T")
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})
+NO_API_KEY = (
+    f"no API key: set {settings.API_KEY_VARIABLE} (or {settings.LAST_RESORT_API_KEY_VARIABLE}), or "
+    'put api_key = "sk_live_…" under [sources.komos] in .dlt/secrets.toml'
+)
 _LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 
 
@@ -308,9 +312,11 @@ def check_api_key(api_key: str) -> str:
             not repeat the key.
     """
     key = api_key.strip()
-    if not key or not re.fullmatch(r"[\x21-\x7e]+", key):
+    if not key:
+        raise ConfigurationError(NO_API_KEY)
+    if not re.fullmatch(r"[\x21-\x7e]+", key):
         raise ConfigurationError(
-            "the API key is empty or has characters that no key has (a line break, a blank, a "
+            "the API key has characters that no key has (a line break, a blank, a "
             f"quotation mark pasted along?): look at {settings.API_KEY_VARIABLE} or "
             ".dlt/secrets.toml ([sources.komos] api_key)."
         )

@@ -23,6 +23,7 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from komos_source import arguments, komos_source, schemas, settings, state
+from komos_source.client import NO_API_KEY
 from komos_source.configuration import use_defaults_for
 from komos_source.destinations import duckdb
 from komos_source.exceptions import (
@@ -207,11 +208,7 @@ def _source(**options: Any) -> Any:
     try:
         return komos_source(**options)
     except ConfigFieldMissingException as error:
-        raise ConfigurationError(
-            f"no API key: set {settings.API_KEY_VARIABLE} "
-            f"(or {settings.LAST_RESORT_API_KEY_VARIABLE}),"
-            ' or put api_key = "sk_live_…" under [sources.komos] in .dlt/secrets.toml'
-        ) from error
+        raise ConfigurationError(NO_API_KEY) from error
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Runs ``komos`` and kills its process (SIGKILL) at a named step of the load.
 
-    python kill_at.py STEP load …
+python kill_at.py STEP load …
 """
 
 from __future__ import annotations

@@ -86,9 +86,7 @@ def test_the_clock_of_an_answer_is_the_servers(
     ],
     ids=lambda fault: f"{fault['kind']} {fault.get('status', '')}".strip(),
 )
-def test_what_passes_is_asked_again(
-    emulator: Emulator, run_id: str, fault: dict[str, Any]
-) -> None:
+def test_what_passes_is_asked_again(emulator: Emulator, run_id: str, fault: dict[str, Any]) -> None:
     emulator.faults.add("/logs", times=4, **fault)
     ids, ledger = ask(emulator, log_of(run_id))
     assert ids == ["a", "b"]
@@ -125,9 +123,7 @@ def test_retry_after_is_honoured_by_all_requests_of_the_client(
     assert took[0] > 0.5  # a lower bound: it waited, however slow the machine is
 
 
-def test_a_wait_beyond_the_limit_is_left_to_the_next_load(
-    emulator: Emulator, run_id: str
-) -> None:
+def test_a_wait_beyond_the_limit_is_left_to_the_next_load(emulator: Emulator, run_id: str) -> None:
     emulator.faults.add("/logs", "status", status=429, headers={"Retry-After": "86400"})
     with pytest.raises(RequestError, match="asked to wait 86400 s"):
         ask(emulator, log_of(run_id))

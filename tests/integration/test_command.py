@@ -1,4 +1,4 @@
-"""The ``komos`` command as a person or a scheduler meets it: a process, its output, its exit code."""
+"""The ``komos`` command as people and schedulers meet it: a process, its output, its exit code."""
 
 from __future__ import annotations
 
@@ -141,7 +141,11 @@ def test_the_key_is_nowhere_after_a_failing_load_with_debug_logging(
     for fault in ("html", "reset"):
         home.emulator.faults.add(f"{run_id}/logs", fault, times=5)
         done = komos(
-            home, "load", SOURCES__KOMOS__API_KEY=KEY, RUNTIME__LOG_LEVEL="DEBUG", HTTPX_LOG_LEVEL="debug"
+            home,
+            "load",
+            SOURCES__KOMOS__API_KEY=KEY,
+            RUNTIME__LOG_LEVEL="DEBUG",
+            HTTPX_LOG_LEVEL="debug",
         )
         assert done.returncode == 3
         assert KEY not in done.stdout + done.stderr

@@ -346,12 +346,26 @@ def test_the_tables_have_the_documented_columns(home: Home, world: World) -> Non
             " AND column_name NOT LIKE '\\_dlt%' ESCAPE '\\' GROUP BY ALL"
         ).fetchall()
     found = {name: set(names) for name, names in columns if not name.startswith("_dlt")}
-    assert found["task_run_logs"] == set(
-        "id run_id position timestamp level message node_id extra".split()
-    )
-    assert found["task_run_log_loads"] == set(
-        "run_id entries last_timestamp checked_at settled outcome http_status detail".split()
-    )
+    assert found["task_run_logs"] == {
+        "id",
+        "run_id",
+        "position",
+        "timestamp",
+        "level",
+        "message",
+        "node_id",
+        "extra",
+    }
+    assert found["task_run_log_loads"] == {
+        "run_id",
+        "entries",
+        "last_timestamp",
+        "checked_at",
+        "settled",
+        "outcome",
+        "http_status",
+        "detail",
+    }
     assert found.keys() == {
         "tasks",
         "task_runs",

@@ -21,7 +21,9 @@ timestamps = st.one_of(
     st.datetimes(min_value=datetime(1, 1, 1), max_value=datetime(9999, 12, 30)).map(
         lambda moment: moment.isoformat() + "Z"
     ),
-    st.sampled_from(["", "2025-10-14", "2025-10-14T18:22:03.1234567Z", "0001-01-01T00:00:00+09:00"]),
+    st.sampled_from(
+        ["", "2025-10-14", "2025-10-14T18:22:03.1234567Z", "0001-01-01T00:00:00+09:00"]
+    ),
     st.text(max_size=8),
 )
 odd = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.just([1]))
