@@ -294,6 +294,25 @@ def test_a_lost_database_is_loaded_anew_whatever_the_working_directory_says(
     assert home.table() == expected(world)
 
 
+def test_two_databases_under_one_pipeline_name_do_not_mix_up_their_states(
+    home: Home, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = world.add_task("Orders")
+
+    def load_into(name: str) -> None:
+        file = home.directory / name
+        monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", f"duckdb:///{file}")
+        home.load()
+
+    add_finished_run(world, task)
+    load_into("komos.duckdb")
+    for _ in range(3):
+        add_finished_run(world, task)
+        load_into("other.duckdb")
+    load_into("komos.duckdb")
+    assert home.table() == expected(world)
+
+
 def test_another_process_in_the_duckdb_file_is_waited_for_and_then_named(
     home: Home, world: World
 ) -> None:
