@@ -31,7 +31,7 @@ Exit codes:
 )
 @click.version_option(package_name="komos-source")
 def cli() -> None:
-    r"""Bring the logs of Komos task runs home, each entry once.
+    """Bring the logs of Komos task runs home, each entry once.
 
     \b
     Examples:
@@ -63,7 +63,7 @@ def load(
     as_json: bool,
     **options: Any,
 ) -> None:
-    r"""Load what is new, once.
+    """Load what is new, once.
 
     \b
     Examples:

@@ -56,10 +56,12 @@ class Emulator:
         self._socket = socket.create_server((host, port), backlog=512)
         self.base_url = "http://{}:{}".format(*self._socket.getsockname()[:2])
         self._loop = asyncio.new_event_loop()
+        self._listening = threading.Event()
         self._thread = threading.Thread(target=self._run, name="komos-emulator", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
+        self._listening.wait()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -86,6 +88,7 @@ class Emulator:
         server = self._loop.run_until_complete(
             asyncio.start_server(self._serve, sock=self._socket, limit=2**20)
         )
+        self._listening.set()
         try:
             self._loop.run_forever()
         finally:

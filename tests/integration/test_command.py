@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from komos_source.testing import World
@@ -184,3 +186,27 @@ def test_every_command_is_in_the_readme(home: Home) -> None:
         for parameter in command.params:
             if name == "load":
                 assert parameter.opts[0] in readme, parameter.opts
+
+
+def test_emulate_serves_until_it_is_stopped(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "komos_source", "emulate", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[3].rstrip(",")
+        answer = httpx.get(
+            f"{url}/public/v1/tasks", headers={"Authorization": "Bearer sk_live_emulator"}
+        )
+        assert answer.json()["total"] == 8
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=20)
+    assert process.returncode == 0, error
+
+
+def test_help_shows_examples_a_line_each(home: Home) -> None:
+    lines = [line.strip() for line in komos(home, "load", "--help").stdout.splitlines()]
+    assert "komos load --runs-file kept_run_ids.txt" in lines
