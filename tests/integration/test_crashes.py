@@ -61,7 +61,7 @@ def loaded(home: Home, world: World) -> Home:
 
 def load_once_more(home: Home, *, keep_directory: bool) -> None:
     if not keep_directory:
-        shutil.rmtree(home.directory / "pipelines")
+        shutil.rmtree(home.directory / "pipelines", ignore_errors=True)
     assert home.load().exit_code == 0
 
 
@@ -82,18 +82,16 @@ def test_killed_at_random_moments_the_next_load_makes_it_exact(loaded: Home, wor
     moments = random.Random(5)
     killed = 0
     for number in range(20):
-        run = world.run_ids()[number % 9]
+        run = world.run_ids()[6 + number % 3]  # those that still run
         world.append(run, {"message": f"before kill {number}"}, {"timestamp": None})
-        process = start(loaded, "-m", "komos_source", "load", "--full-refresh")
+        process = start(loaded, "-m", "komos_source", "load")
         time.sleep(moments.uniform(0.6, 2.2))
         process.kill()
         process.communicate()
         killed += process.returncode == -signal.SIGKILL
-        if number % 2:
-            shutil.rmtree(loaded.directory / "pipelines", ignore_errors=True)
-    assert killed
-    load_once_more(loaded, keep_directory=True)
-    assert loaded.table() == expected(world)
+        load_once_more(loaded, keep_directory=number % 2 == 0)
+        assert loaded.table() == expected(world)
+    assert killed >= 10
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

@@ -255,6 +255,21 @@ def test_a_refused_key_loads_nothing_and_harms_nothing(home: Home, world: World)
     assert home.table() == before
 
 
+@pytest.mark.parametrize("path", ["/tasks?", "/runs", "/logs"])
+def test_a_key_refused_on_the_way_stops_the_load_wherever_it_is(
+    home: Home, world: World, path: str
+) -> None:
+    task = world.add_task("Orders")
+    for number in range(20):
+        add_finished_run(world, task, age_hours=1 + number)
+    home.emulator.faults.add(path, "status", status=403)
+    with pytest.raises(AuthenticationError):
+        home.load()
+    home.emulator.faults.clear()
+    home.load()
+    assert home.table() == expected(world)
+
+
 def test_an_unknown_destination_is_refused_before_any_request(home: Home) -> None:
     with pytest.raises(UsageError, match="'nowhere'"):
         home.load(destination="nowhere")
