@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 from uuid import UUID
 
-from komos_source.client import check_api_key, check_base_url
+from komos_source.endpoint import check_api_key, check_base_url
 from komos_source.exceptions import UsageError
 from komos_source.timestamps import parse_timestamp
 

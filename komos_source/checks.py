@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import dlt
 
 from komos_source import settings
-from komos_source.client import NO_API_KEY, KomosClient, check_api_key, check_base_url
+from komos_source.client import KomosClient
+from komos_source.endpoint import NO_API_KEY, check_api_key, check_base_url
 from komos_source.exceptions import KomosError
 from komos_source.loading import duckdb_file, make_pipeline
 from komos_source.locking import duckdb_held

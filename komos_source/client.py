@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, Self, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 from tenacity.wait import wait_exponential_jitter
 
 from komos_source import answers, settings
+from komos_source.endpoint import check_api_key, check_base_url, is_loopback
 from komos_source.entries import RunLog, decode_log
 from komos_source.exceptions import (
     ApiUnreachableError,
     AuthenticationError,
-    ConfigurationError,
     NotJsonError,
     NotVisibleError,
     RequestError,
@@ -34,11 +33,6 @@ from komos_source.timestamps import parse_http_date, parse_retry_after
 
 T = TypeVar("T")
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})
-NO_API_KEY = (
-    f"no API key: set {settings.API_KEY_VARIABLE} (or {settings.LAST_RESORT_API_KEY_VARIABLE}), or "
-    'put api_key = "sk_live_…" under [sources.komos] in .dlt/secrets.toml'
-)
-_LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +94,7 @@ class KomosClient:
                 settings.READ_TIMEOUT, connect=settings.CONNECT_TIMEOUT, pool=None
             ),
             # Plain http is for loopback only, and must not take the key to a proxy on its way.
-            trust_env=not _LOOPBACK.fullmatch(host),
+            trust_env=not is_loopback(host),
         )
 
     async def __aenter__(self) -> Self:
@@ -275,49 +269,3 @@ class _TransientError(RequestError):
     ) -> None:
         super().__init__(message, status)
         self.retry_after = retry_after
-
-
-def check_base_url(base_url: str) -> str:
-    """Returns the URL's host; refuses a URL that would not reach Komos, or not safely.
-
-    Raises:
-        ConfigurationError: Not a URL, plain http to another machine, or more than scheme and host.
-    """
-    where = "Set SOURCES__KOMOS__BASE_URL to scheme and host, such as https://api.komos.ai."
-    try:
-        parts = urlsplit(base_url)
-        host = parts.hostname
-        _ = parts.port
-    except ValueError as error:
-        raise ConfigurationError(
-            f"base_url {base_url!r} is not a URL ({error}). {where}"
-        ) from error
-    if not host or parts.scheme not in {"http", "https"}:
-        raise ConfigurationError(f"base_url {base_url!r} is not an http(s) URL. {where}")
-    if parts.username or parts.password or parts.query or parts.path.strip("/"):
-        raise ConfigurationError(f"base_url has more than scheme and host. {where}")
-    if parts.scheme == "http" and not _LOOPBACK.fullmatch(host):
-        raise ConfigurationError(
-            f"base_url {base_url!r} would send the API key unencrypted: use https. "
-            "Plain http is for this machine only (localhost)."
-        )
-    return host
-
-
-def check_api_key(api_key: str) -> str:
-    """Returns the key without surrounding white space.
-
-    Raises:
-        ConfigurationError: Empty, or with characters that no header can carry. The message does
-            not repeat the key.
-    """
-    key = api_key.strip()
-    if not key:
-        raise ConfigurationError(NO_API_KEY)
-    if not re.fullmatch(r"[\x21-\x7e]+", key):
-        raise ConfigurationError(
-            "the API key has characters that no key has (a line break, a blank, a "
-            f"quotation mark pasted along?): look at {settings.API_KEY_VARIABLE} or "
-            ".dlt/secrets.toml ([sources.komos] api_key)."
-        )
-    return key

@@ -23,9 +23,9 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from komos_source import arguments, komos_source, schemas, settings, state
-from komos_source.client import NO_API_KEY
 from komos_source.configuration import use_defaults_for
 from komos_source.destinations import duckdb
+from komos_source.endpoint import NO_API_KEY
 from komos_source.exceptions import (
     ConfigurationError,
     DestinationError,

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from komos_source import arguments
-from komos_source.client import check_api_key, check_base_url
+from komos_source.endpoint import check_api_key, check_base_url
 from komos_source.exceptions import ConfigurationError, UsageError
 
 RUN = "9c77d908-7bf4-4e7f-9a20-2c5e7fdf2e94"
