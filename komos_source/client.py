@@ -21,6 +21,7 @@ from komos_source import answers, settings
 from komos_source.endpoint import check_api_key, check_base_url, is_loopback
 from komos_source.entries import RunLog, decode_log
 from komos_source.exceptions import (
+    AnswerError,
     ApiUnreachableError,
     AuthenticationError,
     NotJsonError,
@@ -207,10 +208,14 @@ class KomosClient:
                 except httpx.DecodingError as error:
                     raise _TransientError(f"the answer cannot be unpacked: {error}") from error
             seen_at = served_at or datetime.now(UTC)
-            if len(body) <= settings.INLINE_BYTES:
-                value = parse(body, seen_at)
-            else:
-                value = await asyncio.to_thread(parse, body, seen_at)
+            try:
+                if len(body) <= settings.INLINE_BYTES:
+                    value = parse(body, seen_at)
+                else:
+                    value = await asyncio.to_thread(parse, body, seen_at)
+            except AnswerError as error:
+                error.status = response.status_code
+                raise
             if lease is not None:
                 lease.push_async_exit(held.pop_all())
             return Answer(value, served_at)
