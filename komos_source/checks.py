@@ -44,11 +44,7 @@ def run_checks(destination: str, dataset: str) -> Iterator[Check]:
         yield Check("base url", False, str(error))
     if api_key is None:
         usable = False
-        yield Check(
-            "api key",
-            False,
-            NO_API_KEY,
-        )
+        yield Check("api key", False, NO_API_KEY)
     else:
         try:
             check_api_key(api_key)

@@ -27,6 +27,7 @@ def run_demo(directory: Path) -> None:
     file = (directory / "komos.duckdb").resolve()
     file.unlink(missing_ok=True)
     os.environ["DESTINATION__DUCKDB__CREDENTIALS"] = f"duckdb:///{file}"
+    pipelines_dir = str(file.parent / ".pipelines")
     console = Console(highlight=False)
     world = made_history(days=_DAYS)
     end = world.clock.now()
@@ -39,7 +40,7 @@ def run_demo(directory: Path) -> None:
                     api_key=emulator.api_key,
                     base_url=emulator.base_url,
                     pipeline_name="komos_demo",
-                    pipelines_dir=str(directory.resolve() / ".pipelines"),
+                    pipelines_dir=pipelines_dir,
                     ledger=ledger,
                 )
 
@@ -56,9 +57,7 @@ def run_demo(directory: Path) -> None:
         console.print("\nAnd once more, nothing being new:")
         print_report(load_once())
         expected = sum(1 for _ in world.entries())
-    pipeline = make_pipeline(
-        pipeline_name="komos_demo", pipelines_dir=str(directory.resolve() / ".pipelines")
-    )
+    pipeline = make_pipeline(pipeline_name="komos_demo", pipelines_dir=pipelines_dir)
     with pipeline.sql_client() as client:
         rows = client.execute_sql("SELECT COUNT(*), COUNT(DISTINCT id) FROM task_run_logs") or []
         rates = client.execute_sql(_SQL.read_text()) or []

@@ -17,7 +17,6 @@ from komos_source.settings import RUNS_WINDOW
 from komos_source.state import State, TrackedRun, Window
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def found_batch(found: Discovery) -> Batch:
             TASK_RUNS.name: TASK_RUNS.from_rows([run.to_row() for run in found.runs]),
             TASK_RUN_WINDOW_GAPS.name: TASK_RUN_WINDOW_GAPS.from_rows(found.gaps),
         },
-        Changes(windows=found.windows, tracked=dict(found.tracked)),
+        Changes(windows=found.windows, tracked=found.tracked),
     )
 
 

@@ -136,10 +136,13 @@ def apply(changes: Changes, stored: MutableMapping[str, Any]) -> None:
 
 def distrust(run_ids: Iterable[str], stored: MutableMapping[str, Any]) -> None:
     """Forgets how far runs have been loaded: the next load reads their logs as if never seen."""
+    tracked = State.read(stored).tracked
+    changes = Changes()
     for run_id in run_ids:
         stored["given"].pop(run_id, None)
-        known = State.read(stored).tracked.get(run_id, TrackedRun(task_id=None))
-        apply(Changes(tracked={run_id: replace(known, cursor=None)}), stored)
+        known = tracked.get(run_id, TrackedRun(task_id=None))
+        changes.tracked[run_id] = replace(known, cursor=None)
+    apply(changes, stored)
 
 
 def _text(moment: datetime | None) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from komos_source.testing.templates import CLEANUP, ERROR, INFO, NEW_WARNING, WARNING, fill
@@ -182,7 +182,7 @@ def bulk_world(
     null_timestamp_share: float = 0.001,
 ) -> World:
     """Many entries in finished runs of one task, made quickly."""
-    world = World(WorldClock(datetime(2025, 10, 14, 18, tzinfo=UTC)), seed=seed)
+    world = World(seed=seed)
     task_id = world.add_task("Bulk")
     start = world.clock.now() - timedelta(days=3)
     for number in range(runs):

@@ -66,6 +66,8 @@ class _Run:
     log: list[_Entry] = field(default_factory=list)
     latest: datetime = ALWAYS
     """Up to here time without timestamps counts: such an entry stays behind what came before it."""
+    last_persisted_at: datetime = ALWAYS
+    """From here on all of the log is visible, and need not be counted for each answer."""
     shown: tuple[int, int, bytes] = (-1, -1, b"")
     """The body as last served: entries in all, entries visible, bytes."""
 
@@ -166,6 +168,7 @@ class World:
         """Adds one entry as JSON; without a time it stays behind the entry added before it."""
         run = self._runs[run_id]
         self._count += 1
+        run.last_persisted_at = max(run.last_persisted_at, persisted_at)
         entry = _Entry((moment or run.latest, self._count), persisted_at, encoded)
         if moment is None or moment >= run.latest:
             run.latest = entry.place[0]
@@ -212,7 +215,9 @@ class World:
         """The logs endpoint's answer. Kept until the log changes, so that serving costs nothing."""
         with self.lock:
             run, now = self._runs[run_id], self.clock.now()
-            visible = sum(entry.persisted_at <= now for entry in run.log)
+            visible = len(run.log)
+            if now < run.last_persisted_at:
+                visible = sum(entry.persisted_at <= now for entry in run.log)
             if run.shown[:2] != (len(run.log), visible):
                 entries = b",".join(e.encoded for e in run.log if e.persisted_at <= now)
                 body = b'{"runId":"%s","logEntries":[%s]}' % (run_id.encode(), entries)
