@@ -4,7 +4,10 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test lint lock build clean
+PEERS ?= floor,script,rest_api,rest_api_plain
+SCENARIO ?= all
+
+.PHONY: help demo test bench lint lock build clean
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -21,6 +24,9 @@ demo: $(READY) ## Load made history into DuckDB over real HTTP and show node rat
 
 test: $(READY) ## Run the whole test suite
 	$(BIN)/python -m pytest
+
+bench: $(READY) ## Measure loads beside what else could be used (PEERS=all SCENARIO=bulk)
+	$(BIN)/python -m benchmarks.run --peers $(PEERS) --scenario $(SCENARIO)
 
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .

@@ -1,0 +1,146 @@
+"""One contest: each contestant loads what a server holds, in turn, and is held to the truth."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contestants import Contestant
+from benchmarks.measure import Measured, measure
+
+LIMIT = 1_200.0
+"""Seconds after which a load is given up."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """One load by one contestant.
+
+    Attributes:
+        contestant: Its name.
+        phase: 0 for the first load, 1 for the second.
+        measured: What it took.
+        wrong: What the table holds that it should not, or lacks; empty if it is right.
+    """
+
+    contestant: str
+    phase: int
+    measured: Measured
+    wrong: str
+
+
+class Server:
+    """A benchmark server that runs."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def ask(self, path: str) -> Any:
+        """The answer of one of the server's own routes."""
+        with urllib.request.urlopen(f"{self.address}/bench/{path}") as answer:
+            return json.load(answer)
+
+
+@contextmanager
+def serving(**options: float) -> Iterator[Server]:
+    """Starts a server with these options of `benchmarks.server`; ends it on leaving."""
+    command = [sys.executable, "-m", "benchmarks.server"]
+    command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    with subprocess.Popen(
+        command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield Server(process.stdout.readline().strip())
+        finally:
+            process.kill()
+
+
+@contextmanager
+def home() -> Iterator[Path]:
+    """An empty directory for one contestant; its database is ``data.duckdb`` in there."""
+    with tempfile.TemporaryDirectory(prefix="komos-benchmark-") as directory:
+        yield Path(directory)
+
+
+def load(server: Server, contestant: Contestant, directory: Path, run_ids: list[str]) -> Measured:
+    """Lets a contestant load these runs once."""
+    runs_file, database = directory / "runs.txt", directory / "data.duckdb"
+    runs_file.write_text("\n".join(run_ids))
+    given = (server.address, runs_file, database)
+    return measure(
+        contestant.command(*given), directory, LIMIT, dict(contestant.environment(*given))
+    )
+
+
+def tables(verb: str, database: Path, argument: str) -> list[int]:
+    """Runs `benchmarks.tables` and returns the numbers it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.tables", verb, str(database), argument],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return [int(word) for word in done.stdout.split()]
+
+
+def wrong(server: Server, contestant: Contestant, directory: Path, measured: Measured) -> str:
+    """How the result differs from what the server holds; empty if it is right."""
+    if measured.exit_code:
+        return f"exit {measured.exit_code}: {measured.said.splitlines()[-1:]}"
+    return differs(server, contestant, directory) if contestant.table else ""
+
+
+def differs(server: Server, contestant: Contestant, directory: Path, other: int = 0) -> str:
+    """How the table differs from what the server holds and ``other`` rows; empty if it does not."""
+    expected = server.ask("expected")
+    found = tables("count", directory / "data.duckdb", str(contestant.table))
+    right = [expected["rows"] + other, expected["rows"] + other, expected["untimed"]]
+    names = ("rows", "distinct ids", "null timestamps")
+    return ", ".join(
+        f"{have:,} of {should:,} {name}"
+        for name, have, should in zip(names, found or [0, 0, 0], right, strict=True)
+        if have != should
+    )
+
+
+def contest(
+    servers: Mapping[str, Server],
+    contestants: Mapping[str, Contestant],
+    repeats: int,
+    report: Callable[[str], None],
+    grow: bool = True,
+) -> list[Load]:
+    """First and second load of each contestant from each server, in turn: A B A B.
+
+    Args:
+        servers: By a suffix for the contestants' names.
+        contestants: By name.
+        repeats: Rounds.
+        report: Told of each load as it ends.
+        grow: Each run has new entries before the second load.
+    """
+    loads = []
+    for _ in range(repeats):
+        for suffix, server in servers.items():
+            for name, contestant in contestants.items():
+                with home() as directory:
+                    for phase in (0, 1):
+                        server.ask(f"phase/{phase if grow else 0}")
+                        measured = load(server, contestant, directory, server.ask("runs"))
+                        amiss = wrong(server, contestant, directory, measured)
+                        loads.append(Load(name + suffix, phase, measured, amiss))
+                        report(
+                            f"{name + suffix}, {('first', 'second')[phase]} load: "
+                            f"{measured.seconds:.2f} s, {measured.peak:.0f} MB {amiss}"
+                        )
+    return loads
