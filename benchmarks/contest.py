@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contestants import Contestant
+from benchmarks.contestants import Contestant, environment
 from benchmarks.measure import Measured, measure
 
 LIMIT = 1_200.0
@@ -57,9 +57,8 @@ def serving(**options: float) -> Iterator[Server]:
     with subprocess.Popen(
         command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdout is not None
         try:
-            yield Server(process.stdout.readline().strip())
+            yield Server(process.stdout.readline().strip() if process.stdout else "")
         finally:
             process.kill()
 
@@ -75,10 +74,8 @@ def load(server: Server, contestant: Contestant, directory: Path, run_ids: list[
     """Lets a contestant load these runs once."""
     runs_file, database = directory / "runs.txt", directory / "data.duckdb"
     runs_file.write_text("\n".join(run_ids))
-    given = (server.address, runs_file, database)
-    return measure(
-        contestant.command(*given), directory, LIMIT, dict(contestant.environment(*given))
-    )
+    command = contestant.command(server.address, runs_file, database)
+    return measure(command, directory, LIMIT, environment(server.address, database))
 
 
 def tables(verb: str, database: Path, argument: str) -> list[int]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks.environments import interpreter
 
 
 @dataclass(frozen=True)
@@ -13,65 +14,73 @@ class Contestant:
     """Something that loads logs.
 
     Attributes:
-        what: One line for the table.
-        table: Qualified name of the table it fills; none if it fills none.
-        command: The command line for (address, runs file, database).
-        environment: Its variables, for the same three.
-        packages: Its own virtual environment holds these; ours if there are none.
+        what: A few words for the table.
+        table: Qualified name of the table it fills; None if it fills none.
+        program: What is run: arguments of ``python -m``, or of ``komos``.
+        packages: What its own virtual environment holds; it shares ours if there are none.
     """
 
     what: str
     table: str | None
-    command: Callable[[str, Path, Path], list[str]]
-    environment: Callable[[str, Path, Path], dict[str, str]] = lambda *_: {}
+    program: tuple[str, ...]
     packages: tuple[str, ...] = ()
 
-
-def _peer(module: str, *options: str) -> Callable[[str, Path, Path], list[str]]:
-    def command(address: str, runs_file: Path, database: Path) -> list[str]:
-        program = [sys.executable, "-m", f"benchmarks.peers.{module}"]
-        return [*program, address, str(runs_file), str(database), *options]
-
-    return command
-
-
-def _komos(*options: str) -> list[str]:
-    return [str(Path(sys.executable).with_name("komos")), *options]
+    def command(self, address: str, runs_file: Path, database: Path) -> list[str]:
+        """The command line of one load."""
+        if self.program[0] == "komos":
+            words = [str(runs_file) if word == "RUNS_FILE" else word for word in self.program[1:]]
+            return [str(Path(sys.executable).with_name("komos")), *words]
+        module, *options = self.program
+        python = interpreter(module.rpartition(".")[2], self.packages)
+        return [python, "-m", module, address, str(runs_file), str(database), *options]
 
 
-def _our_environment(address: str, runs_file: Path, database: Path) -> dict[str, str]:
+def environment(address: str, database: Path) -> dict[str, str]:
+    """The variables of one load; most are ours, and nobody else minds."""
     return {
         "SOURCES__KOMOS__BASE_URL": address,
         "SOURCES__KOMOS__API_KEY": "sk_live_benchmark",
         "DESTINATION__DUCKDB__CREDENTIALS": f"duckdb:///{database}",
         "DLT_DATA_DIR": str(database.with_name("dlt")),
+        "RUNTIME__DLTHUB_TELEMETRY": "false",
     }
 
 
-OURS = Contestant(
-    "`komos load --runs-file F`",
-    "komos.task_run_logs",
-    lambda address, runs_file, database: _komos("load", "--runs-file", str(runs_file), "--json"),
-    _our_environment,
-)
-OURS_ALL_RUNS = Contestant(
-    "`komos load`",
-    "komos.task_run_logs",
-    lambda address, runs_file, database: _komos("load", "--json"),
-    _our_environment,
-)
-HELP = Contestant("`komos --help`", None, lambda *_: _komos("--help"))
-DLT_EMPTY = Contestant("an empty `pipeline.run` of dlt", None, _peer("dlt_empty"))
+OURS_ALL_RUNS = Contestant("`komos load`", "komos.task_run_logs", ("komos", "load", "--json"))
+HELP = Contestant("`komos --help`", None, ("komos", "--help"))
+DLT_EMPTY = Contestant("an empty `pipeline.run` of dlt", None, ("benchmarks.peers.dlt_empty",))
 
 CONTESTANTS = {
-    "ours": OURS,
-    "floor": Contestant("fetch, DuckDB's JSON reader", "main.task_run_logs", _peer("floor")),
-    "script": Contestant("httpx, pandas, ON CONFLICT", "main.task_run_logs", _peer("script")),
+    "ours": Contestant(
+        "`komos load --runs-file`",
+        "komos.task_run_logs",
+        ("komos", "load", "--runs-file", "RUNS_FILE", "--json"),
+    ),
+    "floor": Contestant(
+        "fetch, DuckDB's JSON reader", "main.task_run_logs", ("benchmarks.peers.floor",)
+    ),
+    "script": Contestant(
+        "httpx, pandas, ON CONFLICT", "main.task_run_logs", ("benchmarks.peers.script",)
+    ),
     "rest_api": Contestant(
-        "dlt `rest_api`, tuned", "bench.task_run_logs", _peer("dlt_rest_api", "tuned")
+        "dlt `rest_api`, tuned", "bench.task_run_logs", ("benchmarks.peers.dlt_rest_api", "tuned")
     ),
     "rest_api_plain": Contestant(
-        "dlt `rest_api`, as it comes", "bench.task_run_logs", _peer("dlt_rest_api", "plain")
+        "dlt `rest_api`, as it comes",
+        "bench.task_run_logs",
+        ("benchmarks.peers.dlt_rest_api", "plain"),
+    ),
+    "singer": Contestant(
+        "Singer SDK, target-duckdb",
+        "main.task_run_logs",
+        ("benchmarks.peers.singer",),
+        packages=("singer-sdk==0.54.9", "target-duckdb==0.8.0", "duckdb==1.1.3"),
+    ),
+    "airbyte": Contestant(
+        "Airbyte CDK, low-code",
+        "main.task_run_logs",
+        ("benchmarks.peers.airbyte",),
+        packages=("airbyte-cdk==7.39.1", "duckdb==2.0.0"),
     ),
 }
 DEFAULT = [name for name, contestant in CONTESTANTS.items() if not contestant.packages]

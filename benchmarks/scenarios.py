@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.contest import Load, contest, differs, home, load, serving, tables, wrong
-from benchmarks.contestants import DLT_EMPTY, HELP, OURS, OURS_ALL_RUNS, Contestant
+from benchmarks.contest import Load, contest, differs, home, load, serving, tables
+from benchmarks.contestants import CONTESTANTS, DLT_EMPTY, HELP, OURS_ALL_RUNS, Contestant
 
 _LATENCY = 0.05
 _HELP_TIMES = 5
@@ -127,18 +127,18 @@ def growth(options: Options) -> list[str]:
     """10,000 new entries into a table of 1, 10 and 40 million rows."""
     lines = ["| rows in the table | load of 10,000 new | against 1 M | peak memory |"]
     lines += ["|---|---|---|---|"]
-    baseline = None
+    baseline, ours = None, CONTESTANTS["ours"]
     for rows in map(options.entries, (1_000_000, 10_000_000, 40_000_000)):
         loads = []
         with serving(runs=20, entries=10_000, new=10_000) as server, home() as filled:
-            load(server, OURS, filled, server.ask("runs"))
+            load(server, ours, filled, server.ask("runs"))
             tables("fill", filled / "data.duckdb", str(rows))
             server.ask("phase/1")
             for _ in range(options.repeats):
                 with home() as directory:
                     shutil.copyfile(filled / "data.duckdb", directory / "data.duckdb")
-                    measured = load(server, OURS, directory, server.ask("runs"))
-                    amiss = differs(server, OURS, directory, other=rows - 10_000)
+                    measured = load(server, ours, directory, server.ask("runs"))
+                    amiss = differs(server, ours, directory, other=rows - 10_000)
                     loads.append(Load("ours", 1, measured, amiss))
                     options.report(f"{rows:,} rows: {measured.seconds:.2f} s {amiss}")
         found = medians(loads, "ours", 1)

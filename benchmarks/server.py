@@ -37,6 +37,9 @@ class _Server(ThreadingHTTPServer):
             for number in range(0, len(ids), _RUNS_A_TASK)
         }
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Nothing: a client that gives up half-way is not this server's trouble."""
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import duckdb
+
 from benchmarks.peers.fetching import arguments, fetch_logs
 
 _TABLE = """

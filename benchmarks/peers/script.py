@@ -9,6 +9,7 @@ import json
 
 import duckdb
 import pandas as pd
+
 from benchmarks.peers.fetching import arguments, fetch_logs
 
 _TABLE = """
