@@ -42,4 +42,4 @@ build: $(READY) ## Build the wheel and the source distribution
 	$(BIN)/python -m build
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .venv-lock komos-demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lock .venv-singer .venv-airbyte komos-demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

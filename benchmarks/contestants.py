@@ -18,12 +18,14 @@ class Contestant:
         table: Qualified name of the table it fills; None if it fills none.
         program: What is run: arguments of ``python -m``, or of ``komos``.
         packages: What its own virtual environment holds; it shares ours if there are none.
+        rounds: Most rounds it takes part in: what takes minutes is measured once.
     """
 
     what: str
     table: str | None
     program: tuple[str, ...]
     packages: tuple[str, ...] = ()
+    rounds: int = sys.maxsize
 
     def command(self, address: str, runs_file: Path, database: Path) -> list[str]:
         """The command line of one load."""
@@ -69,18 +71,21 @@ CONTESTANTS = {
         "dlt `rest_api`, as it comes",
         "bench.task_run_logs",
         ("benchmarks.peers.dlt_rest_api", "plain"),
+        rounds=1,
     ),
     "singer": Contestant(
         "Singer SDK, target-duckdb",
         "main.task_run_logs",
         ("benchmarks.peers.singer",),
         packages=("singer-sdk==0.54.9", "target-duckdb==0.8.0", "duckdb==1.1.3"),
+        rounds=1,
     ),
     "airbyte": Contestant(
         "Airbyte CDK, low-code",
         "main.task_run_logs",
         ("benchmarks.peers.airbyte",),
         packages=("airbyte-cdk==7.39.1", "duckdb==2.0.0"),
+        rounds=1,
     ),
 }
 DEFAULT = [name for name, contestant in CONTESTANTS.items() if not contestant.packages]

@@ -22,7 +22,7 @@ def interpreter(name: str, packages: tuple[str, ...]) -> str:
     wanted = "\n".join(packages)
     if not ready.exists() or ready.read_text() != wanted:
         subprocess.run([sys.executable, "-m", "venv", directory], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *packages], check=True)
         ready.write_text(wanted)
     return str(python)

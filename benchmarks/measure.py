@@ -45,7 +45,7 @@ def measure(
         process = subprocess.Popen(
             command,
             cwd=directory,
-            env=os.environ | {"PYTHONPATH": str(_ROOT)} | environment,
+            env={**os.environ, "PYTHONPATH": str(_ROOT), **environment},
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.contestants import CONTESTANTS, DEFAULT
+from benchmarks.environments import interpreter
 from benchmarks.scenarios import SCENARIOS, Options
 
 _RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -21,7 +24,7 @@ def main() -> None:
     """Parses the command line, runs what it asks for."""
     options = _options()
     asked = Options(
-        contestants={name: CONTESTANTS[name] for name in ["ours", *options.peers]},
+        contestants={name: CONTESTANTS[name] for name in ["ours", *options.peers] if _ready(name)},
         repeats=options.repeats,
         scale=options.scale,
         report=lambda line: print(f"  {line}", file=sys.stderr, flush=True),
@@ -36,6 +39,16 @@ def main() -> None:
     options.out.write_text("\n\n".join(parts) + "\n")
 
 
+def _ready(name: str) -> bool:
+    """Makes the environment of a peer that needs its own; without it the peer cannot take part."""
+    try:
+        interpreter(name, CONTESTANTS[name].packages)
+    except subprocess.CalledProcessError as error:
+        print(f"{name} takes no part, its packages cannot be installed: {error}", file=sys.stderr)
+        return False
+    return True
+
+
 def _heading(options: argparse.Namespace) -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in _VERSIONS)
     size = "" if options.scale == 1 else f" Sizes × {options.scale:g}."
@@ -43,7 +56,8 @@ def _heading(options: argparse.Namespace) -> str:
         "# What loading costs\n\n"
         f"`make bench`, {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores, {platform.system()} "
         f"{platform.machine()}, Python {platform.python_version()}, {versions}.{size} Process "
-        f"start to exit, medians of {options.repeats}, taken in turn; a load counts only if its "
+        f"start to exit, medians of {options.repeats} taken in turn (the slowest peers: once, see "
+        "[README](README.md)); a load counts only if its "
         "rows, distinct ids and null timestamps are right. Ratios travel, seconds do not."
     )
 
@@ -58,7 +72,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _names(known):
+def _names(known: Iterable[str]) -> Callable[[str], list[str]]:
     def parse(text: str) -> list[str]:
         names = list(known) if text == "all" else text.split(",")
         if unknown := set(names) - set(known):

@@ -1,6 +1,6 @@
 """Looks into the DuckDB file a contestant left, or fills it: always in a process of its own.
 
-The runner must stay small: a process starts with its parent's peak as the least of its own.
+The runner must stay small: Linux counts a parent's peak memory, up to the exec, to its child's.
 """
 
 from __future__ import annotations

@@ -68,7 +68,10 @@ def main() -> None:
         destination=dlt.destinations.duckdb(database),
         dataset_name="bench",
     )
-    pipeline.run(source, loader_file_format="parquet" if tuned else None)
+    if tuned:
+        pipeline.run(source, loader_file_format="parquet")
+    else:
+        pipeline.run(source)
 
 
 if __name__ == "__main__":
