@@ -4,7 +4,10 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test lint lock build clean
+PEERS ?= floor,script,rest_api,rest_api_plain
+SCENARIO ?= all
+
+.PHONY: help demo test bench lint lock build clean
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -22,6 +25,9 @@ demo: $(READY) ## Load made history into DuckDB over real HTTP and show node rat
 test: $(READY) ## Run the whole test suite
 	$(BIN)/python -m pytest
 
+bench: $(READY) ## Measure loads beside what else could be used (PEERS=all SCENARIO=bulk)
+	$(BIN)/python -m benchmarks.run --peers $(PEERS) --scenario $(SCENARIO)
+
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -36,4 +42,4 @@ build: $(READY) ## Build the wheel and the source distribution
 	$(BIN)/python -m build
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .venv-lock komos-demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lock .venv-singer .venv-airbyte komos-demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

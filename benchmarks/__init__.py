@@ -1,0 +1,1 @@
+"""What loading costs, beside what else could be used: see README.md here."""

@@ -1,0 +1,67 @@
+"""Speed by ratios of whole processes taken in turn: what a noisy machine cannot turn around."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from benchmarks.contest import Load, contest, differs, home, load, serving
+from benchmarks.contestants import CONTESTANTS
+from benchmarks.measure import Measured
+from benchmarks.report import medians, ratio
+
+_AT_LEAST = 4
+"""As often as fast, entry for entry, as dlt's `rest_api` source tuned; far less than measured."""
+
+
+def _quickest(loads: Sequence[Load], name: str) -> float:
+    return min(load.measured.seconds for load in loads if load.contestant == name)
+
+
+@pytest.mark.slow
+def test_a_large_load_is_several_times_as_fast_as_the_rest_api_source() -> None:
+    ours, peer = 1_000_000, 100_000
+    contestants = {name: CONTESTANTS[name] for name in ("ours", "rest_api")}
+    with serving(runs=20, entries=ours) as large, serving(runs=20, entries=peer) as small:
+        loads = [
+            found
+            for name, server in (("ours", large), ("rest_api", small), ("ours", large))
+            for found in contest(
+                {"": server}, {name: contestants[name]}, 1, lambda _: None, phases=(0,)
+            )
+        ]
+    assert [found.wrong for found in loads] == [""] * 3
+    entries_a_second = ours / _quickest(loads, "ours")
+    assert entries_a_second >= _AT_LEAST * peer / _quickest(loads, "rest_api")
+
+
+def test_a_load_that_lacks_entries_is_called_wrong_and_does_not_count() -> None:
+    floor = CONTESTANTS["floor"]
+    with serving(runs=4, entries=400) as server, home() as directory:
+        run_ids = server.ask("runs")
+        measured = load(server, floor, directory, run_ids[:3])
+        assert measured.exit_code == 0
+        amiss = differs(server, floor, directory)
+        assert amiss == "300 of 400 rows"
+        load(server, floor, directory, run_ids)
+        assert differs(server, floor, directory) == ""
+    right = medians([Load("peer", 0, measured, "")], "peer", 0)
+    assert ratio(right, right) == 1
+    assert ratio(medians([Load("peer", 0, measured, amiss)], "peer", 0), right) is None
+
+
+def test_a_load_that_fails_is_called_wrong() -> None:
+    with serving(runs=2, entries=2, refuse=1) as server:
+        (found,) = contest(
+            {"": server}, {"floor": CONTESTANTS["floor"]}, 1, lambda _: None, phases=(0,)
+        )
+    assert found.wrong == "exit 1"
+    assert "429" in found.measured.said
+
+
+def test_the_slowest_of_three_does_not_move_the_median() -> None:
+    loads = [Load("ours", 0, Measured(s, 100, 0, ""), "") for s in (2.0, 9.0, 1.0)]
+    found = medians(loads, "ours", 0)
+    assert found is not None
+    assert found.seconds == 2.0
