@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from komos_source import process
+
 if TYPE_CHECKING:
     from komos_source.loading import LoadReport
 
@@ -72,21 +74,25 @@ def load(
       komos load --runs-file kept_run_ids.txt
     """
     from komos_source import arguments
-    from komos_source.display import print_report, watched
     from komos_source.ledger import Ledger
     from komos_source.loading import load as run_load
 
-    _choose_allocator()
+    process.prepare()
     named = [*run_ids, *(arguments.read_runs_file(runs_file) if runs_file else [])]
     ledger = Ledger()
-    with watched(ledger, quiet=as_json):
-        report = run_load(
-            run_ids=named or None, task_ids=task_ids or None, ledger=ledger, **options
-        )
+
+    def run() -> LoadReport:
+        return run_load(run_ids=named or None, task_ids=task_ids or None, ledger=ledger, **options)
+
     if as_json:
+        report = run()
         click.echo(json.dumps(report.to_json()))
         _explain(report)
     else:
+        from komos_source.display import print_report, watched
+
+        with watched(ledger):
+            report = run()
         print_report(report)
     sys.exit(report.exit_code)
 
@@ -155,20 +161,22 @@ def _fail(message: str, code: int = 1) -> NoReturn:
     sys.exit(code)
 
 
-def _choose_allocator() -> None:
-    """Has Arrow use the allocator that suits a load, where this build of it has that one."""
-    import pyarrow as pa
-
-    if "jemalloc" in pa.supported_memory_backends():
-        pa.set_memory_pool(pa.jemalloc_memory_pool())  # a fifth less memory and time than mimalloc
-
-
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def main() -> None:
-    """Entry point: runs the command and turns our errors into messages and exit codes."""
+def main() -> NoReturn:
+    """Entry point: runs the command and ends the process with its exit code."""
+    code = 0
+    try:
+        _run()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+    process.leave(code)
+
+
+def _run() -> None:
+    """Runs the command and turns our errors into messages and exit codes."""
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
     signal.signal(signal.SIGTERM, _terminate)

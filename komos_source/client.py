@@ -96,6 +96,8 @@ class KomosClient:
             ),
             # Plain http is for loopback only, and must not take the key to a proxy on its way.
             trust_env=not is_loopback(host),
+            # Without TLS no certificates need to be read.
+            verify=base_url.startswith("https"),
         )
 
     async def __aenter__(self) -> Self:

@@ -31,7 +31,7 @@ class LastResort(ConfigProvider):
                 LAST_RESORT_API_KEY_VARIABLE
             ) or None, LAST_RESORT_API_KEY_VARIABLE
         # dlt asks once with the pipeline's name as the outermost section and once without.
-        if pipeline_name in self.pipeline_names and where == _ADD_LOAD_ID:
+        if pipeline_name in self.pipeline_names and where in _SWITCHED_ON:
             return True, f"{pipeline_name}.{where}"
         return None, where
 
@@ -56,8 +56,10 @@ class LastResort(ConfigProvider):
         return [f"environment variable {LAST_RESORT_API_KEY_VARIABLE}"]
 
 
-# Loads are counted by the id of the load that brought each row.
-_ADD_LOAD_ID = "normalize.parquet_normalizer.add_dlt_load_id"
+_SWITCHED_ON = {
+    "normalize.parquet_normalizer.add_dlt_load_id",  # arrived rows are counted by the load's id
+    "load.truncate_staging_dataset",  # else DuckDB compresses and keeps what is staged, too
+}
 _last_resort = LastResort()
 
 

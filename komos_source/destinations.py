@@ -3,9 +3,9 @@
 - Table names also say the database. DuckDB names a database by its file, and refuses
   ``komos.task_run_logs`` as ambiguous where file and dataset are both called ``komos``, as by
   default here. With the database in front nothing is.
-- Duplicates in the staging table are found by key alone. dlt's own query numbers whole rows in a
-  window, which takes two thirds of the time of a large load (1 M rows: 2.4 s of processor time
-  against 1.1 s, DuckDB 2.0).
+- Duplicates in the staging table are looked for among rows whose keys share a hash: as a rule
+  there are none. dlt's own query numbers all rows in a window; that is most of the time of a large
+  load (1 M rows: 3.0 s of processor time against 1.1 s, 10 M rows: 12 s in 256 MB of memory).
 - The Parquet files that dlt writes and reads on the same machine are not compressed.
 """
 
@@ -44,7 +44,7 @@ class _MergeJob(SqlMergeFollowupJob):
         skip_dedup: bool = False,
     ) -> str:
         # Our tables have no hints that would set the other arguments; dlt knows what they mean.
-        if dedup_sort or condition or condition_columns or skip_dedup:
+        if dedup_sort or condition_columns or skip_dedup:
             return super().gen_select_from_dedup_sql(
                 table_name,
                 primary_keys,
@@ -54,9 +54,16 @@ class _MergeJob(SqlMergeFollowupJob):
                 condition_columns,
                 skip_dedup,
             )
+        keys = ", ".join(primary_keys)
+        suspects = (
+            f"SELECT rowid, ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY rowid) AS copy"  # noqa: S608 - dlt's names
+            f" FROM {table_name} WHERE hash({keys}) IN"
+            f" (SELECT hash({keys}) FROM {table_name} GROUP BY ALL HAVING COUNT(*) > 1)"
+        )
         return (
-            f"SELECT {', '.join(columns)} FROM {table_name} WHERE rowid IN"  # noqa: S608 - dlt's names
-            f" (SELECT MIN(rowid) FROM {table_name} GROUP BY {', '.join(primary_keys)})"
+            f"SELECT {', '.join(columns)} FROM {table_name}"  # noqa: S608 - likewise
+            f" WHERE rowid NOT IN (SELECT rowid FROM ({suspects}) WHERE copy > 1)"
+            f" AND ({condition or '1 = 1'})"
         )
 
 

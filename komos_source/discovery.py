@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -41,7 +43,8 @@ class Discovery:
     """What one look at tasks and runs found.
 
     Attributes:
-        tasks: Rows of ``tasks``.
+        tasks: Rows of ``tasks`` that are new or have changed.
+        digests: Their digests, by task id.
         runs: Runs whose row is new or may have changed.
         gaps: Rows of ``task_run_window_gaps``.
         windows: Each listed task's runs as seen now.
@@ -50,6 +53,7 @@ class Discovery:
     """
 
     tasks: list[dict[str, Any]] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
     gaps: list[dict[str, Any]] = field(default_factory=list)
     windows: dict[str, Window] = field(default_factory=dict)
@@ -90,9 +94,12 @@ async def discover(
     found = Discovery()
     wanted = task_ids
     if wanted is None:
-        async for page in client.tasks():
-            found.tasks += page.tasks
-        wanted = [task["id"] for task in found.tasks]
+        tasks = {task["id"]: task async for page in client.tasks() for task in page.tasks}
+        for task_id, task in tasks.items():
+            if state.tasks.get(task_id) != (digest := _digest(task)):
+                found.tasks.append(task)
+                found.digests[task_id] = digest
+        wanted = list(tasks)
     for task_id, listing in zip(wanted, await _gather(client.task_runs, wanted), strict=True):
         if isinstance(listing, RequestError):
             ledger.problems.append(f"the runs of task {task_id} could not be listed: {listing}")
@@ -112,6 +119,10 @@ async def discover(
     ledger.window_gaps += len(found.gaps)
     ledger.runs_seen = len(set[str]().union(*(w.run_ids for w in found.windows.values()), followed))
     return found
+
+
+def _digest(task: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(task, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _take_listing(

@@ -145,12 +145,14 @@ def load(
             pipeline.sync_destination()
         ledger.stage = "reading logs"
         pipeline.extract(source)
-        ledger.stage = f"loading into {destination}"
-        with duckdb_held(file, lock_timeout):
-            pipeline.normalize()
-            info = pipeline.load()
-            arrived = _arrived(pipeline, info.loads_ids if info else [])
-            _distrust_what_is_missing(pipeline, ledger, arrived)
+        arrived: dict[str, int] = {}
+        if pipeline.has_pending_data:
+            ledger.stage = f"loading into {destination}"
+            with duckdb_held(file, lock_timeout):
+                pipeline.normalize()
+                info = pipeline.load()
+                arrived = _arrived(pipeline, info.loads_ids if info else [])
+                _distrust_what_is_missing(pipeline, ledger, arrived)
     ledger.stage = "done"
     return LoadReport(
         runs_seen=ledger.runs_seen,

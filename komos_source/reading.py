@@ -30,7 +30,10 @@ from komos_source.state import Changes, TrackedRun
 
 @dataclass(slots=True)
 class Batch:
-    """Rows by table, and the changes of state that are true once these rows have arrived."""
+    """Rows by table, and the changes of state that are true once these rows have arrived.
+
+    A table without rows is left out: dlt would make a file of it, and two statements.
+    """
 
     tables: dict[str, pa.Table | list[dict[str, Any]]] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
@@ -81,13 +84,15 @@ class Reading:
 
 def found_batch(found: Discovery) -> Batch:
     """The batch of what discovery found."""
+    rows = {
+        TASK_RUNS: [run.to_row() for run in found.runs],
+        TASK_RUN_WINDOW_GAPS: found.gaps,
+    }
     return Batch(
-        {
-            TASKS: found.tasks,
-            TASK_RUNS.name: TASK_RUNS.from_rows([run.to_row() for run in found.runs]),
-            TASK_RUN_WINDOW_GAPS.name: TASK_RUN_WINDOW_GAPS.from_rows(found.gaps),
-        },
-        Changes(windows=found.windows, tracked=found.tracked),
+        _filled({TASKS: found.tasks})
+        # Arrow is left alone where there is nothing: its first use imports pandas (0.2 s).
+        | {table.name: table.from_rows(each) for table, each in rows.items() if each},
+        Changes(tasks=found.digests, windows=found.windows, tracked=found.tracked),
     )
 
 
@@ -215,14 +220,20 @@ def _log_batch(readings: list[Reading]) -> Batch:
         else:
             changes.tracked[target.run_id] = replace(target.tracked, cursor=reading.cursor)
     return Batch(
-        {
-            TASK_RUN_LOGS.name: pa.concat_tables([reading.rows for reading in readings]),
-            TASK_RUN_LOGS_REJECTED.name: pa.concat_tables(
-                [reading.rejected for reading in readings]
-            ),
-            TASK_RUN_LOG_LOADS.name: TASK_RUN_LOG_LOADS.from_rows(
-                [reading.load_row for reading in readings]
-            ),
-        },
+        _filled(
+            {
+                TASK_RUN_LOGS.name: pa.concat_tables([reading.rows for reading in readings]),
+                TASK_RUN_LOGS_REJECTED.name: pa.concat_tables(
+                    [reading.rejected for reading in readings]
+                ),
+                TASK_RUN_LOG_LOADS.name: TASK_RUN_LOG_LOADS.from_rows(
+                    [reading.load_row for reading in readings]
+                ),
+            }
+        ),
         changes,
     )
+
+
+def _filled(tables: dict[str, Any]) -> dict[str, Any]:
+    return {name: rows for name, rows in tables.items() if len(rows)}

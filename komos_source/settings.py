@@ -34,7 +34,7 @@ MAX_FAILURES_IN_A_ROW = 16
 """So many requests given up in a row mean the API is gone: the next load does the rest."""
 BUFFERED_BYTES = 32 * 2**20
 """Bodies held in memory at once; one that is larger than all of this is held alone."""
-INLINE_BYTES = 64 * 2**10
+INLINE_BYTES = 256 * 2**10
 """Up to this size a body is decoded on the event loop: a thread would cost more."""
 
 # What we keep.

@@ -52,12 +52,14 @@ class Changes:
     """What the rows of one batch change in the state.
 
     Attributes:
+        tasks: Digests of tasks as seen now.
         windows: Lists of runs as seen now.
         tracked: Runs to track, in place of what was known of them.
         settled: Runs to track no longer.
         given: Cursors of runs that were named by id.
     """
 
+    tasks: dict[str, str] = field(default_factory=dict)
     windows: dict[str, Window] = field(default_factory=dict)
     tracked: dict[str, TrackedRun] = field(default_factory=dict)
     settled: set[str] = field(default_factory=set)
@@ -69,21 +71,24 @@ class State:
     """The state as values; made from, and applied to, dlt's dict of JSON values.
 
     Attributes:
+        tasks: Digests of tasks as loaded, by task id.
         windows: By task id.
         tracked: By run id.
         given: Cursors of runs that were named by id, by run id, oldest first.
     """
 
-    windows: dict[str, Window]
-    tracked: dict[str, TrackedRun]
-    given: dict[str, RunCursor]
+    tasks: dict[str, str] = field(default_factory=dict)
+    windows: dict[str, Window] = field(default_factory=dict)
+    tracked: dict[str, TrackedRun] = field(default_factory=dict)
+    given: dict[str, RunCursor] = field(default_factory=dict)
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Self:
         """Reads what `apply` wrote; anything else (a newer version's) counts as nothing known."""
         if stored.get("version") != _VERSION:
-            return cls({}, {}, {})
+            return cls()
         return cls(
+            tasks=dict(stored["tasks"]),
             windows={
                 task_id: Window(frozenset(window["run_ids"]), _moment(window["newest_created_at"]))
                 for task_id, window in stored["windows"].items()
@@ -105,14 +110,15 @@ class State:
     def without_cursors(self) -> State:
         """The same as if no log had been read: what a full refresh starts from."""
         tracked = {run_id: replace(run, cursor=None) for run_id, run in self.tracked.items()}
-        return State(self.windows, tracked, {})
+        return State(windows=self.windows, tracked=tracked)
 
 
 def apply(changes: Changes, stored: MutableMapping[str, Any]) -> None:
     """Writes changes into dlt's dict."""
     if stored.get("version") != _VERSION:
         stored.clear()
-        stored.update({"version": _VERSION, "windows": {}, "tracked": {}, "given": {}})
+        stored.update({"version": _VERSION, "tasks": {}, "windows": {}, "tracked": {}, "given": {}})
+    stored["tasks"].update(changes.tasks)
     for task_id, window in changes.windows.items():
         stored["windows"][task_id] = {
             "run_ids": sorted(window.run_ids),

@@ -1,0 +1,51 @@
+"""What the ``komos`` process does to be quick: for a process of our own only, never on import."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from types import ModuleType
+from typing import NoReturn
+
+
+def prepare() -> None:
+    """Settles how Arrow works in this process: it is going to load, and to end."""
+    import pyarrow as pa
+
+    if "jemalloc" in pa.supported_memory_backends():
+        pa.set_memory_pool(pa.jemalloc_memory_pool())  # a fifth less memory and time than mimalloc
+    with _without_pandas():
+        # pyarrow looks for pandas once, at its first conversion. Loading has no use for it, and to
+        # import it takes a tenth of a small load's time.
+        pa.scalar(0)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process without taking it apart, which takes a tenth of a small load's time.
+
+    All files and databases have been closed by now; locks are the operating system's to free.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+@contextmanager
+def _without_pandas() -> Iterator[None]:
+    hidden = _Hidden()
+    sys.meta_path.insert(0, hidden)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(hidden)
+
+
+class _Hidden(MetaPathFinder):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError("hidden for the moment", name=fullname)
