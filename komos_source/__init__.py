@@ -11,108 +11,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dlt
-from dlt.sources import DltResource
-
-from komos_source import arguments, schemas, settings, state
-from komos_source.client import KomosClient
-from komos_source.configuration import register_last_resort
-from komos_source.discovery import discover, named_targets
-from komos_source.ledger import Ledger
-from komos_source.reading import Batch, found_batch, read_batches
+if TYPE_CHECKING:
+    from komos_source.source import komos_source as komos_source
 
 __version__ = "0.1.0"
 __all__ = ["komos_source"]
 
-register_last_resort()
 
+def __getattr__(name: str) -> Any:
+    # dlt takes half a second to import: not for those who only want --help.
+    if name == "komos_source":
+        from komos_source.source import komos_source
 
-@dlt.source(name=settings.SOURCE_NAME)
-def komos_source(
-    api_key: str = dlt.secrets.value,
-    base_url: str = settings.BASE_URL,
-    run_ids: Sequence[str] | None = None,
-    task_ids: Sequence[str] | None = None,
-    since: str | None = None,
-    full_refresh: bool = False,
-    settle_after: float = settings.SETTLE_AFTER,
-    max_concurrency: int = settings.MAX_CONCURRENCY,
-    backoff: float = settings.BACKOFF,
-    ledger: Ledger | None = None,
-) -> Any:
-    """Tasks, their runs and the runs' log entries, each entry once, however often it is loaded.
-
-    Args:
-        api_key: The organisation's key (``SOURCES__KOMOS__API_KEY``; ``KOMOS_API_KEY`` is accepted
-            as a last resort).
-        base_url: Scheme and host of the API, without ``/public/v1``.
-        run_ids: Load the logs of these runs only; nothing but the logs endpoint is asked.
-        task_ids: Load the runs of these tasks only.
-        since: ISO 8601 date or time; logs of runs created before it are left for a later load.
-        full_refresh: Read every visible run again, settled or not.
-        settle_after: Seconds past a run's end after which its log counts as complete.
-        max_concurrency: Requests under way at once.
-        backoff: Seconds before a failed request is tried again; doubles with every further try.
-        ledger: Filled with what the extraction did, for whoever wants to watch.
-
-    Raises:
-        UsageError: An argument cannot be used; no request has been made.
-        ConfigurationError: The key or the URL cannot be used; no request has been made.
-    """
-    choice = arguments.check(run_ids, task_ids, since)
-    account = ledger if ledger is not None else Ledger()
-    client_options = arguments.check_client(api_key, base_url, max_concurrency, backoff)
-    schemas.hush_json_hints()
-
-    @dlt.resource(name="extraction", selected=False)
-    async def extraction() -> AsyncIterator[Batch]:
-        """One walk over the API that all six tables are fed from."""
-        stored = dlt.current.source_state()
-        known = state.State.read(stored)
-        if full_refresh:
-            known = known.without_cursors()
-        async with KomosClient(**client_options, ledger=account) as client:
-            if not stored:
-                yield Batch({table.name: table.from_rows([]) for table in schemas.ARROW_TABLES})
-            if choice.run_ids is not None:
-                targets = named_targets(choice.run_ids, known)
-                account.runs_seen = account.logs_due = len(choice.run_ids)
-            else:
-                found = await discover(
-                    client,
-                    known,
-                    account,
-                    task_ids=choice.task_ids,
-                    since=choice.since,
-                    full_refresh=full_refresh,
-                )
-                yield found_batch(found)
-                targets = found.targets
-                account.logs_due = len(found.targets)
-            async for batch in read_batches(
-                client,
-                targets,
-                account,
-                settle_after=timedelta(seconds=settle_after),
-                concurrency=max_concurrency,
-            ):
-                yield batch
-
-    def table(hints: dict[str, Any]) -> DltResource:
-        name = hints["name"]
-
-        @dlt.transformer(data_from=extraction, **hints)
-        def rows(batch: Batch) -> Iterator[Any]:
-            if name == schemas.TASK_RUN_LOGS.name:
-                # The state moves where the entries are handed over, so it cannot run ahead of them.
-                state.apply(batch.changes, dlt.current.source_state())
-            if name in batch.tables:
-                yield batch.tables[name]
-
-        return rows
-
-    return [table(schemas.TASK_HINTS), *(table(each.hints()) for each in schemas.ARROW_TABLES)]
+        return komos_source
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,9 +1,10 @@
 """A run's log: the answer's bytes in, an Arrow table and the entries that cannot be rows out.
 
-Pure: no I/O, no clock. A body is first tried as what it nearly always is, clean, and then costs no
-Python per entry beyond msgspec's decoder. Whatever is not clean is read again entry by entry, so
-that one odd entry costs nothing but time: it is repaired if that is harmless, else rejected with
-the reason. Both ways give the same result for a clean body.
+Pure: no I/O, no clock. A body is first tried as what it nearly always is, clean: Arrow's own JSON
+reader then makes columns of it without a Python object per entry and without holding the
+interpreter's lock, so bodies decode beside each other. Whatever is not clean is read again entry by
+entry, so that one odd entry costs nothing but time: it is repaired if that is harmless, else
+rejected with the reason. Both ways give the same result for a clean body.
 
 Repaired: characters that no database stores as text (NUL, halves of surrogate pairs, bytes that are
 not UTF-8) become U+FFFD. Rejected: an entry that is no object, has no usable id, holds another type
@@ -16,12 +17,12 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NoReturn
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.json
 
 from komos_source.exceptions import AnswerError, NotJsonError
 from komos_source.schemas import TASK_RUN_LOGS, TASK_RUN_LOGS_REJECTED
@@ -29,8 +30,7 @@ from komos_source.text import json_text, storable
 from komos_source.timestamps import parse_timestamp
 
 _MOMENT = TASK_RUN_LOGS.schema.field("timestamp").type
-_YEAR_1 = pa.scalar(datetime(1, 1, 1, tzinfo=UTC), _MOMENT)
-_END_OF_YEAR_9999 = pa.scalar(datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC), _MOMENT)
+_YEAR_1 = -62_135_596_800_000_000  # microseconds from 1970 back to the year 1
 _FIELDS = frozenset({"id", "timestamp", "level", "message", "nodeId"})
 
 
@@ -66,66 +66,70 @@ def decode_log(body: bytes, run_id: str, seen_at: datetime) -> RunLog:
     return _decode_clean(body, run_id) or _decode_carefully(body, run_id, seen_at)
 
 
-class _Entry(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    id: str
-    timestamp: str | None = None
-    level: str | None = None
-    message: str | None = None
-    nodeId: str | None = None  # noqa: N815 - the API's spelling
-
-
-class _Answer(msgspec.Struct):
-    runId: str  # noqa: N815 - the API's spelling
-    logEntries: list[_Entry]  # noqa: N815 - the API's spelling
-
-
-_decoder = msgspec.json.Decoder(_Answer)
+_ENTRY = pa.struct(
+    [
+        ("id", pa.string()),
+        ("timestamp", pa.timestamp("us")),
+        ("level", pa.string()),
+        ("message", pa.string()),
+        ("nodeId", pa.string()),
+    ]
+)
+# Unknown fields are refused, not inferred: the inferring reader recurses, and dies of a body that
+# is nested 100,000 deep (tried with pyarrow 26).
+_AS_DOCUMENTED = pa.json.ParseOptions(
+    explicit_schema=pa.schema([("runId", pa.string()), ("logEntries", pa.list_(_ENTRY))]),
+    unexpected_field_behavior="error",
+)
 
 
 def _decode_clean(body: bytes, run_id: str) -> RunLog | None:
     """Decodes a body that is exactly as documented; None if anything about it is not."""
-    if b"\\u0000" in body:
+    # The reader accepts NUL in a text, and dies of a body that is just ``null`` (pyarrow 26).
+    if not body.startswith(b"{") or b"\\u0000" in body:
         return None
     try:
-        answer = _decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        answer = pa.json.read_json(
+            pa.BufferReader(body),
+            # One block: the reader takes what fits into a block as whole objects, one a row.
+            read_options=pa.json.ReadOptions(block_size=len(body) + 1, use_threads=False),
+            parse_options=_AS_DOCUMENTED,
+        )
+        answer.validate(full=True)  # that texts are UTF-8: the reader does not look
+    except (pa.ArrowInvalid, OverflowError):
         return None
-    if answer.runId.lower() != run_id.lower():
+    if answer.num_rows != 1 or answer["logEntries"].null_count:
         return None
-    entries = answer.logEntries
-    ids = pa.array([entry.id for entry in entries], pa.string())
-    if "" in (entry.id for entry in entries) or pc.count_distinct(ids).as_py() != len(ids):
+    if str(answer["runId"][0]).lower() != run_id.lower():
         return None
-    timestamps = _cast_timestamps(pa.array([entry.timestamp for entry in entries], pa.string()))
-    if timestamps is None:
+    entries = answer["logEntries"].chunk(0).flatten()
+    ids, moments, levels, messages, nodes = entries.flatten()
+    if entries.null_count or ids.null_count or not _are_distinct(ids) or not _are_in_range(moments):
         return None
     columns = {
         "id": ids,
-        "run_id": pa.repeat(pa.scalar(run_id), len(ids)),
-        "position": pa.array(range(len(ids)), pa.int64()),
-        "timestamp": timestamps,
-        "level": pa.array([entry.level for entry in entries], pa.string()),
-        "message": pa.array([entry.message for entry in entries], pa.string()),
-        "node_id": pa.array([entry.nodeId for entry in entries], pa.string()),
+        "run_id": pa.repeat(run_id, len(ids)),
+        "position": pa.arange(0, len(ids)),
+        "timestamp": moments.cast(_MOMENT),
+        "level": levels,
+        "message": messages,
+        "node_id": nodes,
         "extra": pa.nulls(len(ids), pa.string()),
     }
     rows = pa.Table.from_arrays(list(columns.values()), schema=TASK_RUN_LOGS.schema)
     return RunLog(run_id, len(ids), rows, TASK_RUN_LOGS_REJECTED.schema.empty_table())
 
 
-def _cast_timestamps(texts: pa.Array) -> pa.Array | None:
-    """All of them at once; None if one needs a closer look (no offset, more digits, nonsense)."""
-    try:
-        moments = pc.cast(texts, _MOMENT)
-    except pa.ArrowInvalid:
-        return None
-    bounds = pc.min_max(moments)
-    if bounds["min"].is_valid and not (
-        pc.greater_equal(bounds["min"], _YEAR_1).as_py()
-        and pc.less_equal(bounds["max"], _END_OF_YEAR_9999).as_py()
-    ):
-        return None
-    return moments
+def _are_distinct(ids: pa.Array) -> bool:
+    """Whether each id is there once, and none is empty."""
+    shortest = pc.min(pc.binary_length(ids)).as_py()
+    return bool(shortest != 0 and pc.count_distinct(ids).as_py() == len(ids))
+
+
+def _are_in_range(moments: pa.Array) -> bool:
+    """Whether all are of years that Python and databases know; the reader itself stops at 9999."""
+    earliest = pc.min(moments).cast(pa.int64()).as_py()
+    return earliest is None or earliest >= _YEAR_1
 
 
 def _decode_carefully(body: bytes, run_id: str, seen_at: datetime) -> RunLog:

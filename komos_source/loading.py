@@ -22,7 +22,7 @@ from dlt.common.pipeline import get_dlt_pipelines_dir
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from komos_source import arguments, komos_source, schemas, settings, state
+from komos_source import arguments, schemas, settings, state
 from komos_source.configuration import use_defaults_for
 from komos_source.destinations import duckdb
 from komos_source.endpoint import NO_API_KEY
@@ -34,6 +34,7 @@ from komos_source.exceptions import (
 )
 from komos_source.ledger import Ledger
 from komos_source.locking import duckdb_held, one_load_at_a_time
+from komos_source.source import komos_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +269,7 @@ def _distrust_what_is_missing(
         return
     ledger.failures.update(missing)
 
-    @dlt.source(name=settings.SOURCE_NAME)
+    @dlt.source(name=settings.SOURCE_NAME, section=settings.SOURCE_NAME)
     def distrust() -> Any:
         @dlt.resource(**schemas.TASK_RUN_LOG_LOADS.hints())
         def rows() -> Iterator[Any]:

@@ -12,6 +12,7 @@ import duckdb
 from filelock import FileLock, Timeout
 
 from komos_source.exceptions import DestinationError, LockedError
+from komos_source.settings import DUCKDB_MEMORY
 
 _POLL = 0.2
 
@@ -69,7 +70,11 @@ def _connect(path: str, timeout: float) -> duckdb.DuckDBPyConnection:
     deadline = time.monotonic() + timeout
     while True:
         try:
-            return duckdb.connect(path)
+            connection = duckdb.connect(path)
+            # For the whole process, so also for dlt's connections: a merge of any size spills
+            # instead of taking most of the machine's memory, as DuckDB does by default.
+            connection.execute(f"SET memory_limit = '{DUCKDB_MEMORY}'")
+            return connection
         except duckdb.Error as error:
             if "lock" not in str(error):
                 raise DestinationError(f"{path} cannot be opened: {error}") from error

@@ -32,7 +32,7 @@ CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
 MAX_FAILURES_IN_A_ROW = 16
 """So many requests given up in a row mean the API is gone: the next load does the rest."""
-BUFFERED_BYTES = 64 * 2**20
+BUFFERED_BYTES = 32 * 2**20
 """Bodies held in memory at once; one that is larger than all of this is held alone."""
 INLINE_BYTES = 64 * 2**10
 """Up to this size a body is decoded on the event loop: a thread would cost more."""
@@ -40,9 +40,12 @@ INLINE_BYTES = 64 * 2**10
 # What we keep.
 SETTLE_AFTER = 600.0
 """Seconds past a run's end after which its log counts as complete."""
-ROWS_PER_BATCH = 50_000
+ROWS_PER_BATCH = 122_880
+"""Rows handed over at once and so in a Parquet row group: as many as in one of DuckDB's."""
 GIVEN_CURSORS = 10_000
 """Cursors kept for runs named by id; the oldest are forgotten first (a cursor is a cache)."""
+DUCKDB_MEMORY = "256MB"
+"""What DuckDB may use in a loading process."""
 
 # How long a load waits for another process before it says who is in the way.
 LOCK_TIMEOUT = 60.0

@@ -15,7 +15,7 @@ import dlt
 from dlt.common.storages.load_package import PackageStorage
 from dlt.load.load import Load
 
-import komos_source
+from komos_source import state
 from komos_source.cli import main
 
 LOGS = "task_run_logs."
@@ -49,9 +49,7 @@ def after(owner: Any, name: str) -> None:
 
 
 STEPS: dict[str, Callable[[], None]] = {
-    "during extract": lambda: before(
-        komos_source.state, "apply", lambda changes, _: bool(changes.settled)
-    ),
+    "during extract": lambda: before(state, "apply", lambda changes, _: bool(changes.settled)),
     "after extract": lambda: before(dlt.Pipeline, "normalize"),
     "after normalize": lambda: before(dlt.Pipeline, "load"),
     "between the staging commit and dlt's marker": lambda: before(

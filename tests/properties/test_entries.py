@@ -59,6 +59,39 @@ def test_what_the_quick_way_accepts_the_careful_way_reads_alike(entries: list[An
         assert not len(careful.rejected)
 
 
+tokens = [
+    b"null",
+    b"{}",
+    b"[1]",
+    b"}",
+    b"]",
+    b",",
+    b'"',
+    b"\\",
+    b"\\ud800",
+    b"\xff",
+    b"\n",
+    b"1e999",
+]
+
+
+@given(
+    st.lists(tidy_entries, max_size=2),
+    st.lists(
+        st.tuples(st.integers(0, 400), st.integers(0, 9), st.sampled_from(tokens)), max_size=4
+    ),
+)
+def test_a_damaged_body_is_never_read_otherwise_than_the_careful_way_reads_it(
+    entries: list[Any], damages: list[tuple[int, int, bytes]]
+) -> None:
+    body = body_of(entries)
+    for place, cut, token in damages:
+        body = body[:place] + token + body[place + cut :]
+    quick = _decode_clean(body, RUN)
+    if quick is not None:
+        assert quick.rows.equals(_decode_carefully(body, RUN, SEEN).rows)
+
+
 @given(logs)
 def test_every_entry_is_a_row_or_is_rejected_with_its_raw_json(entries: list[Any]) -> None:
     log = decode_log(body_of(entries), RUN, SEEN)
@@ -128,7 +161,14 @@ def test_half_an_emoji_and_nul_become_replacement_characters() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"{}", b"[]", b"null", b'{"runId":"%s"}' % RUN.encode(), b'{"runId":"x","logEntries":[]}'],
+    [
+        b"{}",
+        b"[]",
+        b"null",
+        b" null",
+        b'{"runId":"%s"}' % RUN.encode(),
+        b'{"runId":"x","logEntries":[]}',
+    ],
 )
 def test_an_answer_of_another_shape_is_an_error(body: bytes) -> None:
     with pytest.raises(AnswerError):

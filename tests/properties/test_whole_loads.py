@@ -17,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-import komos_source
+from komos_source import state
 from komos_source.testing import Emulator, World
 from komos_source.testing.world import iso
 from tests.conftest import Home, expected
@@ -30,7 +30,7 @@ class CrashError(BaseException):
 
 
 CRASHES: dict[str, tuple[Any, str]] = {
-    "during extract": (komos_source.state, "apply"),
+    "during extract": (state, "apply"),
     "after extract": (dlt.Pipeline, "normalize"),
     "after normalize": (dlt.Pipeline, "load"),
     "before a job is marked": (PackageStorage, "complete_job"),
