@@ -4,8 +4,9 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-PEERS ?= floor,script,rest_api,rest_api_plain
+PEERS ?= floor,floor_tail,script,rest_api,rest_api_plain
 SCENARIO ?= all
+REPEATS ?= 3
 
 .PHONY: help demo test bench lint lock build clean
 .DEFAULT_GOAL := help
@@ -26,7 +27,7 @@ test: $(READY) ## Run the whole test suite
 	$(BIN)/python -m pytest
 
 bench: $(READY) ## Measure loads beside what else could be used (PEERS=all SCENARIO=bulk)
-	$(BIN)/python -m benchmarks.run --peers $(PEERS) --scenario $(SCENARIO)
+	$(BIN)/python -m benchmarks.run --peers $(PEERS) --scenario $(SCENARIO) --repeats $(REPEATS)
 
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .

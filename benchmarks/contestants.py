@@ -59,7 +59,12 @@ CONTESTANTS = {
         ("komos", "load", "--runs-file", "RUNS_FILE", "--json"),
     ),
     "floor": Contestant(
-        "fetch, DuckDB's JSON reader", "main.task_run_logs", ("benchmarks.peers.floor",)
+        "fetch, DuckDB's JSON reader", "main.task_run_logs", ("benchmarks.peers.floor", "whole")
+    ),
+    "floor_tail": Contestant(
+        "the same, parsing only what came after",
+        "main.task_run_logs",
+        ("benchmarks.peers.floor", "tail"),
     ),
     "script": Contestant(
         "httpx, pandas, ON CONFLICT", "main.task_run_logs", ("benchmarks.peers.script",)

@@ -14,7 +14,7 @@ CONCURRENCY = 8
 
 def arguments() -> tuple[str, list[str], str]:
     """Address, run ids and database file, from the command line."""
-    address, runs_file, database = sys.argv[1:]
+    address, runs_file, database = sys.argv[1:4]
     return address, Path(runs_file).read_text().split(), database
 
 
