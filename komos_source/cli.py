@@ -149,6 +149,31 @@ def emulate(port: int, seed: int, pace: float, latency: float) -> None:
     emulator.serve_forever()
 
 
+@cli.group()
+def webhooks() -> None:
+    """Receive what Komos pushes."""
+
+
+@webhooks.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8766, show_default=True, help="Port to listen on.")
+@click.option("--spool", help="SQLAlchemy URL of the spool.  [default: sqlite:///komos_spool.db]")
+def serve(host: str, port: int, spool: str | None) -> None:
+    """Take task-run.* deliveries into the spool, which `komos load` drains.
+
+    \b
+    Examples:
+      SOURCES__KOMOS__WEBHOOK_SECRET=wh_… komos webhooks serve
+      komos webhooks serve --port 9000 --spool postgresql+psycopg://komos@db/komos
+    """
+    from komos_source.webhooks.serving import run_receiver
+
+    try:
+        run_receiver(host, port, spool, lambda url: click.echo(f"listening on {url}"))
+    except OSError as error:
+        _fail(f"{host}, port {port} cannot be used: {error}")
+
+
 def _explain(report: LoadReport) -> None:
     for run_id, reason in report.failures.items():
         click.echo(f"run {run_id}: {reason}", err=True)
