@@ -24,7 +24,7 @@ from komos_source.testing.world import World, iso
 
 PEPPER = "komos-webhook-pepper"
 RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-"""Six retries with growing delays are documented, the delays are not: these are ours, in seconds."""
+"""Seconds. Six retries with growing delays are documented, the delays themselves are not."""
 _TIMEOUT = 30.0
 
 
@@ -247,4 +247,4 @@ class Webhooks:
 
 
 def _encoded(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass")
+    return json.dumps(value).encode()
