@@ -15,7 +15,7 @@ import click
 from komos_source import process
 
 if TYPE_CHECKING:
-    from komos_source.loading import LoadReport
+    from komos_source.load_report import LoadReport
 
 _EXIT_CODES = """
 \b

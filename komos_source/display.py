@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from komos_source.ledger import Ledger
-from komos_source.loading import LoadReport
+from komos_source.load_report import LoadReport
 
 _REFRESH = 0.1
 _MAX_LISTED = 20

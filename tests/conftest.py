@@ -11,7 +11,8 @@ import duckdb
 import pytest
 from hypothesis import HealthCheck, settings
 
-from komos_source.loading import LoadReport, load
+from komos_source.load_report import LoadReport
+from komos_source.loading import load
 from komos_source.testing import Emulator, World
 from tests.postgres import postgres_server, postgres_url
 

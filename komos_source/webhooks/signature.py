@@ -18,10 +18,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 from uuid import UUID
-
-import msgspec
 
 from komos_source.exceptions import ConfigurationError, KomosError
 from komos_source.settings import WEBHOOK_PEPPER, WEBHOOK_TOLERANCE
@@ -116,7 +114,7 @@ class Verifier:
             raise Refusal("headers", "x-komos-event is missing")
         return Delivery(
             event=event,
-            run_id=_run_id(_head(body), event),
+            run_id=_run_id(_json(body), event),
             body=body,
             digest=hashlib.sha256(event.encode() + b"\n" + body).hexdigest(),
         )
@@ -180,44 +178,26 @@ def _parts(header: str | None) -> tuple[str, bytes]:
     return time, bytes.fromhex(signature)
 
 
-class _Head(msgspec.Struct):
-    """What tells the run: ``runId`` of a batch of entries, ``id`` of a run."""
-
-    runId: str | None = None  # noqa: N815 - the API's spelling
-    id: str | None = None
-
-
-_head_decoder = msgspec.json.Decoder(_Head)
-
-
-def _head(body: bytes) -> _Head:
-    """Checks that the body is JSON and reads its head; an empty one for JSON of another shape."""
+def _json(body: bytes) -> Any:
     try:
-        text = body.decode()
+        return json.loads(body.decode(), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise Refusal("body", "the body is not UTF-8") from error
-    try:
-        return _head_decoder.decode(body)
-    except (msgspec.MsgspecError, RecursionError):
-        pass  # halves of surrogate pairs, an id that is no string: JSON all the same
-    try:
-        value = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise Refusal("body", "the body is not JSON") from error
-    if not isinstance(value, dict):
-        return _Head()
-    return _Head(*(v if isinstance(v := value.get(n), str) else None for n in ("runId", "id")))
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _run_id(head: _Head, event: str) -> str:
-    """The run a delivery is about; ``id`` is a run's only in an event of a run."""
-    text = head.runId or (head.id if event.startswith(_RUN_EVENTS) else None)
+def _run_id(value: Any, event: str) -> str:
+    """The run a delivery is about: ``runId`` of entries, ``id`` of a run in an event of a run."""
+    if not isinstance(value, dict):
+        return ""
+    text = value.get("runId") or (value.get("id") if event.startswith(_RUN_EVENTS) else None)
     try:
         run_id = str(UUID(text))
     except (ValueError, TypeError, AttributeError):
         return ""
-    return run_id if text is not None and text.lower() == run_id else ""
+    return run_id if str(text).lower() == run_id else ""

@@ -181,10 +181,10 @@ class Spool:
             for some in _chunks(numbers):
                 connection.execute(sa.delete(_DELIVERIES).where(_DELIVERIES.c.number.in_(some)))
 
-    def is_empty(self) -> bool:
-        """Whether no delivery waits."""
+    def last_number(self) -> int:
+        """Number of the newest delivery that waits; 0 if none does."""
         with self._errors_named(), self._engine.connect() as connection:
-            return connection.scalar(sa.select(_DELIVERIES.c.number).limit(1)) is None
+            return connection.scalar(sa.select(sa.func.max(_DELIVERIES.c.number))) or 0
 
     def waiting(self) -> int:
         """How many deliveries wait."""

@@ -60,7 +60,7 @@ def test_a_delivery_stays_until_it_is_deleted(spool: Spool) -> None:
     spool.delete([each.number for each in taken[:1100]])
     assert bodies(spool) == [str(number) for number in range(1100, 1200)]
     spool.delete([each.number for each in taken])
-    assert spool.is_empty()
+    assert spool.last_number() == 0
     spool.put([delivery("7")])
     assert bodies(spool) == ["7"]
 
