@@ -22,6 +22,7 @@ class LoadReport:
         seconds: How long it took.
         failures: Why runs could not be fetched, by run id.
         problems: What else went wrong.
+        api_failure: Why the API could not be asked, where only webhooks were loaded for that.
     """
 
     runs_seen: int
@@ -34,6 +35,7 @@ class LoadReport:
     seconds: float
     failures: Mapping[str, str] = field(default_factory=dict)
     problems: Sequence[str] = ()
+    api_failure: str | None = None
 
     @property
     def exit_code(self) -> int:

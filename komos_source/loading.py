@@ -43,7 +43,7 @@ from komos_source.source import komos_source
 from komos_source.stored import count_recovered, known_ids
 from komos_source.webhooks.configuration import spool_in_use
 from komos_source.webhooks.draining import Drained, drain
-from komos_source.webhooks.extra import import_extra
+from komos_source.webhooks.extra import open_spool
 
 
 def load(
@@ -102,14 +102,15 @@ def load(
     spool_url = None if chosen else spool or spool_in_use()
     with one_load_at_a_time(Path(pipeline.pipelines_dir), pipeline_name, lock_timeout):
         pushed = _drain(pipeline, lock_timeout, spool_url, ledger)
-        rows = pushed.rows
+        rows, api_failure = pushed.rows, None
         try:
             if source:
                 rows += _run(pipeline, lock_timeout, source, ledger)
         except (ApiUnreachableError, RequestError) as error:
             if not pushed.deliveries:
                 raise
-            ledger.problems.append(str(error))
+            api_failure = str(error)
+            ledger.problems.append(api_failure)
         if spool_url and ledger.logs_read:
             with _holding(pipeline, lock_timeout):
                 count_recovered(pipeline)
@@ -126,6 +127,7 @@ def load(
         seconds=round(time.monotonic() - started, 3),
         failures=failures,
         problems=tuple(ledger.problems),
+        api_failure=api_failure,
     )
 
 
@@ -194,8 +196,6 @@ def _drain(pipeline: dlt.Pipeline, lock_timeout: float, url: str | None, ledger:
     """Drains the spool, if there is one. The API is asked even if the spool cannot be used."""
     if url is None:
         return Drained()
-    with import_extra():
-        from komos_source.webhooks.spool import Spool
 
     def known(table: schemas.Table, rows: pa.Table) -> Set[str]:
         with _holding(pipeline, lock_timeout):
@@ -203,7 +203,7 @@ def _drain(pipeline: dlt.Pipeline, lock_timeout: float, url: str | None, ledger:
 
     ledger.stage = "draining webhooks"
     try:
-        with contextlib.closing(Spool(url)) as spool:
+        with contextlib.closing(open_spool(url)) as spool:
             return drain(spool, functools.partial(_run, pipeline, lock_timeout), known)
     except SpoolError as error:
         ledger.problems.append(str(error))

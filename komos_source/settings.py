@@ -73,3 +73,9 @@ DRAIN_DELIVERIES = 5_000
 DRAIN_BYTES = 32 * 2**20
 """... and bytes of their bodies, after which it takes no more: so memory does not grow with the
 spool."""
+
+# Following.
+FOLLOW_TICK = 0.1
+"""Seconds between two looks into the spool."""
+FOLLOW_MAX_WAIT = 60.0
+"""Seconds to wait at most after outages in a row."""

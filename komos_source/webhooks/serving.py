@@ -6,7 +6,7 @@ import contextlib
 import socket
 from collections.abc import Callable
 
-from komos_source.webhooks.extra import import_extra
+from komos_source.webhooks.extra import import_extra, open_spool
 
 _GRACE = 30
 """Seconds that requests under way have left when the receiver is stopped."""
@@ -30,10 +30,9 @@ def run_receiver(host: str, port: int, spool: str | None, listening: Callable[[s
         import uvicorn
 
         from komos_source.webhooks.receiver import make_app
-        from komos_source.webhooks.spool import Spool
     from komos_source.webhooks.configuration import spool_url, verifier
 
-    app = make_app(verifier(), Spool(spool or spool_url()))
+    app = make_app(verifier(), open_spool(spool or spool_url()))
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family, backlog=2048) as server_socket:
         config = uvicorn.Config(
