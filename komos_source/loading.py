@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,9 @@ from komos_source.stored import count_recovered, known_ids
 from komos_source.webhooks.configuration import spool_in_use
 from komos_source.webhooks.draining import Drained, drain
 from komos_source.webhooks.extra import open_spool
+
+_Hold = Callable[[], AbstractContextManager[None]]
+"""Keeps other processes out of the destination for the time of some steps."""
 
 
 def load(
@@ -100,19 +104,20 @@ def load(
     )
     chosen = run_ids is not None or task_ids is not None
     spool_url = None if chosen else spool or spool_in_use()
+    hold = functools.partial(_holding, pipeline, duckdb_file(pipeline), lock_timeout)
     with one_load_at_a_time(Path(pipeline.pipelines_dir), pipeline_name, lock_timeout):
-        pushed = _drain(pipeline, lock_timeout, spool_url, ledger)
+        pushed = _drain(pipeline, hold, spool_url, ledger)
         rows, api_failure = pushed.rows, None
         try:
             if source:
-                rows += _run(pipeline, lock_timeout, source, ledger)
+                rows += _run(pipeline, hold, source, ledger)
         except (ApiUnreachableError, RequestError) as error:
             if not pushed.deliveries:
                 raise
             api_failure = str(error)
             ledger.problems.append(api_failure)
         if spool_url and ledger.logs_read:
-            with _holding(pipeline, lock_timeout):
+            with hold():
                 count_recovered(pipeline)
     ledger.stage = "done"
     failures = {**pushed.failures, **ledger.failures}
@@ -170,7 +175,7 @@ def duckdb_file(pipeline: dlt.Pipeline) -> str | None:
     return None if path == ":memory:" else path
 
 
-def _run(pipeline: dlt.Pipeline, lock_timeout: float, source: Any, ledger: Ledger) -> int:
+def _run(pipeline: dlt.Pipeline, hold: _Hold, source: Any, ledger: Ledger) -> int:
     """Runs a source through the pipeline, starting from what the destination holds.
 
     Returns:
@@ -178,13 +183,13 @@ def _run(pipeline: dlt.Pipeline, lock_timeout: float, source: Any, ledger: Ledge
     """
     with _errors_reworded(pipeline):
         ledger.stage = "reading state"
-        with _holding(pipeline, lock_timeout):
+        with hold():
             pipeline.drop()
             pipeline.sync_destination()
         ledger.stage = "reading logs"
         pipeline.extract(source)
         ledger.stage = f"loading into {pipeline.destination.destination_name}"
-        with _holding(pipeline, lock_timeout):
+        with hold():
             pipeline.normalize()
             info = pipeline.load()
             arrived = _arrived(pipeline, info.loads_ids if info else [])
@@ -192,28 +197,30 @@ def _run(pipeline: dlt.Pipeline, lock_timeout: float, source: Any, ledger: Ledge
     return sum(arrived.values())
 
 
-def _drain(pipeline: dlt.Pipeline, lock_timeout: float, url: str | None, ledger: Ledger) -> Drained:
+def _drain(pipeline: dlt.Pipeline, hold: _Hold, url: str | None, ledger: Ledger) -> Drained:
     """Drains the spool, if there is one. The API is asked even if the spool cannot be used."""
     if url is None:
         return Drained()
 
     def known(table: schemas.Table, rows: pa.Table) -> Set[str]:
-        with _holding(pipeline, lock_timeout):
+        if not len(rows):
+            return frozenset()
+        with hold():
             return known_ids(pipeline, table, rows)
 
     ledger.stage = "draining webhooks"
     try:
         with contextlib.closing(open_spool(url)) as spool:
-            return drain(spool, functools.partial(_run, pipeline, lock_timeout), known)
+            return drain(spool, functools.partial(_run, pipeline, hold), known)
     except SpoolError as error:
         ledger.problems.append(str(error))
         return Drained()
 
 
 @contextlib.contextmanager
-def _holding(pipeline: dlt.Pipeline, lock_timeout: float) -> Iterator[None]:
+def _holding(pipeline: dlt.Pipeline, file: str | None, lock_timeout: float) -> Iterator[None]:
     """For the time of some steps the destination is ours alone, where it allows only one anyway."""
-    with _errors_reworded(pipeline), duckdb_held(duckdb_file(pipeline), lock_timeout):
+    with _errors_reworded(pipeline), duckdb_held(file, lock_timeout):
         yield
 
 

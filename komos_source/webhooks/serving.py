@@ -41,6 +41,7 @@ def run_receiver(host: str, port: int, spool: str | None, listening: Callable[[s
             access_log=False,
             log_level="warning",
             server_header=False,
+            proxy_headers=False,  # who sends is told by the signature, not by an address
             timeout_graceful_shutdown=_GRACE,
         )
         shown = f"[{host}]" if ":" in host else host
