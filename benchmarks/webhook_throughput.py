@@ -3,10 +3,10 @@
     python benchmarks/webhook_throughput.py [--deliveries 4000] [--rounds 3]
 
 The receiver runs in a process of its own (uvicorn, a SQLite spool with full sync), the sender in
-another: deliveries of 20 entries, each one unique, over keep-alive connections. "One commit each" is
-the same receiver with a limit of one delivery a commit. After each round the spool is held
-against what was acknowledged. A receiver that does not spool at all shows what HTTP and signature
-cost alone.
+another: deliveries of 20 entries, each one unique, over keep-alive connections. "One commit each"
+is the same receiver with a limit of one delivery a commit. After each round the receiver is killed
+and the spool held against what was acknowledged. A receiver that does not spool at all shows what
+HTTP and signature cost alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import socket
 import statistics
 import subprocess
 import sys
@@ -24,26 +25,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import uvicorn
+
 from komos_source.settings import COMMIT_DELIVERIES
 from komos_source.testing.webhooks import signed_headers
+from komos_source.webhooks.receiver import make_app
+from komos_source.webhooks.signature import Delivery, Verifier
+from komos_source.webhooks.spool import Spool
 
 SECRET = "wh_bench_5c1d"  # noqa: S105 - of the benchmark
 CONNECTIONS = (1, 8, 64)
 
 
+class _NoSpool(Spool):
+    """Keeps nothing."""
+
+    def put(self, deliveries: Sequence[Delivery]) -> int:
+        return len(deliveries)
+
+
 def serve(spool_url: str, commit_deliveries: int) -> None:
     """The receiver's process."""
-    import socket
-
-    import uvicorn
-
-    from komos_source.webhooks.receiver import make_app
-    from komos_source.webhooks.signature import Verifier
-    from komos_source.webhooks.spool import Spool
-
-    spool = Spool(spool_url)
-    if not commit_deliveries:
-        spool.put = len  # type: ignore[method-assign] # nothing is kept: the cost of HTTP alone
+    spool = Spool(spool_url) if commit_deliveries else _NoSpool(spool_url)
     app = make_app(Verifier([SECRET]), spool, commit_deliveries=commit_deliveries or 512)
     with socket.create_server(("127.0.0.1", 0), backlog=512) as server:
         print(server.getsockname()[1], flush=True)
@@ -99,14 +102,11 @@ async def send(port: int, requests: list[bytes], connections: int) -> list[float
 
 def measure(commit_deliveries: int, connections: int, deliveries: int) -> tuple[float, float]:
     """Deliveries a second and the 95th percentile of the wait, in milliseconds."""
-    from komos_source.webhooks.spool import Spool
-
     with tempfile.TemporaryDirectory() as directory:
         url = f"sqlite:///{Path(directory) / 'spool.db'}"
         child = [sys.executable, __file__, "--serve", url, str(commit_deliveries)]
         with subprocess.Popen(child, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            port = int(process.stdout.readline())
+            port = int(process.stdout.readline() if process.stdout else "")
             asyncio.run(send(port, made_requests(200), connections))  # until it is warm
             requests = made_requests(deliveries)
             started = time.perf_counter()
