@@ -156,11 +156,15 @@ def demo(directory: Path) -> None:
 @click.option("--seed", default=7, show_default=True, help="Of the made history.")
 @click.option("--pace", default=1.0, show_default=True, help="World seconds per real second.")
 @click.option("--latency", default=0.0, help="Seconds each answer is delayed.")
-def emulate(port: int, seed: int, pace: float, latency: float) -> None:
+@click.option("--webhook-url", help="Send webhooks there, too.")
+@click.option("--webhook-secret", default="wh_demo_secret", show_default=True)
+def emulate(
+    port: int, seed: int, pace: float, latency: float, webhook_url: str | None, webhook_secret: str
+) -> None:
     """Serve a made Komos organisation on this machine, for trying clients."""
     from datetime import UTC, datetime, timedelta
 
-    from komos_source.testing import Emulator, made_history
+    from komos_source.testing import Emulator, Webhooks, made_history
 
     now = datetime.now(UTC)
     world = made_history(seed, end=now + timedelta(days=7), days=35, pace=pace)
@@ -175,7 +179,10 @@ def emulate(port: int, seed: int, pace: float, latency: float) -> None:
         f"  SOURCES__KOMOS__BASE_URL={emulator.base_url} "
         f"KOMOS_API_KEY={emulator.api_key} komos load"
     )
-    emulator.serve_forever()
+    with contextlib.ExitStack() as stack:
+        if webhook_url:
+            stack.enter_context(Webhooks(world, webhook_url, webhook_secret))
+        emulator.serve_forever()
 
 
 @cli.group()

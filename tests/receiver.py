@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,11 +20,14 @@ SECRET = "wh_test_2f6b8a"
 
 @dataclass
 class Receiver:
-    """``komos webhooks serve`` in a process of its own; starts again on the same port."""
+    """``komos webhooks serve`` in a process of its own; starts again on the same port.
+
+    An `environment` takes the place of the variables that name secret and spool.
+    """
 
     directory: Path
     spool_url: str
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] | None = None
     port: int = 0
     process: subprocess.Popen[str] | None = None
 
@@ -40,12 +43,15 @@ class Receiver:
             [sys.executable, "-m", "komos_source", "webhooks", "serve", "--port", str(self.port)],
             cwd=self.directory,
             env=os.environ
-            | {
-                "PYTHONUNBUFFERED": "1",
-                "SOURCES__KOMOS__WEBHOOK_SECRET": SECRET,
-                "SOURCES__KOMOS__SPOOL": self.spool_url,
-            }
-            | self.environment,
+            | {"PYTHONUNBUFFERED": "1"}
+            | (
+                {
+                    "SOURCES__KOMOS__WEBHOOK_SECRET": SECRET,
+                    "SOURCES__KOMOS__SPOOL": self.spool_url,
+                }
+                if self.environment is None
+                else self.environment
+            ),
             stdout=subprocess.PIPE,
             stderr=(self.directory / "receiver.log").open("a"),
             text=True,

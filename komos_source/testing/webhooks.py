@@ -1,5 +1,7 @@
 """Webhooks as Komos sends them: what happens in a world, signed, to an endpoint over real HTTP.
 
+What had happened before is not sent.
+
 with Emulator(world), Webhooks(world, "http://127.0.0.1:8766/webhooks/komos", "wh_test_secret"):
 ...  # runs start, write and end; deliveries arrive, some twice or late if asked for
 """
@@ -140,6 +142,7 @@ class Webhooks:
         ]
 
     def __enter__(self) -> Self:
+        self._look(silently=True)
         for thread in self._threads:
             thread.start()
         return self
@@ -180,23 +183,25 @@ class Webhooks:
         while not self._ended.wait(self._every):
             self._look()
 
-    def _look(self) -> None:
-        """Announces what has happened since the last look."""
+    def _look(self, *, silently: bool = False) -> None:
+        """Announces what has happened since the last look, or only takes note of it."""
+        send = (lambda event, body: None) if silently else self.send
         with self._world.lock:
             for run_id in self._world.run_ids():
                 told = self._told.setdefault(run_id, _Told())
                 run = self._world.run(run_id) or {}
                 if told.status is None:
-                    self.send("task-run.started", _encoded(run))
-                self._announce_entries(run_id, told)
+                    send("task-run.started", _encoded(run))
+                if entries := self._new_entries(run_id, told):
+                    send("task-run.log", _encoded({"runId": run_id, "logEntries": entries}))
                 if run["status"] != told.status and run["timestamps"]["finishedAt"]:
-                    self.send(f"task-run.{run['status'].lower()}", _encoded(run))
+                    send(f"task-run.{run['status'].lower()}", _encoded(run))
                 told.status = run["status"]
 
-    def _announce_entries(self, run_id: str, told: _Told) -> None:
+    def _new_entries(self, run_id: str, told: _Told) -> list[Any]:
         body = self._world.log_body(run_id)
         if body is told.body:  # the world keeps it until it changes
-            return
+            return []
         told.body = body
         new = []
         for entry in json.loads(body)["logEntries"]:
@@ -204,8 +209,7 @@ class Webhooks:
             if text not in told.entries:
                 told.entries.add(text)
                 new.append(entry)
-        if new:
-            self.send("task-run.log", _encoded({"runId": run_id, "logEntries": new}))
+        return new
 
     def _send_due(self) -> None:
         connection = http.client.HTTPConnection(

@@ -36,4 +36,5 @@ def spool_in_use() -> str | None:
 
 
 def _setting(name: str) -> Any:
-    return dlt.secrets.get(f"sources.{SOURCE_NAME}.{name}")
+    # `dlt.config` looks into config.toml and secrets.toml, `dlt.secrets` only into the latter.
+    return dlt.config.get(f"sources.{SOURCE_NAME}.{name}")

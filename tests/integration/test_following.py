@@ -6,12 +6,14 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -237,13 +239,13 @@ def test_between_two_looks_at_the_api_deliveries_are_drained_at_once(
 def test_an_outage_of_the_api_is_said_and_survived_and_webhooks_load_meanwhile(
     home: Home, world: World, follow: Callable[..., Follower]
 ) -> None:
-    run_id = world.add_run(world.add_task("Orders"))
-    world.append(run_id, {})
     spool = f"sqlite:///{home.directory / 'spool.db'}"
     with (
         Receiver(home.directory, spool) as receiver,
         Webhooks(world, f"{receiver.url}/webhooks/komos", SECRET) as webhooks,
     ):
+        run_id = world.add_run(world.add_task("Orders"))
+        world.append(run_id, {})
         webhooks.flush()
         home.emulator.faults.add("/", "status", status=503)
         follower = follow(pace=0.2, SOURCES__KOMOS__SPOOL=spool)
@@ -276,6 +278,32 @@ def test_what_no_waiting_will_mend_ends_following(
     follower = follow(SOURCES__KOMOS__API_KEY="sk_live_wrong")
     assert follower.process.wait(timeout=60) == 1
     assert "refused the key" in follower.log.read_text()
+
+
+def test_the_pipeline_to_copy_receives_and_loads(home: Home, world: World, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    run_id = world.add_run(world.add_task("Orders"))
+    script = Path(__file__).parents[2] / "pipelines" / "webhook_receiver.py"
+    with subprocess.Popen(
+        [sys.executable, str(script), "--port", str(port)],
+        cwd=tmp_path,
+        env=os.environ
+        | {
+            "SOURCES__KOMOS__API_KEY": home.emulator.api_key,
+            "SOURCES__KOMOS__BASE_URL": home.emulator.base_url,
+            "SOURCES__KOMOS__WEBHOOK_SECRET": SECRET,
+            "DLT_DATA_DIR": str(tmp_path / "dlt"),
+        },
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        wait_until(lambda: table_if_free(home) == {} and home.file.exists())
+        with Webhooks(world, f"http://127.0.0.1:{port}/webhooks/komos", SECRET) as webhooks:
+            world.append(run_id, {})
+            webhooks.flush()
+            wait_until(lambda: len(table_if_free(home)) == 1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
 
 
 def test_the_wait_doubles_up_to_a_minute_and_starts_anew_after_a_success() -> None:

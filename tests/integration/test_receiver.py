@@ -126,6 +126,16 @@ def test_it_can_be_run_by_any_asgi_server(tmp_path: Path) -> None:
     assert (tmp_path / settings.SPOOL_URL.removeprefix("sqlite:///")).exists()
 
 
+def test_settings_may_stand_in_dlts_files(tmp_path: Path) -> None:
+    (tmp_path / ".dlt").mkdir()
+    config, secrets = tmp_path / ".dlt" / "config.toml", tmp_path / ".dlt" / "secrets.toml"
+    config.write_text("[sources.komos]\nspool = 'sqlite:///mine.db'\n")
+    secrets.write_text(f"[sources.komos]\nwebhook_secret = ['wh_a_b', '{SECRET}']\n")
+    with Receiver(tmp_path, "", environment={}) as receiver:
+        assert receiver.post(log_body()).status_code == 204
+    assert (tmp_path / "mine.db").exists()
+
+
 class Senders:
     """Sends deliveries over several connections until told to stop; knows what was acknowledged."""
 
