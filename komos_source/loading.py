@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
@@ -93,7 +94,7 @@ def load(
     started = time.monotonic()
     ledger = ledger if ledger is not None else Ledger()
     arguments.check(run_ids, task_ids, since)
-    pipeline = make_pipeline(destination, dataset, pipeline_name, pipelines_dir)
+    directory = Path(pipelines_dir or get_dlt_pipelines_dir())
     source = poll and _source(
         run_ids=run_ids,
         task_ids=task_ids,
@@ -104,8 +105,11 @@ def load(
     )
     chosen = run_ids is not None or task_ids is not None
     spool_url = None if chosen else spool or spool_in_use()
-    hold = functools.partial(_holding, pipeline, duckdb_file(pipeline), lock_timeout)
-    with one_load_at_a_time(Path(pipeline.pipelines_dir), pipeline_name, lock_timeout):
+    with one_load_at_a_time(directory, pipeline_name, lock_timeout):
+        # A load that was killed may have left it in any state, and dlt reads it at once.
+        shutil.rmtree(directory / pipeline_name, ignore_errors=True)
+        pipeline = make_pipeline(destination, dataset, pipeline_name, pipelines_dir)
+        hold = functools.partial(_holding, pipeline, duckdb_file(pipeline), lock_timeout)
         pushed = _drain(pipeline, hold, spool_url, ledger)
         rows, api_failure = pushed.rows, None
         try:
