@@ -54,7 +54,6 @@ def komos_source(
     choice = arguments.check(run_ids, task_ids, since)
     account = ledger if ledger is not None else Ledger()
     client_options = arguments.check_client(api_key, base_url, max_concurrency, backoff)
-    schemas.hush_json_hints()
 
     @dlt.resource(name="extraction", selected=False)
     async def extraction() -> AsyncIterator[Batch]:
@@ -95,6 +94,7 @@ def komos_source(
 
 def tables(extraction: DltResource) -> list[DltResource]:
     """The resources of all tables, fed by one that yields batches."""
+    schemas.hush_json_hints()
 
     def table(hints: dict[str, Any]) -> DltResource:
         name = hints["name"]

@@ -88,9 +88,8 @@ def batch(pushed: Pushed, state: State) -> Batch:
             if run_id and run_id not in state.tracked
         }
     )
-    return Batch(
-        {TASK_RUN_LOGS.name: pushed.rows, TASK_RUN_LOGS_REJECTED.name: pushed.rejected}, changes
-    )
+    tables = {TASK_RUN_LOGS.name: pushed.rows, TASK_RUN_LOGS_REJECTED.name: pushed.rejected}
+    return Batch({name: rows for name, rows in tables.items() if len(rows)}, changes)
 
 
 def _is_run_event(event: str) -> bool:
