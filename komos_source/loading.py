@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from dlt.common.pipeline import get_dlt_pipelines_dir
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from komos_source import arguments, schemas, settings, state
+from komos_source import arguments, load_history, schemas, settings, state
 from komos_source.configuration import use_defaults_for
 from komos_source.destinations import duckdb
 from komos_source.endpoint import NO_API_KEY
@@ -34,6 +34,7 @@ from komos_source.exceptions import (
     ConfigurationError,
     DestinationError,
     KomosError,
+    LockedError,
     RequestError,
     SpoolError,
     UsageError,
@@ -91,7 +92,6 @@ def load(
         KomosError: Nothing was loaded; the message says what to do. Whatever had been loaded
             before is untouched.
     """
-    started = time.monotonic()
     ledger = ledger if ledger is not None else Ledger()
     arguments.check(run_ids, task_ids, since)
     directory = Path(pipelines_dir or get_dlt_pipelines_dir())
@@ -110,19 +110,35 @@ def load(
         shutil.rmtree(directory / pipeline_name, ignore_errors=True)
         pipeline = make_pipeline(destination, dataset, pipeline_name, pipelines_dir)
         hold = functools.partial(_holding, pipeline, duckdb_file(pipeline), lock_timeout)
-        pushed = _drain(pipeline, hold, spool_url, ledger)
-        rows, api_failure = pushed.rows, None
         try:
-            if source:
-                rows += _run(pipeline, hold, source, ledger)
-        except (ApiUnreachableError, RequestError) as error:
-            if not pushed.deliveries:
-                raise
-            api_failure = str(error)
-            ledger.problems.append(api_failure)
-        if spool_url and ledger.logs_read:
-            with hold():
-                count_recovered(pipeline)
+            report = _load(pipeline, hold, source, spool_url, ledger)
+        except (DestinationError, LockedError):
+            raise  # nowhere to write it to
+        except KomosError as error:
+            _record(pipeline, hold, ledger, load_history.failed(error))
+            raise
+        problem = _record(pipeline, hold, ledger, load_history.succeeded(report))
+    return replace(report, problems=(*report.problems, problem)) if problem else report
+
+
+def _load(
+    pipeline: dlt.Pipeline, hold: _Hold, source: Any, spool_url: str | None, ledger: Ledger
+) -> LoadReport:
+    """Loads what webhooks have brought, then what a source shows, if there is one."""
+    pushed = _drain(pipeline, hold, spool_url, ledger)
+    ledger.load_ids += pushed.load_ids
+    rows, api_failure = pushed.rows, None
+    try:
+        if source:
+            rows += _run(pipeline, hold, source, ledger)
+    except (ApiUnreachableError, RequestError) as error:
+        if not pushed.deliveries:
+            raise
+        api_failure = str(error)
+        ledger.problems.append(api_failure)
+    if spool_url and ledger.logs_read:
+        with hold():
+            count_recovered(pipeline)
     ledger.stage = "done"
     failures = {**pushed.failures, **ledger.failures}
     return LoadReport(
@@ -133,7 +149,7 @@ def load(
         runs_failed=len(failures),
         window_gaps=ledger.window_gaps,
         requests=ledger.requests,
-        seconds=round(time.monotonic() - started, 3),
+        seconds=ledger.seconds,
         failures=failures,
         problems=tuple(ledger.problems),
         api_failure=api_failure,
@@ -191,12 +207,14 @@ def _run(pipeline: dlt.Pipeline, hold: _Hold, source: Any, ledger: Ledger) -> in
             pipeline.drop()
             pipeline.sync_destination()
         ledger.stage = "reading logs"
-        pipeline.extract(source)
+        pipeline.extract([source, *load_history.table_if_missing(pipeline)])
         ledger.stage = f"loading into {pipeline.destination.destination_name}"
         with hold():
             pipeline.normalize()
             info = pipeline.load()
-            arrived = _arrived(pipeline, info.loads_ids if info else [])
+            load_ids = info.loads_ids if info else []
+            ledger.load_ids += load_ids
+            arrived = _arrived(pipeline, load_ids)
             _distrust_what_is_missing(pipeline, ledger, arrived)
     return sum(arrived.values())
 
@@ -226,6 +244,22 @@ def _holding(pipeline: dlt.Pipeline, file: str | None, lock_timeout: float) -> I
     """For the time of some steps the destination is ours alone, where it allows only one anyway."""
     with _errors_reworded(pipeline), duckdb_held(file, lock_timeout):
         yield
+
+
+def _record(
+    pipeline: dlt.Pipeline, hold: _Hold, ledger: Ledger, outcome: Mapping[str, Any]
+) -> str | None:
+    """Adds the load to ``komos_loads``; the data is in by now, so what goes wrong spoils nothing.
+
+    Returns:
+        What went wrong.
+    """
+    try:
+        with hold():
+            load_history.write(pipeline, ledger, outcome)
+    except KomosError as error:
+        return f"the load is not in komos_loads: {error}"
+    return None
 
 
 def _source(**options: Any) -> Any:
