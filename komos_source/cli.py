@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from komos_source import process
+from komos_source import logs, process
 
 if TYPE_CHECKING:
     from komos_source.load_report import LoadReport
@@ -65,12 +66,20 @@ def cli() -> None:
     help="Load again and again until stopped: ask the API so often, drain webhooks at once.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a summary.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["plain", "json"]),
+    envvar="KOMOS_LOG_FORMAT",
+    show_envvar=True,
+    help="Log events to standard error, a line each, instead of progress and messages.",
+)
 def load(
     run_ids: tuple[str, ...],
     runs_file: Path | None,
     task_ids: tuple[str, ...],
     follow: float | None,
     as_json: bool,
+    log_format: str | None,
     **options: Any,
 ) -> None:
     """Load what is new, once.
@@ -84,6 +93,9 @@ def load(
     """
     from komos_source import arguments
     from komos_source.ledger import Ledger
+
+    if log_format:
+        logs.to_stderr(log_format)
     from komos_source.loading import load as run_load
 
     process.prepare()
@@ -104,7 +116,7 @@ def load(
     else:
         from komos_source.display import print_report, watched
 
-        with watched(ledger):
+        with watched(ledger, quiet=log_format is not None):
             report = run()
         print_report(report)
     sys.exit(report.exit_code)
@@ -123,7 +135,7 @@ def _follow(pace: float, as_json: bool, options: dict[str, Any]) -> None:
         _explain(report)
 
     with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
-        follow(pace, loaded, lambda outage: click.echo(f"komos: {outage}", err=True), **options)
+        follow(pace, loaded, _complain, **options)
 
 
 @cli.command()
@@ -211,6 +223,8 @@ def serve(host: str, port: int, spool: str | None) -> None:
 
 
 def _explain(report: LoadReport) -> None:
+    if logs.going_to_stderr():
+        return  # they are events of the load
     for run_id, reason in report.failures.items():
         click.echo(f"run {run_id}: {reason}", err=True)
     for problem in report.problems:
@@ -218,8 +232,15 @@ def _explain(report: LoadReport) -> None:
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
-    click.echo(f"komos: {message}", err=True)
+    _complain(message)
     sys.exit(code)
+
+
+def _complain(message: str) -> None:
+    if logs.going_to_stderr():
+        logs.emit(logging.ERROR, message)
+    else:
+        click.echo(f"komos: {message}", err=True)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:

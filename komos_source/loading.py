@@ -42,6 +42,7 @@ from komos_source.exceptions import (
 from komos_source.ledger import Ledger
 from komos_source.load_report import LoadReport
 from komos_source.locking import duckdb_held, one_load_at_a_time
+from komos_source.observing import observed, stage
 from komos_source.source import komos_source
 from komos_source.stored import count_recovered, known_ids
 from komos_source.webhooks.configuration import spool_in_use
@@ -105,7 +106,11 @@ def load(
     )
     chosen = run_ids is not None or task_ids is not None
     spool_url = None if chosen else spool or spool_in_use()
-    with one_load_at_a_time(directory, pipeline_name, lock_timeout):
+    names = {"pipeline_name": pipeline_name, "destination": destination, "dataset": dataset}
+    with (
+        observed(ledger, **names) as ended,
+        one_load_at_a_time(directory, pipeline_name, lock_timeout),
+    ):
         # A load that was killed may have left it in any state, and dlt reads it at once.
         shutil.rmtree(directory / pipeline_name, ignore_errors=True)
         pipeline = make_pipeline(destination, dataset, pipeline_name, pipelines_dir)
@@ -117,8 +122,10 @@ def load(
         except KomosError as error:
             _record(pipeline, hold, ledger, load_history.failed(error))
             raise
-        problem = _record(pipeline, hold, ledger, load_history.succeeded(report))
-    return replace(report, problems=(*report.problems, problem)) if problem else report
+        if problem := _record(pipeline, hold, ledger, load_history.succeeded(report)):
+            report = replace(report, problems=(*report.problems, problem))
+        ended(report)
+    return report
 
 
 def _load(
@@ -202,14 +209,12 @@ def _run(pipeline: dlt.Pipeline, hold: _Hold, source: Any, ledger: Ledger) -> in
         How many rows arrived in ``task_run_logs``.
     """
     with _errors_reworded(pipeline):
-        ledger.stage = "reading state"
-        with hold():
+        with stage(ledger, "reading state"), hold():
             pipeline.drop()
             pipeline.sync_destination()
-        ledger.stage = "reading logs"
-        pipeline.extract([source, *load_history.table_if_missing(pipeline)])
-        ledger.stage = f"loading into {pipeline.destination.destination_name}"
-        with hold():
+        with stage(ledger, "reading logs"):
+            pipeline.extract([source, *load_history.table_if_missing(pipeline)])
+        with stage(ledger, f"loading into {pipeline.destination.destination_name}"), hold():
             pipeline.normalize()
             info = pipeline.load()
             load_ids = info.loads_ids if info else []
@@ -230,9 +235,8 @@ def _drain(pipeline: dlt.Pipeline, hold: _Hold, url: str | None, ledger: Ledger)
         with hold():
             return known_ids(pipeline, table, rows)
 
-    ledger.stage = "draining webhooks"
     try:
-        with contextlib.closing(open_spool(url)) as spool:
+        with stage(ledger, "draining webhooks"), contextlib.closing(open_spool(url)) as spool:
             return drain(spool, functools.partial(_run, pipeline, hold), known)
     except SpoolError as error:
         ledger.problems.append(str(error))
