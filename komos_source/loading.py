@@ -192,6 +192,8 @@ def _run(pipeline: dlt.Pipeline, hold: _Hold, source: Any, ledger: Ledger) -> in
             pipeline.sync_destination()
         ledger.stage = "reading logs"
         pipeline.extract(source)
+        if not pipeline.has_pending_data:
+            return 0
         ledger.stage = f"loading into {pipeline.destination.destination_name}"
         with hold():
             pipeline.normalize()
