@@ -214,6 +214,8 @@ def _run(pipeline: dlt.Pipeline, hold: _Hold, source: Any, ledger: Ledger) -> in
             pipeline.sync_destination()
         with stage(ledger, "reading logs"):
             pipeline.extract([source, *load_history.table_if_missing(pipeline)])
+        if not pipeline.has_pending_data:
+            return 0
         with stage(ledger, f"loading into {pipeline.destination.destination_name}"), hold():
             pipeline.normalize()
             info = pipeline.load()
