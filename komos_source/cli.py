@@ -56,12 +56,16 @@ def cli() -> None:
 )
 @click.option("--pipeline-name", default="komos_task_run_logs", show_default=True)
 @click.option("--full-refresh", is_flag=True, help="Read every visible run again.")
+@click.option(
+    "--shard", metavar="B/N", help="Load bucket B of N only, B from 0; see docs/scaling.md."
+)
 @click.option("--lock-timeout", default=60.0, show_default=True, help="Seconds to wait for locks.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a summary.")
 def load(
     run_ids: tuple[str, ...],
     runs_file: Path | None,
     task_ids: tuple[str, ...],
+    shard: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -72,14 +76,17 @@ def load(
       komos load
       komos load --task-id 6513270e-269e-4d37-b2a7-4de452e6b438 --since 2025-10-01
       komos load --runs-file kept_run_ids.txt
+      komos load --destination postgres --shard 3/64
     """
     from komos_source import arguments
     from komos_source.ledger import Ledger
     from komos_source.loading import load as run_load
+    from komos_source.shards import Shard
 
     process.prepare()
     named = [*run_ids, *(arguments.read_runs_file(runs_file) if runs_file else [])]
     ledger = Ledger()
+    options |= {"shard": Shard.parse(shard)} if shard else {}
 
     def run() -> LoadReport:
         return run_load(run_ids=named or None, task_ids=task_ids or None, ledger=ledger, **options)

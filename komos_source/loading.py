@@ -23,8 +23,9 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from komos_source import arguments, schemas, settings, state
+from komos_source.claims import check_buckets, load_beside_others
 from komos_source.configuration import use_defaults_for
-from komos_source.destinations import duckdb
+from komos_source.destinations import destination_for
 from komos_source.endpoint import NO_API_KEY
 from komos_source.exceptions import (
     ConfigurationError,
@@ -34,6 +35,7 @@ from komos_source.exceptions import (
 )
 from komos_source.ledger import Ledger
 from komos_source.locking import duckdb_held, one_load_at_a_time
+from komos_source.shards import Shard
 from komos_source.source import komos_source
 
 
@@ -101,6 +103,7 @@ def load(
     pipelines_dir: str | None = None,
     lock_timeout: float = settings.LOCK_TIMEOUT,
     ledger: Ledger | None = None,
+    shard: Shard | None = None,
     **source_options: Any,
 ) -> LoadReport:
     """Loads what is new, once.
@@ -116,6 +119,7 @@ def load(
         pipelines_dir: Where dlt keeps working directories; its own default if None.
         lock_timeout: Seconds to wait for another load, and for another process to close DuckDB.
         ledger: Filled while the load runs, for whoever wants to watch.
+        shard: Load only what is in this bucket; see `komos_source.sharding.load_shard`.
         source_options: Further arguments of `komos_source.komos_source`, such as ``api_key``.
 
     Raises:
@@ -125,24 +129,26 @@ def load(
     started = time.monotonic()
     ledger = ledger if ledger is not None else Ledger()
     arguments.check(run_ids, task_ids, since)
-    pipeline = make_pipeline(destination, dataset, pipeline_name, pipelines_dir)
+    pipeline = make_pipeline(destination, dataset, pipeline_name, pipelines_dir, shard)
     source = _source(
         run_ids=run_ids,
         task_ids=task_ids,
         since=since,
         full_refresh=full_refresh,
         ledger=ledger,
+        shard=shard,
         **source_options,
     )
     file = duckdb_file(pipeline)
     with (
-        one_load_at_a_time(Path(pipeline.pipelines_dir), pipeline_name, lock_timeout),
+        one_load_at_a_time(Path(pipeline.pipelines_dir), pipeline.pipeline_name, lock_timeout),
         _errors_reworded(destination),
     ):
         ledger.stage = "reading state"
         with duckdb_held(file, lock_timeout):
             pipeline.drop()
             pipeline.sync_destination()
+            check_buckets(pipeline, shard)
         ledger.stage = "reading logs"
         pipeline.extract(source)
         arrived: dict[str, int] = {}
@@ -150,7 +156,7 @@ def load(
             ledger.stage = f"loading into {destination}"
             with duckdb_held(file, lock_timeout):
                 pipeline.normalize()
-                info = pipeline.load()
+                info = load_beside_others(pipeline) if shard else pipeline.load()
                 arrived = _arrived(pipeline, info.loads_ids if info else [])
                 _distrust_what_is_missing(pipeline, ledger, arrived)
     ledger.stage = "done"
@@ -173,22 +179,22 @@ def make_pipeline(
     dataset: str = settings.DATASET_NAME,
     pipeline_name: str = settings.PIPELINE_NAME,
     pipelines_dir: str | None = None,
+    shard: Shard | None = None,
 ) -> dlt.Pipeline:
     """The pipeline that loads run in, and that analyses read through.
+
+    A shard has a pipeline, and with it a working directory, and a staging dataset of its own.
 
     Raises:
         UsageError: dlt knows no such destination.
     """
-    use_defaults_for(pipeline_name)
-    target: Any = destination
-    if destination == "duckdb":
-        configured: Any = dlt.secrets.get("destination.duckdb.credentials")
-        target = duckdb() if configured else duckdb(settings.DUCKDB_FILE)
+    name = pipeline_name + shard.suffix if shard else pipeline_name
+    use_defaults_for(name)
     try:
         return dlt.pipeline(
-            pipeline_name,
+            name,
             pipelines_dir=pipelines_dir or get_dlt_pipelines_dir(),
-            destination=target,
+            destination=destination_for(destination, shard),
             dataset_name=dataset,
         )
     except (UnknownDestinationModule, ImportError) as error:

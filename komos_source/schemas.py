@@ -179,6 +179,13 @@ TASK_RUN_WINDOW_GAPS = Table(
     ),
 )
 
+TASK_RUN_SHARDS = Table(
+    "task_run_shards",
+    key=("buckets",),
+    schema=_schema("buckets", buckets=pa.int64()),
+)
+"""One row: how many shards the dataset is loaded in. Only in a dataset that is."""
+
 ARROW_TABLES = (
     TASK_RUNS,
     TASK_RUN_LOGS,
