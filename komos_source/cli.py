@@ -58,6 +58,9 @@ def cli() -> None:
 )
 @click.option("--pipeline-name", default="komos_task_run_logs", show_default=True)
 @click.option("--full-refresh", is_flag=True, help="Read every visible run again.")
+@click.option(
+    "--shard", metavar="B/N", help="Load bucket B of N only, B from 0; see docs/scaling.md."
+)
 @click.option("--lock-timeout", default=60.0, show_default=True, help="Seconds to wait for locks.")
 @click.option(
     "--follow",
@@ -78,6 +81,7 @@ def load(
     runs_file: Path | None,
     task_ids: tuple[str, ...],
     follow: float | None,
+    shard: str | None,
     as_json: bool,
     log_format: str | None,
     **options: Any,
@@ -89,6 +93,7 @@ def load(
       komos load
       komos load --task-id 6513270e-269e-4d37-b2a7-4de452e6b438 --since 2025-10-01
       komos load --runs-file kept_run_ids.txt
+      komos load --destination postgres --shard 3/64
       komos load --follow 60
     """
     from komos_source import arguments
@@ -97,10 +102,12 @@ def load(
     if log_format:
         logs.to_stderr(log_format)
     from komos_source.loading import load as run_load
+    from komos_source.shards import Shard
 
     process.prepare()
     named = [*run_ids, *(arguments.read_runs_file(runs_file) if runs_file else [])]
     options |= {"run_ids": named or None, "task_ids": task_ids or None}
+    options |= {"shard": Shard.parse(shard)} if shard else {}
     if follow is not None:
         _follow(follow, as_json, options)
         return

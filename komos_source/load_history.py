@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -60,6 +60,12 @@ def _problems(sentences: Sequence[str]) -> dict[str, Any]:
 def table_if_missing(pipeline: dlt.Pipeline) -> list[Any]:
     """The source that makes the table, where the destination's schema does not have it yet."""
     return [] if _has_table(pipeline) else [_source([])]
+
+
+def resource(rows: list[dict[str, Any]]) -> Any:
+    """The table as a resource of dlt's."""
+    hints = {**KOMOS_LOADS.hints(), "write_disposition": "append"}
+    return dlt.resource([KOMOS_LOADS.from_rows(rows)], **hints)
 
 
 def _has_table(pipeline: dlt.Pipeline) -> bool:
@@ -114,10 +120,6 @@ def write(pipeline: dlt.Pipeline, ledger: Ledger, outcome: Mapping[str, Any]) ->
 def _source(rows: list[dict[str, Any]]) -> Any:
     @dlt.source(name=settings.SOURCE_NAME, section=settings.SOURCE_NAME)
     def history() -> Any:
-        @dlt.resource(**{**KOMOS_LOADS.hints(), "write_disposition": "append"})
-        def loads() -> Iterator[Any]:
-            yield KOMOS_LOADS.from_rows(rows)
-
-        return loads
+        return resource(rows)
 
     return history()

@@ -26,8 +26,9 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from komos_source import arguments, load_history, schemas, settings, state
+from komos_source.claims import check_buckets, load_beside_others
 from komos_source.configuration import use_defaults_for
-from komos_source.destinations import duckdb
+from komos_source.destinations import destination_for
 from komos_source.endpoint import NO_API_KEY
 from komos_source.exceptions import (
     ApiUnreachableError,
@@ -43,10 +44,11 @@ from komos_source.ledger import Ledger
 from komos_source.load_report import LoadReport
 from komos_source.locking import duckdb_held, one_load_at_a_time
 from komos_source.observing import observed, stage
+from komos_source.shards import Shard
 from komos_source.source import komos_source
 from komos_source.stored import count_recovered, known_ids
 from komos_source.webhooks.configuration import spool_in_use
-from komos_source.webhooks.draining import Drained, drain
+from komos_source.webhooks.draining import Drained, Run, drain
 from komos_source.webhooks.extra import open_spool
 
 _Hold = Callable[[], AbstractContextManager[None]]
@@ -67,12 +69,13 @@ def load(
     ledger: Ledger | None = None,
     spool: str | None = None,
     poll: bool = True,
+    shard: Shard | None = None,
     **source_options: Any,
 ) -> LoadReport:
     """Loads what is new, once: first what webhooks have brought, then what the API shows.
 
-    A load of chosen runs or tasks leaves the webhooks' spool alone. If the API is out of reach,
-    what was in the spool is loaded all the same.
+    A load of chosen runs or tasks, or of a shard, leaves the webhooks' spool alone. If the API is
+    out of reach, what was in the spool is loaded all the same.
 
     Args:
         run_ids: See `komos_source.komos_source`, as for the next three.
@@ -87,6 +90,7 @@ def load(
         ledger: Filled while the load runs, for whoever wants to watch.
         spool: URL of the webhooks' spool; as configured if None, if a spool is in use at all.
         poll: Whether to ask the API; without, only the spool is drained.
+        shard: Load only what is in this bucket; see `komos_source.sharding.load_shard`.
         source_options: Further arguments of `komos_source.komos_source`, such as ``api_key``.
 
     Raises:
@@ -102,23 +106,26 @@ def load(
         since=since,
         full_refresh=full_refresh,
         ledger=ledger,
+        shard=shard,
         **source_options,
     )
     chosen = run_ids is not None or task_ids is not None
-    spool_url = None if chosen else spool or spool_in_use()
-    names = {"pipeline_name": pipeline_name, "destination": destination, "dataset": dataset}
+    spool_url = None if chosen or shard else spool or spool_in_use()
+    name = _pipeline_name(pipeline_name, shard)
+    names = {"pipeline_name": name, "destination": destination, "dataset": dataset}
     with (
         observed(ledger, **names) as ended,
-        one_load_at_a_time(directory, pipeline_name, lock_timeout),
+        one_load_at_a_time(directory, name, lock_timeout),
     ):
         # A load that was killed may have left it in any state, and dlt reads it at once.
-        shutil.rmtree(directory / pipeline_name, ignore_errors=True)
-        pipeline = make_pipeline(destination, dataset, pipeline_name, pipelines_dir)
+        shutil.rmtree(directory / name, ignore_errors=True)
+        pipeline = make_pipeline(destination, dataset, pipeline_name, pipelines_dir, shard)
         hold = functools.partial(_holding, pipeline, duckdb_file(pipeline), lock_timeout)
         try:
-            report = _load(pipeline, hold, source, spool_url, ledger)
-        except (DestinationError, LockedError):
-            raise  # nowhere to write it to
+            run = functools.partial(_run, pipeline, hold, shard)
+            report = _load(pipeline, hold, run, source, spool_url, ledger)
+        except (DestinationError, LockedError, UsageError):
+            raise  # nowhere to write it to, or no load at all
         except KomosError as error:
             _record(pipeline, hold, ledger, load_history.failed(error))
             raise
@@ -129,15 +136,20 @@ def load(
 
 
 def _load(
-    pipeline: dlt.Pipeline, hold: _Hold, source: Any, spool_url: str | None, ledger: Ledger
+    pipeline: dlt.Pipeline,
+    hold: _Hold,
+    run: Run,
+    source: Any,
+    spool_url: str | None,
+    ledger: Ledger,
 ) -> LoadReport:
     """Loads what webhooks have brought, then what a source shows, if there is one."""
-    pushed = _drain(pipeline, hold, spool_url, ledger)
+    pushed = _drain(pipeline, hold, run, spool_url, ledger)
     ledger.load_ids += pushed.load_ids
     rows, api_failure = pushed.rows, None
     try:
         if source:
-            rows += _run(pipeline, hold, source, ledger)
+            rows += run(source, ledger)
     except (ApiUnreachableError, RequestError) as error:
         if not pushed.deliveries:
             raise
@@ -168,22 +180,22 @@ def make_pipeline(
     dataset: str = settings.DATASET_NAME,
     pipeline_name: str = settings.PIPELINE_NAME,
     pipelines_dir: str | None = None,
+    shard: Shard | None = None,
 ) -> dlt.Pipeline:
     """The pipeline that loads run in, and that analyses read through.
+
+    A shard has a pipeline, and with it a working directory, and a staging dataset of its own.
 
     Raises:
         UsageError: dlt knows no such destination.
     """
-    use_defaults_for(pipeline_name)
-    target: Any = destination
-    if destination == "duckdb":
-        configured: Any = dlt.secrets.get("destination.duckdb.credentials")
-        target = duckdb() if configured else duckdb(settings.DUCKDB_FILE)
+    name = _pipeline_name(pipeline_name, shard)
+    use_defaults_for(name)
     try:
         return dlt.pipeline(
-            pipeline_name,
+            name,
             pipelines_dir=pipelines_dir or get_dlt_pipelines_dir(),
-            destination=target,
+            destination=destination_for(destination, shard),
             dataset_name=dataset,
         )
     except (UnknownDestinationModule, ImportError) as error:
@@ -191,6 +203,10 @@ def make_pipeline(
             f"dlt has no destination {destination!r}: use duckdb, postgres, bigquery, snowflake or "
             "another that dlt lists"
         ) from error
+
+
+def _pipeline_name(name: str, shard: Shard | None) -> str:
+    return name + shard.suffix if shard else name
 
 
 def duckdb_file(pipeline: dlt.Pipeline) -> str | None:
@@ -202,7 +218,9 @@ def duckdb_file(pipeline: dlt.Pipeline) -> str | None:
     return None if path == ":memory:" else path
 
 
-def _run(pipeline: dlt.Pipeline, hold: _Hold, source: Any, ledger: Ledger) -> int:
+def _run(
+    pipeline: dlt.Pipeline, hold: _Hold, shard: Shard | None, source: Any, ledger: Ledger
+) -> int:
     """Runs a source through the pipeline, starting from what the destination holds.
 
     Returns:
@@ -212,13 +230,14 @@ def _run(pipeline: dlt.Pipeline, hold: _Hold, source: Any, ledger: Ledger) -> in
         with stage(ledger, "reading state"), hold():
             pipeline.drop()
             pipeline.sync_destination()
+            check_buckets(pipeline, shard)
         with stage(ledger, "reading logs"):
             pipeline.extract([source, *load_history.table_if_missing(pipeline)])
         if not pipeline.has_pending_data:
             return 0
         with stage(ledger, f"loading into {pipeline.destination.destination_name}"), hold():
             pipeline.normalize()
-            info = pipeline.load()
+            info = load_beside_others(pipeline) if shard else pipeline.load()
             load_ids = info.loads_ids if info else []
             ledger.load_ids += load_ids
             arrived = _arrived(pipeline, load_ids)
@@ -226,7 +245,9 @@ def _run(pipeline: dlt.Pipeline, hold: _Hold, source: Any, ledger: Ledger) -> in
     return sum(arrived.values())
 
 
-def _drain(pipeline: dlt.Pipeline, hold: _Hold, url: str | None, ledger: Ledger) -> Drained:
+def _drain(
+    pipeline: dlt.Pipeline, hold: _Hold, run: Run, url: str | None, ledger: Ledger
+) -> Drained:
     """Drains the spool, if there is one. The API is asked even if the spool cannot be used."""
     if url is None:
         return Drained()
@@ -239,7 +260,7 @@ def _drain(pipeline: dlt.Pipeline, hold: _Hold, url: str | None, ledger: Ledger)
 
     try:
         with stage(ledger, "draining webhooks"), contextlib.closing(open_spool(url)) as spool:
-            return drain(spool, functools.partial(_run, pipeline, hold), known)
+            return drain(spool, run, known)
     except SpoolError as error:
         ledger.problems.append(str(error))
         return Drained()

@@ -208,6 +208,13 @@ KOMOS_LOADS = Table(
 """One row a load; `load_history` writes it. JSON in it is text: no database takes all of JSON's
 types from a plain INSERT."""
 
+TASK_RUN_SHARDS = Table(
+    "task_run_shards",
+    key=("buckets",),
+    schema=_schema("buckets", buckets=pa.int64()),
+)
+"""One row: how many shards the dataset is loaded in. Only in a dataset that is."""
+
 ARROW_TABLES = (
     TASK_RUNS,
     TASK_RUN_LOGS,
