@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ import click
 from komos_source import process
 
 if TYPE_CHECKING:
-    from komos_source.loading import LoadReport
+    from komos_source.load_report import LoadReport
 
 _EXIT_CODES = """
 \b
@@ -57,11 +58,18 @@ def cli() -> None:
 @click.option("--pipeline-name", default="komos_task_run_logs", show_default=True)
 @click.option("--full-refresh", is_flag=True, help="Read every visible run again.")
 @click.option("--lock-timeout", default=60.0, show_default=True, help="Seconds to wait for locks.")
+@click.option(
+    "--follow",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Load again and again until stopped: ask the API so often, drain webhooks at once.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a summary.")
 def load(
     run_ids: tuple[str, ...],
     runs_file: Path | None,
     task_ids: tuple[str, ...],
+    follow: float | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -72,6 +80,7 @@ def load(
       komos load
       komos load --task-id 6513270e-269e-4d37-b2a7-4de452e6b438 --since 2025-10-01
       komos load --runs-file kept_run_ids.txt
+      komos load --follow 60
     """
     from komos_source import arguments
     from komos_source.ledger import Ledger
@@ -79,10 +88,14 @@ def load(
 
     process.prepare()
     named = [*run_ids, *(arguments.read_runs_file(runs_file) if runs_file else [])]
+    options |= {"run_ids": named or None, "task_ids": task_ids or None}
+    if follow is not None:
+        _follow(follow, as_json, options)
+        return
     ledger = Ledger()
 
     def run() -> LoadReport:
-        return run_load(run_ids=named or None, task_ids=task_ids or None, ledger=ledger, **options)
+        return run_load(ledger=ledger, **options)
 
     if as_json:
         report = run()
@@ -95,6 +108,22 @@ def load(
             report = run()
         print_report(report)
     sys.exit(report.exit_code)
+
+
+def _follow(pace: float, as_json: bool, options: dict[str, Any]) -> None:
+    from komos_source.display import line
+    from komos_source.exceptions import UsageError
+    from komos_source.following import follow
+
+    if options["full_refresh"]:
+        raise UsageError("--full-refresh reads everything again: it cannot be followed")
+
+    def loaded(report: LoadReport, polled: bool) -> None:
+        click.echo(json.dumps(report.to_json()) if as_json else line(report, polled=polled))
+        _explain(report)
+
+    with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
+        follow(pace, loaded, lambda outage: click.echo(f"komos: {outage}", err=True), **options)
 
 
 @cli.command()
@@ -127,11 +156,15 @@ def demo(directory: Path) -> None:
 @click.option("--seed", default=7, show_default=True, help="Of the made history.")
 @click.option("--pace", default=1.0, show_default=True, help="World seconds per real second.")
 @click.option("--latency", default=0.0, help="Seconds each answer is delayed.")
-def emulate(port: int, seed: int, pace: float, latency: float) -> None:
+@click.option("--webhook-url", help="Send webhooks there, too.")
+@click.option("--webhook-secret", default="wh_demo_secret", show_default=True)
+def emulate(
+    port: int, seed: int, pace: float, latency: float, webhook_url: str | None, webhook_secret: str
+) -> None:
     """Serve a made Komos organisation on this machine, for trying clients."""
     from datetime import UTC, datetime, timedelta
 
-    from komos_source.testing import Emulator, made_history
+    from komos_source.testing import Emulator, Webhooks, made_history
 
     now = datetime.now(UTC)
     world = made_history(seed, end=now + timedelta(days=7), days=35, pace=pace)
@@ -146,7 +179,35 @@ def emulate(port: int, seed: int, pace: float, latency: float) -> None:
         f"  SOURCES__KOMOS__BASE_URL={emulator.base_url} "
         f"KOMOS_API_KEY={emulator.api_key} komos load"
     )
-    emulator.serve_forever()
+    with contextlib.ExitStack() as stack:
+        if webhook_url:
+            stack.enter_context(Webhooks(world, webhook_url, webhook_secret))
+        emulator.serve_forever()
+
+
+@cli.group()
+def webhooks() -> None:
+    """Receive what Komos pushes."""
+
+
+@webhooks.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8766, show_default=True, help="Port to listen on.")
+@click.option("--spool", help="SQLAlchemy URL of the spool.  [default: sqlite:///komos_spool.db]")
+def serve(host: str, port: int, spool: str | None) -> None:
+    """Take task-run.* deliveries into the spool, which `komos load` drains.
+
+    \b
+    Examples:
+      SOURCES__KOMOS__WEBHOOK_SECRET=wh_… komos webhooks serve
+      komos webhooks serve --port 9000 --spool postgresql+psycopg://komos@db/komos
+    """
+    from komos_source.webhooks.serving import run_receiver
+
+    try:
+        run_receiver(host, port, spool, lambda url: click.echo(f"listening on {url}"))
+    except OSError as error:
+        _fail(f"{host}, port {port} cannot be used: {error}")
 
 
 def _explain(report: LoadReport) -> None:

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from komos_source.display import print_report, watched
 from komos_source.ledger import Ledger
-from komos_source.loading import LoadReport, load, make_pipeline
+from komos_source.load_report import LoadReport
+from komos_source.loading import load, make_pipeline
 
 _DAYS = 28
 _STEP = 4

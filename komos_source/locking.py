@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from komos_source.exceptions import DestinationError, LockedError
 from komos_source.settings import DUCKDB_MEMORY
 
-_POLL = 0.2
+_POLL = 0.05
 
 
 @contextlib.contextmanager
