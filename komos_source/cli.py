@@ -57,6 +57,7 @@ def cli() -> None:
 @click.option("--pipeline-name", default="komos_task_run_logs", show_default=True)
 @click.option("--full-refresh", is_flag=True, help="Read every visible run again.")
 @click.option("--lock-timeout", default=60.0, show_default=True, help="Seconds to wait for locks.")
+@click.option("--views/--no-views", default=True, help="Create missing views for analysis.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a summary.")
 def load(
     run_ids: tuple[str, ...],

@@ -23,7 +23,7 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from komos_source import arguments, schemas, settings, state
-from komos_source.configuration import use_defaults_for
+from komos_source.configuration import time_zone, use_defaults_for
 from komos_source.destinations import duckdb
 from komos_source.endpoint import NO_API_KEY
 from komos_source.exceptions import (
@@ -100,6 +100,7 @@ def load(
     pipeline_name: str = settings.PIPELINE_NAME,
     pipelines_dir: str | None = None,
     lock_timeout: float = settings.LOCK_TIMEOUT,
+    views: bool = True,
     ledger: Ledger | None = None,
     **source_options: Any,
 ) -> LoadReport:
@@ -115,6 +116,7 @@ def load(
         pipeline_name: dlt's name for this pipeline; its state and its lock go by it.
         pipelines_dir: Where dlt keeps working directories; its own default if None.
         lock_timeout: Seconds to wait for another load, and for another process to close DuckDB.
+        views: Whether to create the views of `komos_source.analytics` where they are missing.
         ledger: Filled while the load runs, for whoever wants to watch.
         source_options: Further arguments of `komos_source.komos_source`, such as ``api_key``.
 
@@ -125,6 +127,7 @@ def load(
     started = time.monotonic()
     ledger = ledger if ledger is not None else Ledger()
     arguments.check(run_ids, task_ids, since)
+    zone = time_zone()
     pipeline = make_pipeline(destination, dataset, pipeline_name, pipelines_dir)
     source = _source(
         run_ids=run_ids,
@@ -153,6 +156,8 @@ def load(
                 info = pipeline.load()
                 arrived = _arrived(pipeline, info.loads_ids if info else [])
                 _distrust_what_is_missing(pipeline, ledger, arrived)
+                if views:
+                    _create_views(pipeline, zone, ledger)
     ledger.stage = "done"
     return LoadReport(
         runs_seen=ledger.runs_seen,
@@ -294,3 +299,11 @@ def _distrust_what_is_missing(
     pipeline.extract(distrust())
     pipeline.normalize()
     pipeline.load()
+
+
+def _create_views(pipeline: dlt.Pipeline, zone: str, ledger: Ledger) -> None:
+    """The data is in by now: whatever goes wrong here is reported and spoils nothing."""
+    try:
+        create_views(pipeline, zone)
+    except Exception as error:  # noqa: BLE001 - see above
+        ledger.problems.append(f"{error} (the data is loaded; --no-views leaves the views out)")
