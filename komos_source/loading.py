@@ -35,6 +35,7 @@ from komos_source.exceptions import (
 from komos_source.ledger import Ledger
 from komos_source.locking import duckdb_held, one_load_at_a_time
 from komos_source.source import komos_source
+from komos_source.views import create_views
 
 
 @dataclass(frozen=True, slots=True)

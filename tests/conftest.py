@@ -13,6 +13,9 @@ from hypothesis import HealthCheck, settings
 
 from komos_source.loading import LoadReport, load
 from komos_source.testing import Emulator, World
+from tests.postgres import postgres_server, postgres_url
+
+__all__ = ["postgres_server", "postgres_url"]  # fixtures
 
 # No test depends on how fast the machine is.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])

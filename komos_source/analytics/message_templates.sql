@@ -6,7 +6,8 @@
 --   entries, runs    how often it was said, and in how many runs
 --   first_seen       when it was first and, in last_seen, last said (UTC; the run's start where the
 --                    entry has no timestamp)
---   new_in_window    first seen in the last two days of the history, by a task that has run before
+--   new_in_window    first seen in the last two days of the history, there and anywhere else, from a
+--                    task that had run before
 --   example          one of the messages, as written
 --   masks_version    by which version of the masks
 WITH history AS (
@@ -32,7 +33,7 @@ entries AS (
         logs.run_id,
         COALESCE(logs.node_id, '(no node)') AS node,
         logs.level,
-        MASKED(logs.message) AS template,
+        MASKED(COALESCE(logs.message, '')) AS template,
         logs.message,
         COALESCE(logs.timestamp, runs.started_at, runs.created_at) AS moment
     FROM task_run_logs AS logs
@@ -55,6 +56,12 @@ templates AS (
         MIN(entries.message) AS example
     FROM entries
     GROUP BY entries.task_id, entries.node, entries.level, entries.template
+),
+
+debuts AS (
+    SELECT templates.template, MIN(templates.first_seen) AS first_seen
+    FROM templates
+    GROUP BY templates.template
 )
 
 SELECT
@@ -67,11 +74,12 @@ SELECT
     templates.first_seen,
     templates.last_seen,
     CAST(
-        templates.first_seen >= history.recent AND task_starts.first_run_at < history.recent
+        debuts.first_seen >= history.recent AND task_starts.first_run_at < history.recent
         AS BOOLEAN
     ) AS new_in_window,
     templates.example,
     MASKS_VERSION() AS masks_version
 FROM templates
 INNER JOIN task_starts ON task_starts.task_id = templates.task_id
+INNER JOIN debuts ON debuts.template = templates.template
 CROSS JOIN history

@@ -1,4 +1,7 @@
-"""The queries as views in the destination, so that any tool that reads the tables sees them."""
+"""The queries of `komos_source.analytics` as views in the destination, for any tool to see.
+
+Asked after each load, so it imports nothing heavy until there is a view to create.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +83,7 @@ def _create(client: SqlClientBase[Any], view: str, text: str) -> None:
 def _version(time_zone: str) -> str:
     """Changes with the files that the views' texts come from; takes no parsing."""
     digest = hashlib.sha256(time_zone.encode())
-    directory = Path(__file__).parent
+    directory = Path(__file__).parent / "analytics"
     for file in sorted([*directory.glob("*.sql"), directory / "rendering.py"]):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
