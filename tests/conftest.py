@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, settings
 
 from komos_source.loading import LoadReport, load
 from komos_source.testing import Emulator, World
+from tests.engines import all_engines, engine
 from tests.postgres import postgres_server, postgres_url
 
-__all__ = ["postgres_server", "postgres_url"]  # fixtures
+__all__ = ["all_engines", "engine", "postgres_server", "postgres_url"]  # fixtures
 
 # No test depends on how fast the machine is.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])

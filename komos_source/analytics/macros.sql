@@ -31,7 +31,7 @@ CREATE MACRO masked(message) AS
                         REGEXP_REPLACE(
                             REGEXP_REPLACE(
                                 message,
-                                '"[^"]*"|“[^”]*”|«[^»]*»|`[^`]*`', '<text>', 'g'
+                                '"[^"]*"|„[^“”]*[“”]|“[^”]*”|«[^»]*»|`[^`]*`', '<text>', 'g'
                             ),
                             ' ''[^'']*''', ' <text>', 'g'
                         ),

@@ -138,6 +138,11 @@ def _suit(query: exp.Expr, dialect: str) -> None:
         elif dialect == "clickhouse":
             arguments = [replace.this, replace.expression, replace.args["replacement"]]
             replace.replace(exp.Anonymous(this="replaceRegexpAll", expressions=arguments))
+    if dialect == "clickhouse":  # in a join it calls a column nodes.task_id, dot and all
+        for select in query.find_all(exp.Select):
+            for column in select.expressions:
+                if isinstance(column, exp.Column) and not isinstance(column.this, exp.Star):
+                    column.replace(exp.alias_(column.copy(), column.name))
     for difference in list(query.find_all(exp.DateDiff)):
         start, end = difference.expression, difference.this
         if dialect == "bigquery":  # DATE_DIFF is for dates

@@ -30,8 +30,8 @@ def fisher_greater(
 
     The chance of so many hits or more, if the hits of both had been dealt out at random.
     """
-    p: Any = stats.hypergeom.sf(hits - 1, trials + other_trials, hits + other_hits, trials)
-    return np.clip(p, 0.0, 1.0)  # rounding may exceed 1
+    p = stats.hypergeom.sf(hits - 1, trials + other_trials, hits + other_hits, trials)
+    return np.array(np.minimum(p, 1.0))  # rounding may exceed 1
 
 
 def benjamini_hochberg(p_values: Column) -> Column:
