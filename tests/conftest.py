@@ -23,6 +23,12 @@ settings.register_profile("steady", deadline=None, suppress_health_check=[Health
 settings.load_profile("steady")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rewrite-golden", action="store_true", help="keep each query's text as it is now"
+    )
+
+
 @dataclass
 class Home:
     """Where a test's loads go."""

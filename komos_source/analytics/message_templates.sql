@@ -38,7 +38,8 @@ entries AS (
         COALESCE(logs.timestamp, runs.started_at, runs.created_at) AS moment
     FROM task_run_logs AS logs
     INNER JOIN task_runs AS runs ON runs.id = logs.run_id
-    WHERE HAS_ENDED(runs.status)
+    WHERE logs.level IN (:levels)
+        AND HAS_ENDED(runs.status)
         AND COALESCE(runs.started_at, runs.created_at) >= :since
         AND COALESCE(runs.started_at, runs.created_at) < :until
 ),

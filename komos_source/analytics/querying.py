@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
@@ -29,6 +30,7 @@ def query(
     until: datetime | None = None,
     time_zone: str | None = None,
     recent_days: int = 2,
+    levels: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Runs a query of this package over a period; without bounds it gives what its view gives.
 
@@ -42,11 +44,14 @@ def query(
         until: Runs that began at this time or later are left out.
         time_zone: IANA name of the time zone days are counted in; the configured one if None.
         recent_days: What ``new_in_window`` means by recent.
+        levels: Templates of these levels only; masking is what takes time in a large table, and
+            most entries are info.
 
     Raises:
         LockedError: Another process kept the DuckDB file open.
     """
-    options = Options(since, until, time_zone or configured_time_zone(), recent_days)
+    zone = time_zone or configured_time_zone()
+    options = Options(since, until, zone, recent_days, levels or None)
     with let_in(source.sql_client, LOCK_TIMEOUT) as client:
         dialect = client.capabilities.sqlglot_dialect
         text = render(name, dialect, options, client.make_qualified_table_name)

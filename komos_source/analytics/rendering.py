@@ -6,7 +6,7 @@ it leaves to be done is done here. Pure: no database is asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -29,12 +29,14 @@ class Options:
         until: Runs that began at this time or later are left out; None for no bound.
         time_zone: IANA name of the time zone that days are counted in.
         recent_days: A template counts as new if it was first seen in the last so many days.
+        levels: Only templates of these levels; None for all.
     """
 
     since: datetime | None = None
     until: datetime | None = None
     time_zone: str = "UTC"
     recent_days: int = 2
+    levels: Sequence[str] | None = None
 
 
 def render(
@@ -91,13 +93,15 @@ def _filled(body: exp.Expr, given: Mapping[str, exp.Expr]) -> exp.Expr:
 
 
 def _fill_in(query: exp.Expr, options: Options, dialect: str) -> None:
-    """Values in place of the placeholders; a comparison with a bound that is not set goes."""
+    """Values in place of the placeholders; a condition on what is not set goes."""
     for placeholder in list(query.find_all(exp.Placeholder)):
         value = getattr(options, placeholder.name)
         if value is None:
             _drop_condition(placeholder.parent)
         elif isinstance(value, datetime):
             placeholder.replace(_moment(value, dialect))
+        elif isinstance(value, list | tuple):
+            placeholder.replace([exp.convert(each) for each in value])
         else:
             placeholder.replace(exp.convert(value))
 
