@@ -27,6 +27,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--rewrite-golden", action="store_true", help="keep each query's text as it is now"
     )
+    parser.addoption(
+        "--seeds", type=int, default=20, help="histories without a story that are looked at"
+    )
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Each query's text in each dialect, as it is kept in ``tests/golden``; `make golden` rewrites it."""
+"""Each query's text in each dialect, as kept in ``tests/golden``; `make golden` rewrites it."""
 
 from __future__ import annotations
 
