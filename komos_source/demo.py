@@ -22,6 +22,7 @@ SELECT COALESCE(tasks.name, health.task_id), health.node_id, health.runs, health
 FROM node_health AS health
 LEFT JOIN tasks ON tasks.id = health.task_id
 ORDER BY health.error_rate DESC, health.warning_rate DESC, 1, 2
+LIMIT 15
 """
 
 
@@ -71,9 +72,14 @@ def run_demo(directory: Path) -> None:
     console.print(
         f"\nworld {expected:,} entries = table {count:,} rows = {distinct:,} distinct ids"
     )
-    table = Table(title="Warning and error rates per node (share of the runs that visited it)")
-    for heading in ("task", "node", "runs", "with warning", "with error", "95 % interval"):
-        table.add_column(heading, justify="left" if heading in {"task", "node"} else "right")
+    table = Table(
+        title="Nodes by error rate, as a share of the runs that visited them: the first 15",
+        title_justify="left",
+        box=None,
+    )
+    for heading in ("task", "node", "runs", "warnings", "errors", "(95 % sure)"):
+        is_name = heading in {"task", "node"}
+        table.add_column(heading, justify="left" if is_name else "right", no_wrap=True)
     for task, node, runs, warning, error, low, high in rates:
         table.add_row(
             task, node, str(runs), f"{warning:.1%}", f"{error:.1%}", f"{low:.0%} – {high:.0%}"

@@ -17,9 +17,10 @@ from dlt.destinations.sql_client import SqlClientBase
 from komos_source.exceptions import DestinationError
 
 VIEWS = ("node_health", "node_health_daily", "message_templates", "node_gaps", "run_outcomes")
-_MARKER = "komos_views"
+_MARKER = "_dlt_komos_views"
 """A view whose one column is named after the version of the views: what is there and whether it is
-as it should be are then one question to the database's catalogue."""
+as it should be are then one question to the database's catalogue. Whoever passes over dlt's own
+tables passes over it too."""
 
 
 def create_views(pipeline: dlt.Pipeline, time_zone: str) -> bool:
