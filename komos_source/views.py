@@ -46,7 +46,7 @@ def create_views(pipeline: dlt.Pipeline, time_zone: str) -> bool:
             name: {column.lower() for column in columns}
             for name, columns in client.get_storage_tables([*VIEWS, _MARKER])
         }
-        if all(found[view] for view in VIEWS) and version in found[_MARKER]:
+        if all(found.get(view) for view in VIEWS) and version in found.get(_MARKER, ()):
             return False
         from komos_source.analytics import rendering
 

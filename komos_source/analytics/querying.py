@@ -8,9 +8,11 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import pandas as pd
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
 from komos_source.analytics.rendering import Options, render
 from komos_source.configuration import time_zone as configured_time_zone
+from komos_source.exceptions import DestinationError
 from komos_source.locking import let_in
 from komos_source.settings import LOCK_TIMEOUT
 
@@ -49,15 +51,22 @@ def query(
 
     Raises:
         LockedError: Another process kept the DuckDB file open.
+        DestinationError: Nothing has been loaded yet, or the destination cannot be reached.
     """
     zone = time_zone or configured_time_zone()
     options = Options(since, until, zone, recent_days, levels or None)
     with let_in(source.sql_client, LOCK_TIMEOUT) as client:
         dialect = client.capabilities.sqlglot_dialect
         text = render(name, dialect, options, client.make_qualified_table_name)
-        with client.execute_query(text) as cursor:
-            columns = [column[0].lower() for column in cursor.description]
-            found = pd.DataFrame(cursor.fetchall(), columns=columns)
+        try:
+            with client.execute_query(text) as cursor:
+                columns = [column[0].lower() for column in cursor.description]
+                found = pd.DataFrame(cursor.fetchall(), columns=columns)
+        except DatabaseUndefinedRelation as error:
+            raise DestinationError(
+                f"there are no Komos tables in the dataset {client.dataset_name!r} yet: run "
+                "`komos load` first (or `komos demo`, to see made data)"
+            ) from error
     if "day" in found:
         found["day"] = pd.to_datetime(found["day"])
     return found

@@ -116,7 +116,8 @@ def _drop_condition(condition: exp.Expr | None) -> None:
 
 
 def _moment(moment: datetime, dialect: str) -> exp.Expr:
-    text = exp.Literal.string(moment.astimezone(UTC).isoformat(timespec="microseconds"))
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # as in the logs themselves
+    text = exp.Literal.string(aware.astimezone(UTC).isoformat(timespec="microseconds"))
     if dialect == "clickhouse":
         return exp.Anonymous(
             this="parseDateTime64BestEffort",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ import psycopg
 import pytest
 
 from komos_source.analytics import failure_precursors, node_regressions, query
-from komos_source.exceptions import ConfigurationError, LockedError
+from komos_source.exceptions import ConfigurationError, DestinationError, LockedError
 from komos_source.loading import make_pipeline
 from komos_source.testing import World
 from komos_source.views import VIEWS, create_views
@@ -66,6 +67,24 @@ def test_the_views_are_there_before_any_run_has_been_discovered(home: Home, worl
     assert home.load(run_ids=[run_id]).exit_code == 0
     assert home.value("SELECT COUNT(*) FROM node_health") == 0
     assert home.rows("SELECT run_id, status, entries FROM run_outcomes") == [(run_id, None, 1)]
+
+
+@pytest.mark.parametrize("destination", ["duckdb", "postgres"])
+def test_before_the_first_load_a_query_says_what_to_run(
+    destination: str, home: Home, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)
+    with pytest.raises(DestinationError, match="run `komos load` first"):
+        node_regressions(_pipeline(home, destination))
+
+
+def test_the_sql_in_the_docs_runs(home: Home, two_runs: World) -> None:
+    home.load()
+    text = (Path(__file__).parents[2] / "docs" / "analysis.md").read_text("utf-8")
+    blocks = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        home.rows(block)
 
 
 def test_views_are_left_out_on_request(home: Home, two_runs: World) -> None:
