@@ -15,7 +15,11 @@ from pathlib import Path
 import sqlglot
 from sqlglot import expressions as exp
 
+from komos_source.exceptions import UsageError
+
 _DIRECTORY = Path(__file__).parent
+QUERIES = tuple(sorted({file.stem for file in _DIRECTORY.glob("*.sql")} - {"macros"}))
+"""Names of all queries: those of their files, without ``.sql``."""
 DIALECTS = ("duckdb", "postgres", "clickhouse", "bigquery", "snowflake")
 """sqlglot's names of the dialects whose texts are tested."""
 
@@ -45,11 +49,16 @@ def render(
     """The text of a query in a dialect.
 
     Args:
-        name: Name of its file, without ``.sql``.
+        name: One of `QUERIES`.
         dialect: sqlglot's name of the dialect.
         options: Bounds and the like.
         qualified: Gives a table's name as it has to be written in that dialect.
+
+    Raises:
+        UsageError: There is no such query.
     """
+    if name not in QUERIES:
+        raise UsageError(f"there is no query {name!r}; there are {', '.join(QUERIES)}")
     query = sqlglot.parse_one((_DIRECTORY / f"{name}.sql").read_text("utf-8"), read="duckdb")
     _expand_macros(query)
     _fill_in(query, options, dialect)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,9 @@ def test_the_stories_are_found_and_nothing_else(
     assert abs(away.days) <= 1
     assert found.loc[world.stories.flaky, "state"] in {"ongoing", "quiet"}
     assert not found[found["state"] == "new"].size
+
+    before = node_regressions(pipeline, as_of=world.stories.regressed_on.date() - timedelta(days=1))
+    assert "regressed" not in set(before["state"])
 
     health = query(pipeline, "node_health")
     trouble = health[health["only_on_trouble"]]

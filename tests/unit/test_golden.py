@@ -6,19 +6,14 @@ from pathlib import Path
 
 import pytest
 
-import komos_source.analytics
-from komos_source.analytics.rendering import DIALECTS, Options, render
+from komos_source.analytics.rendering import DIALECTS, QUERIES, Options, render
+from komos_source.exceptions import UsageError
 
 _GOLDEN = Path(__file__).parents[1] / "golden"
-_QUERIES = sorted(
-    file.stem
-    for file in Path(komos_source.analytics.__file__).parent.glob("*.sql")
-    if file.stem != "macros"
-)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("query", _QUERIES)
+@pytest.mark.parametrize("query", QUERIES)
 def test_a_query_reads_as_kept(query: str, dialect: str, request: pytest.FixtureRequest) -> None:
     text = render(query, dialect, Options(), lambda table: f"komos.{table}") + "\n"
     file = _GOLDEN / dialect / f"{query}.sql"
@@ -30,4 +25,9 @@ def test_a_query_reads_as_kept(query: str, dialect: str, request: pytest.Fixture
 
 def test_nothing_else_is_kept() -> None:
     kept = {path.relative_to(_GOLDEN).as_posix() for path in _GOLDEN.rglob("*.sql")}
-    assert kept == {f"{dialect}/{query}.sql" for dialect in DIALECTS for query in _QUERIES}
+    assert kept == {f"{dialect}/{query}.sql" for dialect in DIALECTS for query in QUERIES}
+
+
+def test_a_query_that_does_not_exist_is_named_with_those_that_do() -> None:
+    with pytest.raises(UsageError, match="no query 'node_wealth'"):
+        render("node_wealth", "duckdb", Options())

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from komos_source.analytics.regressions import STATES, compare
+from komos_source.analytics.regressions import STATES, compare, node_regressions
+from komos_source.exceptions import UsageError
 
 _LAST = date(2025, 10, 14)
 
@@ -105,6 +106,12 @@ def test_warnings_can_be_judged_too() -> None:
     ]
     assert _states(rows).loc["slow", "state"] == "quiet"
     assert _states(rows, level="warning").loc["slow", "state"] == "regressed"
+
+
+def test_a_period_of_no_days_is_refused() -> None:
+    for days in ({"recent_days": 0}, {"baseline_days": 0}):
+        with pytest.raises(UsageError, match="at least 1"):
+            node_regressions(None, **days)  # type: ignore[arg-type] # refused before it is asked
 
 
 @pytest.mark.parametrize("recent", [date(2025, 1, 1), date(2026, 1, 1)])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from komos_source.analytics.rendering import QUERIES
 from komos_source.views import VIEWS
 from tests.engines import Engine, Row, ask, fill
 
@@ -26,13 +27,9 @@ def test_a_query_answers_as_its_case_says(path: Path, engine: Engine) -> None:
     assert _in_order(shown) == _in_order(expected), case["says"]
 
 
-def test_every_query_has_cases() -> None:
-    import komos_source.analytics
-
-    directory = Path(komos_source.analytics.__file__).parent
-    queries = {file.stem for file in directory.glob("*.sql")} - {"macros"}
-    assert queries == {path.parent.name for path in _CASES}
-    assert queries > set(VIEWS)
+def test_every_query_has_cases_and_every_view_is_a_query() -> None:
+    assert {path.parent.name for path in _CASES} == set(QUERIES)
+    assert set(QUERIES) > set(VIEWS)
 
 
 def test_a_view_has_the_columns_it_promises(engine: Engine) -> None:
