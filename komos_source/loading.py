@@ -26,7 +26,7 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from komos_source import arguments, schemas, settings, state
-from komos_source.configuration import use_defaults_for
+from komos_source.configuration import time_zone, use_defaults_for
 from komos_source.destinations import duckdb
 from komos_source.endpoint import NO_API_KEY
 from komos_source.exceptions import (
@@ -43,8 +43,9 @@ from komos_source.load_report import LoadReport
 from komos_source.locking import duckdb_held, one_load_at_a_time
 from komos_source.source import komos_source
 from komos_source.stored import count_recovered, known_ids
+from komos_source.views import create_views
 from komos_source.webhooks.configuration import spool_in_use
-from komos_source.webhooks.draining import Drained, drain
+from komos_source.webhooks.draining import Drained, Run, drain
 from komos_source.webhooks.extra import open_spool
 
 _Hold = Callable[[], AbstractContextManager[None]]
@@ -62,6 +63,7 @@ def load(
     pipeline_name: str = settings.PIPELINE_NAME,
     pipelines_dir: str | None = None,
     lock_timeout: float = settings.LOCK_TIMEOUT,
+    views: bool = True,
     ledger: Ledger | None = None,
     spool: str | None = None,
     poll: bool = True,
@@ -82,6 +84,7 @@ def load(
         pipeline_name: dlt's name for this pipeline; its state and its lock go by it.
         pipelines_dir: Where dlt keeps working directories; its own default if None.
         lock_timeout: Seconds to wait for another load, and for another process to close DuckDB.
+        views: Whether to create the views of `komos_source.analytics` where they are missing.
         ledger: Filled while the load runs, for whoever wants to watch.
         spool: URL of the webhooks' spool; as configured if None, if a spool is in use at all.
         poll: Whether to ask the API; without, only the spool is drained.
@@ -94,6 +97,7 @@ def load(
     started = time.monotonic()
     ledger = ledger if ledger is not None else Ledger()
     arguments.check(run_ids, task_ids, since)
+    zone = time_zone()
     directory = Path(pipelines_dir or get_dlt_pipelines_dir())
     source = poll and _source(
         run_ids=run_ids,
@@ -110,11 +114,12 @@ def load(
         shutil.rmtree(directory / pipeline_name, ignore_errors=True)
         pipeline = make_pipeline(destination, dataset, pipeline_name, pipelines_dir)
         hold = functools.partial(_holding, pipeline, duckdb_file(pipeline), lock_timeout)
-        pushed = _drain(pipeline, hold, spool_url, ledger)
+        run = functools.partial(_run, pipeline, hold, zone if views else None)
+        pushed = _drain(pipeline, hold, run, spool_url, ledger)
         rows, api_failure = pushed.rows, None
         try:
             if source:
-                rows += _run(pipeline, hold, source, ledger)
+                rows += run(source, ledger)
         except (ApiUnreachableError, RequestError) as error:
             if not pushed.deliveries:
                 raise
@@ -179,8 +184,12 @@ def duckdb_file(pipeline: dlt.Pipeline) -> str | None:
     return None if path == ":memory:" else path
 
 
-def _run(pipeline: dlt.Pipeline, hold: _Hold, source: Any, ledger: Ledger) -> int:
+def _run(
+    pipeline: dlt.Pipeline, hold: _Hold, views_in: str | None, source: Any, ledger: Ledger
+) -> int:
     """Runs a source through the pipeline, starting from what the destination holds.
+
+    Views are brought up to date along with it, with days of the time zone `views_in`; not if None.
 
     Returns:
         How many rows arrived in ``task_run_logs``.
@@ -200,10 +209,14 @@ def _run(pipeline: dlt.Pipeline, hold: _Hold, source: Any, ledger: Ledger) -> in
             info = pipeline.load()
             arrived = _arrived(pipeline, info.loads_ids if info else [])
             _distrust_what_is_missing(pipeline, ledger, arrived)
+            if views_in:
+                _create_views(pipeline, views_in, ledger)
     return sum(arrived.values())
 
 
-def _drain(pipeline: dlt.Pipeline, hold: _Hold, url: str | None, ledger: Ledger) -> Drained:
+def _drain(
+    pipeline: dlt.Pipeline, hold: _Hold, run: Run, url: str | None, ledger: Ledger
+) -> Drained:
     """Drains the spool, if there is one. The API is asked even if the spool cannot be used."""
     if url is None:
         return Drained()
@@ -217,7 +230,7 @@ def _drain(pipeline: dlt.Pipeline, hold: _Hold, url: str | None, ledger: Ledger)
     ledger.stage = "draining webhooks"
     try:
         with contextlib.closing(open_spool(url)) as spool:
-            return drain(spool, functools.partial(_run, pipeline, hold), known)
+            return drain(spool, run, known)
     except SpoolError as error:
         ledger.problems.append(str(error))
         return Drained()
@@ -319,3 +332,11 @@ def _distrust_what_is_missing(
     pipeline.extract(distrust())
     pipeline.normalize()
     pipeline.load()
+
+
+def _create_views(pipeline: dlt.Pipeline, zone: str, ledger: Ledger) -> None:
+    """The data is in by now: whatever goes wrong here is reported and spoils nothing."""
+    try:
+        create_views(pipeline, zone)
+    except Exception as error:  # noqa: BLE001 - see above
+        ledger.problems.append(f"{error} (the data is loaded; --no-views leaves the views out)")
