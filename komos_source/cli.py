@@ -68,6 +68,7 @@ def cli() -> None:
     metavar="SECONDS",
     help="Load again and again until stopped: ask the API so often, drain webhooks at once.",
 )
+@click.option("--views/--no-views", default=True, help="Create missing views for analysis.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a summary.")
 @click.option(
     "--log-format",

@@ -27,7 +27,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from komos_source import arguments, load_history, schemas, settings, state
 from komos_source.claims import check_buckets, load_beside_others
-from komos_source.configuration import use_defaults_for
+from komos_source.configuration import time_zone, use_defaults_for
 from komos_source.destinations import destination_for
 from komos_source.endpoint import NO_API_KEY
 from komos_source.exceptions import (
@@ -47,6 +47,7 @@ from komos_source.observing import observed, stage
 from komos_source.shards import Shard
 from komos_source.source import komos_source
 from komos_source.stored import count_recovered, known_ids
+from komos_source.views import create_views
 from komos_source.webhooks.configuration import spool_in_use
 from komos_source.webhooks.draining import Drained, Run, drain
 from komos_source.webhooks.extra import open_spool
@@ -66,6 +67,7 @@ def load(
     pipeline_name: str = settings.PIPELINE_NAME,
     pipelines_dir: str | None = None,
     lock_timeout: float = settings.LOCK_TIMEOUT,
+    views: bool = True,
     ledger: Ledger | None = None,
     spool: str | None = None,
     poll: bool = True,
@@ -87,6 +89,7 @@ def load(
         pipeline_name: dlt's name for this pipeline; its state and its lock go by it.
         pipelines_dir: Where dlt keeps working directories; its own default if None.
         lock_timeout: Seconds to wait for another load, and for another process to close DuckDB.
+        views: Whether to create the views of `komos_source.analytics` where they are missing.
         ledger: Filled while the load runs, for whoever wants to watch.
         spool: URL of the webhooks' spool; as configured if None, if a spool is in use at all.
         poll: Whether to ask the API; without, only the spool is drained.
@@ -99,6 +102,8 @@ def load(
     """
     ledger = ledger if ledger is not None else Ledger()
     arguments.check(run_ids, task_ids, since)
+    zone = time_zone()
+    views = views and (shard is None or shard.bucket == 0)  # of two at once one would fail
     directory = Path(pipelines_dir or get_dlt_pipelines_dir())
     source = poll and _source(
         run_ids=run_ids,
@@ -122,7 +127,7 @@ def load(
         pipeline = make_pipeline(destination, dataset, pipeline_name, pipelines_dir, shard)
         hold = functools.partial(_holding, pipeline, duckdb_file(pipeline), lock_timeout)
         try:
-            run = functools.partial(_run, pipeline, hold, shard)
+            run = functools.partial(_run, pipeline, hold, shard, zone if views else None)
             report = _load(pipeline, hold, run, source, spool_url, ledger)
         except (DestinationError, LockedError, UsageError):
             raise  # nowhere to write it to, or no load at all
@@ -219,9 +224,16 @@ def duckdb_file(pipeline: dlt.Pipeline) -> str | None:
 
 
 def _run(
-    pipeline: dlt.Pipeline, hold: _Hold, shard: Shard | None, source: Any, ledger: Ledger
+    pipeline: dlt.Pipeline,
+    hold: _Hold,
+    shard: Shard | None,
+    views_in: str | None,
+    source: Any,
+    ledger: Ledger,
 ) -> int:
     """Runs a source through the pipeline, starting from what the destination holds.
+
+    Views are brought up to date along with it, with days of the time zone `views_in`; not if None.
 
     Returns:
         How many rows arrived in ``task_run_logs``.
@@ -242,6 +254,8 @@ def _run(
             ledger.load_ids += load_ids
             arrived = _arrived(pipeline, load_ids)
             _distrust_what_is_missing(pipeline, ledger, arrived)
+            if views_in:
+                _create_views(pipeline, views_in, ledger)
     return sum(arrived.values())
 
 
@@ -378,3 +392,11 @@ def _distrust_what_is_missing(
     pipeline.extract(distrust())
     pipeline.normalize()
     pipeline.load()
+
+
+def _create_views(pipeline: dlt.Pipeline, zone: str, ledger: Ledger) -> None:
+    """The data is in by now: whatever goes wrong here is reported and spoils nothing."""
+    try:
+        create_views(pipeline, zone)
+    except Exception as error:  # noqa: BLE001 - see above
+        ledger.problems.append(f"{error} (the data is loaded; --no-views leaves the views out)")

@@ -14,6 +14,7 @@ from komos_source.exceptions import AuthenticationError, LockedError, UsageError
 from komos_source.locking import one_load_at_a_time
 from komos_source.testing import World, made_history
 from komos_source.testing.world import iso
+from komos_source.views import VIEWS
 from tests.conftest import Home, expected
 
 
@@ -407,4 +408,5 @@ def test_the_tables_have_the_documented_columns(home: Home, world: World) -> Non
         "task_run_log_loads",
         "task_run_logs_rejected",
         "task_run_window_gaps",
+        *VIEWS,
     }
