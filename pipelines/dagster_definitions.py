@@ -38,6 +38,7 @@ WHERE = {
 }
 LOAD_CRON = os.environ.get("KOMOS_LOAD_CRON", "*/15 * * * *")
 CHECK_CRON = os.environ.get("KOMOS_CHECK_CRON", "10-59/15 * * * *")
+LOCK_TIMEOUT = 10.0  # seconds; then the load is tried again later, and the worker is free
 
 HINTS = [schemas.TASK_HINTS, *(table.hints() for table in schemas.ARROW_TABLES)]
 SHARD_KEYS = [str(bucket) for bucket in range(SHARDS)]
