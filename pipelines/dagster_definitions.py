@@ -2,7 +2,7 @@
 
 On a laptop, with telemetry switched off by the instance's settings beside this file:
 
-    pip install 'komos-source[dagster,webhooks]' dagster-webserver
+    pip install 'komos-source[dagster]' dagster-webserver
     DAGSTER_HOME=$PWD/pipelines/dagster_home dagster dev -f pipelines/dagster_definitions.py
 
 The same file goes to a cluster: there KOMOS_SHARDS=64 makes 64 partitions, each loaded by a run of
@@ -36,7 +36,6 @@ WHERE = {
     "dataset": os.environ.get("KOMOS_DATASET", "komos"),
 }
 LOAD_CRON = os.environ.get("KOMOS_LOAD_CRON", "*/15 * * * *")
-CHECK_CRON = os.environ.get("KOMOS_CHECK_CRON", "10-59/15 * * * *")
 LOCK_TIMEOUT = 10.0  # seconds; then the load is tried again later, and the worker is free
 
 HINTS = [schemas.TASK_HINTS, *(table.hints() for table in schemas.ARROW_TABLES)]
@@ -97,12 +96,7 @@ def load_tables(
     context: dg.AssetExecutionContext, config: LoadConfig
 ) -> Iterator[dg.MaterializeResult]:
     """Loads what is new, once; fails the run if something could not be fetched."""
-    options = {
-        "poll": config.poll,
-        "full_refresh": config.full_refresh,
-        "lock_timeout": 10,
-        **WHERE,
-    }
+    options = {**WHERE, **config.model_dump(), "lock_timeout": LOCK_TIMEOUT}
     try:
         if SHARDS > 1:
             report = load_shard(int(context.partition_key), SHARDS, **options)
@@ -171,11 +165,7 @@ def checks() -> Iterator[dg.AssetCheckResult]:
         )
 
 
-load_job = dg.define_asset_job(
-    "komos_load",
-    dg.AssetSelection.assets(load_tables).without_checks(),
-    partitions_def=PARTITIONS,
-)
+load_job = dg.define_asset_job("komos_load", dg.AssetSelection.assets(load_tables).without_checks())
 check_job = dg.define_asset_job(
     "komos_checks",
     dg.AssetSelection.assets(node_health) | dg.AssetSelection.checks(checks),
@@ -201,8 +191,25 @@ def load_schedule(
     return [dg.RunRequest(key, partition_key=key if PARTITIONS else None) for key in idle]
 
 
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    monitored_jobs=[load_job],
+    request_job=check_job,
+    minimum_interval_seconds=10,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def check_after_loads(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+    """The checks once, after the last of the shards; not after each webhook."""
+    if "dagster/sensor_name" in context.dagster_run.tags:
+        return dg.SkipReason("only webhooks were loaded")
+    if len(idle_shards(context.instance)) < SHARDS:
+        return dg.SkipReason("other shards are still loading: the last one asks")
+    return dg.RunRequest(context.dagster_run.run_id)
+
+
+# Loads that fail, or do not even start, ask for no checks: freshness is for these.
 check_schedule = dg.ScheduleDefinition(
-    job=check_job, cron_schedule=CHECK_CRON, default_status=dg.DefaultScheduleStatus.RUNNING
+    job=check_job, cron_schedule="5 * * * *", default_status=dg.DefaultScheduleStatus.RUNNING
 )
 
 
@@ -227,5 +234,5 @@ defs = dg.Definitions(
     jobs=[load_job, check_job],
     schedules=[load_schedule, check_schedule],
     # Shards leave the spool alone: which shard a delivery belongs to it does not say.
-    sensors=[webhook_sensor] if SHARDS == 1 else [],
+    sensors=[check_after_loads, *([webhook_sensor] if SHARDS == 1 else [])],
 )
