@@ -8,7 +8,7 @@ PEERS ?= floor,floor_tail,script,rest_api,rest_api_plain
 SCENARIO ?= all
 REPEATS ?= 3
 
-.PHONY: help demo test golden bench lint lock build clean
+.PHONY: help demo test airflow golden bench lint lock build clean
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -29,6 +29,11 @@ test: $(READY) ## Run the whole test suite
 bench: $(READY) ## Measure loads beside what else could be used (PEERS=all SCENARIO=bulk)
 	$(BIN)/python -m benchmarks.run --peers $(PEERS) --scenario $(SCENARIO) --repeats $(REPEATS)
 
+airflow: ## Try the Airflow DAG in Airflow's standalone mode (installs some 160 packages)
+	$(PYTHON) -m venv .venv-airflow
+	.venv-airflow/bin/python -m pip install --quiet --disable-pip-version-check ".[airflow]"
+	.venv-airflow/bin/python tests/airflow_standalone.py
+
 golden: $(READY) ## Keep the queries' texts in all dialects as they are now
 	$(BIN)/python -m pytest tests/unit/test_golden.py --rewrite-golden
 
@@ -46,4 +51,4 @@ build: $(READY) ## Build the wheel and the source distribution
 	$(BIN)/python -m build
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .venv-lock .venv-singer .venv-airbyte komos-demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lock .venv-airflow .venv-singer .venv-airbyte komos-demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
