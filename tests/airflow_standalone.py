@@ -19,17 +19,19 @@ from pathlib import Path
 
 import duckdb
 
-from komos_source.testing import Emulator, made_history
+from komos_source.testing import Emulator, World
 
 _DAG = Path(__file__).parents[1] / "pipelines" / "airflow_dag.py"
 _PATIENCE = 600.0
 
 
 def main() -> int:
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        Emulator(made_history(seed=8, stories=False)) as emulator,
-    ):
+    world = World()
+    for name in ("Orders", "Prices", "Stock"):
+        task_id = world.add_task(name)
+        for _ in range(10):
+            world.append(world.add_run(task_id), *[{}] * 20)
+    with tempfile.TemporaryDirectory() as directory, Emulator(world) as emulator:
         home = Path(directory)
         (home / "dags").mkdir()
         shutil.copy(_DAG, home / "dags")
@@ -52,7 +54,7 @@ def main() -> int:
                 os.killpg(airflow.pid, signal.SIGKILL)
         with duckdb.connect(str(home / "komos.duckdb")) as connection:
             rows = connection.sql("SELECT id FROM komos.komos.task_run_logs").fetchall()
-        wanted = {entry["id"] for _, _, entry in emulator.world.entries()}
+        wanted = {entry["id"] for _, _, entry in world.entries()}
     for task, state in tasks:
         print(task, state)
     print(f"world {len(wanted)} entries, table {len(rows)} rows")
