@@ -165,6 +165,20 @@ def test_only_the_logs_of_named_runs_are_asked_for(home: Home, world: World) -> 
     assert report.entries_loaded == 0
 
 
+def test_a_run_whose_id_is_spelled_otherwise_elsewhere_is_the_same_run(
+    home: Home, world: World
+) -> None:
+    run_id = world.add_run(world.add_task("Orders"), run_id=world.new_id().upper())
+    world.append(run_id, {}, {})
+    known_as_well = f"{run_id.lower()}/logs"
+    home.emulator.faults.add(known_as_well, "body", body=world.log_body(run_id))
+    home.load()
+    home.load(run_ids=[run_id])
+    rows = home.rows("SELECT DISTINCT run_id FROM task_run_logs")
+    assert rows == home.rows("SELECT id FROM task_runs") == [(run_id.lower(),)]
+    assert home.value("SELECT COUNT(*) FROM task_run_logs") == 2
+
+
 def test_odd_entries_are_loaded_or_rejected_but_not_lost(home: Home, world: World) -> None:
     run_id = world.add_run(world.add_task("Orders"))
     world.append(
