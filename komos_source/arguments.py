@@ -11,6 +11,7 @@ from uuid import UUID
 
 from komos_source.endpoint import check_api_key, check_base_url
 from komos_source.exceptions import UsageError
+from komos_source.shards import Shard
 from komos_source.timestamps import parse_timestamp
 
 
@@ -39,9 +40,12 @@ class ClientOptions(TypedDict):
 
 
 def check(
-    run_ids: Iterable[str] | None, task_ids: Iterable[str] | None, since: str | None
+    run_ids: Iterable[str] | None,
+    task_ids: Iterable[str] | None,
+    since: str | None,
+    shard: Shard | None = None,
 ) -> Choice:
-    """Checks what to load.
+    """Checks what to load; of ids that are named, a shard keeps those in its bucket.
 
     Raises:
         UsageError: An id that is not one, a time that is not one, or a choice that contradicts
@@ -52,9 +56,11 @@ def check(
             "run ids name the runs to load; task ids and 'since' choose among runs that are "
             "discovered: give one or the other"
         )
+    runs = None if run_ids is None else _each_once(_run_id(run_id) for run_id in run_ids)
+    tasks = None if task_ids is None else _each_once(_task_id(each) for each in task_ids)
     return Choice(
-        run_ids=None if run_ids is None else _each_once(_run_id(run_id) for run_id in run_ids),
-        task_ids=None if task_ids is None else _each_once(_task_id(each) for each in task_ids),
+        run_ids=shard.only(runs) if shard else runs,
+        task_ids=shard.only(tasks) if shard else tasks,
         since=None if since is None else _since(since),
     )
 

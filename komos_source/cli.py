@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from komos_source import process
+from komos_source import logs, process
 from komos_source.settings import API_KEY_VARIABLE
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ def cli() -> None:
 )
 @click.option("--pipeline-name", default="komos_task_run_logs", show_default=True)
 @click.option("--full-refresh", is_flag=True, help="Read every visible run again.")
+@click.option(
+    "--shard", metavar="B/N", help="Load bucket B of N only, B from 0; see docs/scaling.md."
+)
 @click.option("--lock-timeout", default=60.0, show_default=True, help="Seconds to wait for locks.")
 @click.option(
     "--follow",
@@ -67,12 +71,21 @@ def cli() -> None:
 )
 @click.option("--views/--no-views", default=True, help="Create missing views for analysis.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a summary.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["plain", "json"]),
+    envvar="KOMOS_LOG_FORMAT",
+    show_envvar=True,
+    help="Log events to standard error, a line each, instead of progress and messages.",
+)
 def load(
     run_ids: tuple[str, ...],
     runs_file: Path | None,
     task_ids: tuple[str, ...],
     follow: float | None,
+    shard: str | None,
     as_json: bool,
+    log_format: str | None,
     **options: Any,
 ) -> None:
     """Load what is new, once.
@@ -82,15 +95,21 @@ def load(
       komos load
       komos load --task-id 6513270e-269e-4d37-b2a7-4de452e6b438 --since 2025-10-01
       komos load --runs-file kept_run_ids.txt
+      komos load --destination postgres --shard 3/64
       komos load --follow 60
     """
     from komos_source import arguments
     from komos_source.ledger import Ledger
+
+    if log_format:
+        logs.to_stderr(log_format)
     from komos_source.loading import load as run_load
+    from komos_source.shards import Shard
 
     process.prepare()
     named = [*run_ids, *(arguments.read_runs_file(runs_file) if runs_file else [])]
     options |= {"run_ids": named or None, "task_ids": task_ids or None}
+    options |= {"shard": Shard.parse(shard)} if shard else {}
     if follow is not None:
         _follow(follow, as_json, options)
         return
@@ -106,7 +125,7 @@ def load(
     else:
         from komos_source.display import print_report, watched
 
-        with watched(ledger):
+        with watched(ledger, quiet=log_format is not None):
             report = run()
         print_report(report)
     sys.exit(report.exit_code)
@@ -125,7 +144,7 @@ def _follow(pace: float, as_json: bool, options: dict[str, Any]) -> None:
         _explain(report)
 
     with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
-        follow(pace, loaded, lambda outage: click.echo(f"komos: {outage}", err=True), **options)
+        follow(pace, loaded, _complain, **options)
 
 
 @cli.command()
@@ -213,6 +232,8 @@ def serve(host: str, port: int, spool: str | None) -> None:
 
 
 def _explain(report: LoadReport) -> None:
+    if logs.going_to_stderr():
+        return  # they are events of the load
     for run_id, reason in report.failures.items():
         click.echo(f"run {run_id}: {reason}", err=True)
     for problem in report.problems:
@@ -220,8 +241,15 @@ def _explain(report: LoadReport) -> None:
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
-    click.echo(f"komos: {message}", err=True)
+    _complain(message)
     sys.exit(code)
+
+
+def _complain(message: str) -> None:
+    if logs.going_to_stderr():
+        logs.emit(logging.ERROR, message)
+    else:
+        click.echo(f"komos: {message}", err=True)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:

@@ -16,6 +16,7 @@ from komos_source.cursors import RunCursor
 from komos_source.exceptions import RequestError
 from komos_source.ledger import Ledger
 from komos_source.settings import RUNS_WINDOW
+from komos_source.shards import Shard
 from komos_source.state import State, TrackedRun, Window
 
 T = TypeVar("T")
@@ -77,6 +78,7 @@ async def discover(
     task_ids: Sequence[str] | None = None,
     since: datetime | None = None,
     full_refresh: bool = False,
+    shard: Shard | None = None,
 ) -> Discovery:
     """Lists runs and decides whose logs to read.
 
@@ -87,6 +89,7 @@ async def discover(
         task_ids: Only these tasks; None for all of the organisation.
         since: Runs created before are tracked, but their logs are not read now.
         full_refresh: Read settled runs too, as far as they are visible.
+        shard: Only the tasks in this bucket; None for all.
 
     Raises:
         RequestError: The tasks cannot be listed.
@@ -94,7 +97,12 @@ async def discover(
     found = Discovery()
     wanted = task_ids
     if wanted is None:
-        tasks = {task["id"]: task async for page in client.tasks() for task in page.tasks}
+        tasks = {
+            task["id"]: task
+            async for page in client.tasks()
+            for task in page.tasks
+            if shard is None or shard.holds(task["id"])
+        }
         for task_id, task in tasks.items():
             if state.tasks.get(task_id) != (digest := _digest(task)):
                 found.tasks.append(task)

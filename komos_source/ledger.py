@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 
 @dataclass(slots=True)
@@ -16,6 +17,7 @@ class Ledger:
     """Counts of one load.
 
     Attributes:
+        started_at: When it began, by this machine's clock.
         stage: What the load is doing now, in a word or two.
         requests: HTTP requests sent, repeated ones included.
         runs_seen: Runs that this load knows of.
@@ -25,10 +27,12 @@ class Ledger:
         rejected: Entries that cannot be rows.
         failures: Why a run could not be fetched, by run id.
         problems: What else went wrong, in sentences (a task whose runs could not be listed).
+        load_ids: dlt's ids of the packages that it loaded.
         window_gaps: Tasks whose runs may have slipped out of sight.
         paused_until: On the monotonic clock, when a throttled client asks again.
     """
 
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     stage: str = "starting"
     requests: int = 0
     runs_seen: int = 0
@@ -38,13 +42,20 @@ class Ledger:
     rejected: int = 0
     failures: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    load_ids: list[str] = field(default_factory=list)
     window_gaps: int = 0
     paused_until: float = 0.0
+    _started: float = field(default_factory=time.monotonic)
 
     @property
     def entries(self) -> int:
         """Rows emitted so far."""
         return self.emitted.total()
+
+    @property
+    def seconds(self) -> float:
+        """How long the load has taken so far."""
+        return round(time.monotonic() - self._started, 3)
 
     @property
     def pause(self) -> float:

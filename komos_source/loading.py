@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,17 @@ from dlt.common.pipeline import get_dlt_pipelines_dir
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from komos_source import arguments, schemas, settings, state
+from komos_source import arguments, load_history, schemas, settings, state
+from komos_source.claims import check_buckets, load_beside_others
 from komos_source.configuration import time_zone, use_defaults_for
-from komos_source.destinations import duckdb
+from komos_source.destinations import destination_for
 from komos_source.endpoint import NO_API_KEY
 from komos_source.exceptions import (
     ApiUnreachableError,
     ConfigurationError,
     DestinationError,
     KomosError,
+    LockedError,
     RequestError,
     SpoolError,
     UsageError,
@@ -41,6 +43,8 @@ from komos_source.exceptions import (
 from komos_source.ledger import Ledger
 from komos_source.load_report import LoadReport
 from komos_source.locking import duckdb_held, one_load_at_a_time
+from komos_source.observing import observed, stage
+from komos_source.shards import Shard
 from komos_source.source import komos_source
 from komos_source.stored import count_recovered, known_ids
 from komos_source.views import create_views
@@ -67,12 +71,13 @@ def load(
     ledger: Ledger | None = None,
     spool: str | None = None,
     poll: bool = True,
+    shard: Shard | None = None,
     **source_options: Any,
 ) -> LoadReport:
     """Loads what is new, once: first what webhooks have brought, then what the API shows.
 
-    A load of chosen runs or tasks leaves the webhooks' spool alone. If the API is out of reach,
-    what was in the spool is loaded all the same.
+    A load of chosen runs or tasks, or of a shard, leaves the webhooks' spool alone. If the API is
+    out of reach, what was in the spool is loaded all the same.
 
     Args:
         run_ids: See `komos_source.komos_source`, as for the next three.
@@ -88,16 +93,17 @@ def load(
         ledger: Filled while the load runs, for whoever wants to watch.
         spool: URL of the webhooks' spool; as configured if None, if a spool is in use at all.
         poll: Whether to ask the API; without, only the spool is drained.
+        shard: Load only what is in this bucket; see `komos_source.sharding.load_shard`.
         source_options: Further arguments of `komos_source.komos_source`, such as ``api_key``.
 
     Raises:
         KomosError: Nothing was loaded; the message says what to do. Whatever had been loaded
             before is untouched.
     """
-    started = time.monotonic()
     ledger = ledger if ledger is not None else Ledger()
     arguments.check(run_ids, task_ids, since)
     zone = time_zone()
+    views = views and (shard is None or shard.bucket == 0)  # of two at once one would fail
     directory = Path(pipelines_dir or get_dlt_pipelines_dir())
     source = poll and _source(
         run_ids=run_ids,
@@ -105,29 +111,58 @@ def load(
         since=since,
         full_refresh=full_refresh,
         ledger=ledger,
+        shard=shard,
         **source_options,
     )
     chosen = run_ids is not None or task_ids is not None
-    spool_url = None if chosen else spool or spool_in_use()
-    with one_load_at_a_time(directory, pipeline_name, lock_timeout):
+    spool_url = None if chosen or shard else spool or spool_in_use()
+    name = _pipeline_name(pipeline_name, shard)
+    names = {"pipeline_name": name, "destination": destination, "dataset": dataset}
+    with (
+        observed(ledger, **names) as ended,
+        one_load_at_a_time(directory, name, lock_timeout),
+    ):
         # A load that was killed may have left it in any state, and dlt reads it at once.
-        shutil.rmtree(directory / pipeline_name, ignore_errors=True)
-        pipeline = make_pipeline(destination, dataset, pipeline_name, pipelines_dir)
+        shutil.rmtree(directory / name, ignore_errors=True)
+        pipeline = make_pipeline(destination, dataset, pipeline_name, pipelines_dir, shard)
         hold = functools.partial(_holding, pipeline, duckdb_file(pipeline), lock_timeout)
-        run = functools.partial(_run, pipeline, hold, zone if views else None)
-        pushed = _drain(pipeline, hold, run, spool_url, ledger)
-        rows, api_failure = pushed.rows, None
         try:
-            if source:
-                rows += run(source, ledger)
-        except (ApiUnreachableError, RequestError) as error:
-            if not pushed.deliveries:
-                raise
-            api_failure = str(error)
-            ledger.problems.append(api_failure)
-        if spool_url and ledger.logs_read:
-            with hold():
-                count_recovered(pipeline)
+            run = functools.partial(_run, pipeline, hold, shard, zone if views else None)
+            report = _load(pipeline, hold, run, source, spool_url, ledger)
+        except (DestinationError, LockedError, UsageError):
+            raise  # nowhere to write it to, or no load at all
+        except KomosError as error:
+            _record(pipeline, hold, ledger, load_history.failed(error))
+            raise
+        if problem := _record(pipeline, hold, ledger, load_history.succeeded(report)):
+            report = replace(report, problems=(*report.problems, problem))
+        ended(report)
+    return report
+
+
+def _load(
+    pipeline: dlt.Pipeline,
+    hold: _Hold,
+    run: Run,
+    source: Any,
+    spool_url: str | None,
+    ledger: Ledger,
+) -> LoadReport:
+    """Loads what webhooks have brought, then what a source shows, if there is one."""
+    pushed = _drain(pipeline, hold, run, spool_url, ledger)
+    ledger.load_ids += pushed.load_ids
+    rows, api_failure = pushed.rows, None
+    try:
+        if source:
+            rows += run(source, ledger)
+    except (ApiUnreachableError, RequestError) as error:
+        if not pushed.deliveries:
+            raise
+        api_failure = str(error)
+        ledger.problems.append(api_failure)
+    if spool_url and ledger.logs_read:
+        with hold():
+            count_recovered(pipeline)
     ledger.stage = "done"
     failures = {**pushed.failures, **ledger.failures}
     return LoadReport(
@@ -138,7 +173,7 @@ def load(
         runs_failed=len(failures),
         window_gaps=ledger.window_gaps,
         requests=ledger.requests,
-        seconds=round(time.monotonic() - started, 3),
+        seconds=ledger.seconds,
         failures=failures,
         problems=tuple(ledger.problems),
         api_failure=api_failure,
@@ -150,22 +185,22 @@ def make_pipeline(
     dataset: str = settings.DATASET_NAME,
     pipeline_name: str = settings.PIPELINE_NAME,
     pipelines_dir: str | None = None,
+    shard: Shard | None = None,
 ) -> dlt.Pipeline:
     """The pipeline that loads run in, and that analyses read through.
+
+    A shard has a pipeline, and with it a working directory, and a staging dataset of its own.
 
     Raises:
         UsageError: dlt knows no such destination.
     """
-    use_defaults_for(pipeline_name)
-    target: Any = destination
-    if destination == "duckdb":
-        configured: Any = dlt.secrets.get("destination.duckdb.credentials")
-        target = duckdb() if configured else duckdb(settings.DUCKDB_FILE)
+    name = _pipeline_name(pipeline_name, shard)
+    use_defaults_for(name)
     try:
         return dlt.pipeline(
-            pipeline_name,
+            name,
             pipelines_dir=pipelines_dir or get_dlt_pipelines_dir(),
-            destination=target,
+            destination=destination_for(destination, shard),
             dataset_name=dataset,
         )
     except (UnknownDestinationModule, ImportError) as error:
@@ -173,6 +208,10 @@ def make_pipeline(
             f"dlt has no destination {destination!r}: use duckdb, postgres, bigquery, snowflake or "
             "another that dlt lists"
         ) from error
+
+
+def _pipeline_name(name: str, shard: Shard | None) -> str:
+    return name + shard.suffix if shard else name
 
 
 def duckdb_file(pipeline: dlt.Pipeline) -> str | None:
@@ -185,7 +224,12 @@ def duckdb_file(pipeline: dlt.Pipeline) -> str | None:
 
 
 def _run(
-    pipeline: dlt.Pipeline, hold: _Hold, views_in: str | None, source: Any, ledger: Ledger
+    pipeline: dlt.Pipeline,
+    hold: _Hold,
+    shard: Shard | None,
+    views_in: str | None,
+    source: Any,
+    ledger: Ledger,
 ) -> int:
     """Runs a source through the pipeline, starting from what the destination holds.
 
@@ -195,19 +239,20 @@ def _run(
         How many rows arrived in ``task_run_logs``.
     """
     with _errors_reworded(pipeline):
-        ledger.stage = "reading state"
-        with hold():
+        with stage(ledger, "reading state"), hold():
             pipeline.drop()
             pipeline.sync_destination()
-        ledger.stage = "reading logs"
-        pipeline.extract(source)
+            check_buckets(pipeline, shard)
+        with stage(ledger, "reading logs"):
+            pipeline.extract([source, *load_history.table_if_missing(pipeline)])
         if not pipeline.has_pending_data:
             return 0
-        ledger.stage = f"loading into {pipeline.destination.destination_name}"
-        with hold():
+        with stage(ledger, f"loading into {pipeline.destination.destination_name}"), hold():
             pipeline.normalize()
-            info = pipeline.load()
-            arrived = _arrived(pipeline, info.loads_ids if info else [])
+            info = load_beside_others(pipeline) if shard else pipeline.load()
+            load_ids = info.loads_ids if info else []
+            ledger.load_ids += load_ids
+            arrived = _arrived(pipeline, load_ids)
             _distrust_what_is_missing(pipeline, ledger, arrived)
             if views_in:
                 _create_views(pipeline, views_in, ledger)
@@ -227,9 +272,8 @@ def _drain(
         with hold():
             return known_ids(pipeline, table, rows)
 
-    ledger.stage = "draining webhooks"
     try:
-        with contextlib.closing(open_spool(url)) as spool:
+        with stage(ledger, "draining webhooks"), contextlib.closing(open_spool(url)) as spool:
             return drain(spool, run, known)
     except SpoolError as error:
         ledger.problems.append(str(error))
@@ -241,6 +285,22 @@ def _holding(pipeline: dlt.Pipeline, file: str | None, lock_timeout: float) -> I
     """For the time of some steps the destination is ours alone, where it allows only one anyway."""
     with _errors_reworded(pipeline), duckdb_held(file, lock_timeout):
         yield
+
+
+def _record(
+    pipeline: dlt.Pipeline, hold: _Hold, ledger: Ledger, outcome: Mapping[str, Any]
+) -> str | None:
+    """Adds the load to ``komos_loads``; the data is in by now, so what goes wrong spoils nothing.
+
+    Returns:
+        What went wrong.
+    """
+    try:
+        with hold():
+            load_history.write(pipeline, ledger, outcome)
+    except KomosError as error:
+        return f"the load is not in komos_loads: {error}"
+    return None
 
 
 def _source(**options: Any) -> Any:

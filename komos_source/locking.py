@@ -37,7 +37,7 @@ def one_load_at_a_time(directory: Path, pipeline_name: str, timeout: float) -> I
         process = holder.read_text() if holder.exists() else "unknown"
         raise LockedError(
             f"another load of pipeline {pipeline_name!r} is running (process {process}); waited "
-            f"{timeout:.0f} s. Wait for it to end, or load under another --pipeline-name."
+            f"{timeout:.0f} s. Wait for it to end."
         ) from error
     try:
         holder.write_text(str(os.getpid()))

@@ -30,6 +30,8 @@ def leave(code: int) -> NoReturn:
     """
     sys.stdout.flush()
     sys.stderr.flush()
+    if "opentelemetry.sdk" in sys.modules:
+        sys.exit(code)  # its exporters send what is left when the interpreter ends
     os._exit(code)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 _MOMENT = pa.timestamp("us", tz="UTC")
+_DATA_TYPES = {"string": "text", "int64": "bigint", "double": "double", "bool": "bool"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,7 @@ class Table:
             return hint | {"data_type": "json"}
         if pa.types.is_timestamp(field.type):
             return hint | {"data_type": "timestamp", "precision": 6}
-        return hint | {
-            "data_type": {"string": "text", "int64": "bigint"}.get(str(field.type), "bool")
-        }
+        return hint | {"data_type": _DATA_TYPES[str(field.type)]}
 
 
 def _schema(required: str, **columns: pa.DataType) -> pa.Schema:
@@ -178,6 +177,43 @@ TASK_RUN_WINDOW_GAPS = Table(
         runs_recovered=pa.int64(),
     ),
 )
+
+KOMOS_LOADS = Table(
+    "komos_loads",
+    key=("id",),
+    schema=_schema(
+        "id started_at exit_code",
+        id=pa.string(),
+        pipeline_name=pa.string(),
+        started_at=_MOMENT,
+        ended_at=_MOMENT,
+        seconds=pa.float64(),
+        exit_code=pa.int64(),
+        runs_seen=pa.int64(),
+        runs_fetched=pa.int64(),
+        entries_loaded=pa.int64(),
+        entries_rejected=pa.int64(),
+        runs_failed=pa.int64(),
+        window_gaps=pa.int64(),
+        requests=pa.int64(),
+        problems=pa.string(),
+        load_ids=pa.string(),
+        host=pa.string(),
+        pid=pa.int64(),
+        komos_source_version=pa.string(),
+        dlt_version=pa.string(),
+        duckdb_version=pa.string(),
+    ),
+)
+"""One row a load; `load_history` writes it. JSON in it is text: no database takes all of JSON's
+types from a plain INSERT."""
+
+TASK_RUN_SHARDS = Table(
+    "task_run_shards",
+    key=("buckets",),
+    schema=_schema("buckets", buckets=pa.int64()),
+)
+"""One row: how many shards the dataset is loaded in. Only in a dataset that is."""
 
 ARROW_TABLES = (
     TASK_RUNS,

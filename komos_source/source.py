@@ -15,6 +15,7 @@ from komos_source.configuration import register_last_resort
 from komos_source.discovery import discover, named_targets
 from komos_source.ledger import Ledger
 from komos_source.reading import Batch, first_batch, found_batch, read_batches
+from komos_source.shards import Shard
 
 register_last_resort()
 
@@ -31,6 +32,7 @@ def komos_source(
     max_concurrency: int = settings.MAX_CONCURRENCY,
     backoff: float = settings.BACKOFF,
     ledger: Ledger | None = None,
+    shard: Shard | None = None,
 ) -> Any:
     """Tasks, their runs and the runs' log entries, each entry once, however often it is loaded.
 
@@ -46,12 +48,13 @@ def komos_source(
         max_concurrency: Requests under way at once.
         backoff: Seconds before a failed request is tried again; doubles with every further try.
         ledger: Filled with what the extraction did, for whoever wants to watch.
+        shard: Load only what is in this bucket: of tasks by their id, of named runs by theirs.
 
     Raises:
         UsageError: An argument cannot be used; no request has been made.
         ConfigurationError: The key or the URL cannot be used; no request has been made.
     """
-    choice = arguments.check(run_ids, task_ids, since)
+    choice = arguments.check(run_ids, task_ids, since, shard)
     account = ledger if ledger is not None else Ledger()
     client_options = arguments.check_client(api_key, base_url, max_concurrency, backoff)
 
@@ -76,6 +79,7 @@ def komos_source(
                     task_ids=choice.task_ids,
                     since=choice.since,
                     full_refresh=full_refresh,
+                    shard=shard,
                 )
                 yield found_batch(found)
                 targets = found.targets

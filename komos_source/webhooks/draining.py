@@ -33,6 +33,7 @@ class Drained:
         rows: Rows of ``task_run_logs`` that arrived.
         rejected: What cannot be a row.
         failures: Why rows of a run did not arrive, by run id; its deliveries stay in the spool.
+        load_ids: dlt's ids of the packages that were loaded.
     """
 
     deliveries: int = 0
@@ -40,6 +41,7 @@ class Drained:
     rows: int = 0
     rejected: int = 0
     failures: dict[str, str] = field(default_factory=dict)
+    load_ids: list[str] = field(default_factory=list)
 
 
 def drain(spool: Spool, run: Run, known: Known) -> Drained:
@@ -63,6 +65,7 @@ def drain(spool: Spool, run: Run, known: Known) -> Drained:
         drained.run_ids.update(each.run_id for each in deliveries if each.run_id)
         drained.rejected += ledger.rejected
         drained.failures.update(ledger.failures)
+        drained.load_ids += ledger.load_ids
     return drained
 
 

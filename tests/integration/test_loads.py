@@ -417,6 +417,7 @@ def test_the_tables_have_the_documented_columns(home: Home, world: World) -> Non
     }
     assert found.keys() == {
         "tasks",
+        "komos_loads",
         "task_runs",
         "task_run_logs",
         "task_run_log_loads",

@@ -1,0 +1,119 @@
+"""How many shards a dataset is loaded in: fixed by the first load, and kept with the data.
+
+The number is a row of ``task_run_shards``. All tables are made with it, so that shards that start
+at the same time find them. A dataset without that row is loaded by one process at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from typing import Any
+
+import dlt
+from dlt.common.schema.typing import LOADS_TABLE_NAME
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.load.exceptions import LoadClientJobException
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from komos_source import load_history, schemas, settings
+from komos_source.exceptions import UsageError
+from komos_source.shards import Shard
+
+_TRIES = 10
+_PAUSE = 1.0
+
+
+def check_buckets(pipeline: dlt.Pipeline, shard: Shard | None) -> None:
+    """Refuses a load that would not keep to the buckets of its dataset; the first one sets them.
+
+    Raises:
+        UsageError: The dataset is loaded in another number of shards, or without, or the
+            destination cannot be loaded in shards.
+    """
+    if "delete-insert" not in (
+        pipeline.destination.capabilities().supported_merge_strategies or ()
+    ):
+        if shard:
+            raise UsageError(
+                f"{pipeline.destination.destination_name} cannot be loaded in shards, as it does "
+                "not merge in transactions: load without --shard, or into a database or DuckLake"
+            )
+        return
+    if not shard and pipeline.default_schema_name:
+        return  # a state without shards has been found, and then there is no claim
+    claimed = _claimed(pipeline)
+    if shard and not claimed:
+        _claim(pipeline, shard)
+        claimed = _claimed(pipeline)
+    _agree(pipeline.dataset_name, claimed, shard)
+
+
+def load_beside_others(pipeline: dlt.Pipeline) -> Any:
+    """Loads what is pending; tries again where another shard was quicker to create the same.
+
+    ``CREATE … IF NOT EXISTS`` and ``ALTER TABLE`` fail in most databases if two do it at once.
+    """
+    for last in (*[False] * (_TRIES - 1), True):
+        try:
+            return pipeline.load()
+        except PipelineStepFailed as error:
+            # Jobs, unlike the making of tables, have been tried again by dlt.
+            if last or isinstance(error.exception, LoadClientJobException):
+                raise
+            time.sleep(random.uniform(0.1, _PAUSE))  # noqa: S311 - only to get out of step
+    return None
+
+
+def _agree(dataset: str, claimed: set[int], shard: Shard | None) -> None:
+    if claimed == ({shard.of} if shard else set()):
+        return
+    if len(claimed) > 1:
+        numbers = " and ".join(map(str, sorted(claimed)))
+        raise UsageError(
+            f"dataset {dataset!r} was first loaded in {numbers} shards at the same time: delete "
+            f"all rows but one from {schemas.TASK_RUN_SHARDS.name} there, and load in that number"
+        )
+    (of,) = claimed or {0}
+    raise UsageError(
+        f"dataset {dataset!r} is loaded in {of} shards: load each of --shard 0/{of} to "
+        f"{of - 1}/{of}, or into another --dataset"
+    )
+
+
+def _claimed(pipeline: dlt.Pipeline) -> set[int]:
+    return set(_column(pipeline, schemas.TASK_RUN_SHARDS.name, "buckets"))
+
+
+def _column(pipeline: dlt.Pipeline, table: str, column: str) -> list[Any]:
+    """Different values of a column; none if there is no such table."""
+    with pipeline.sql_client() as client, contextlib.suppress(DatabaseUndefinedRelation):
+        name = client.make_qualified_table_name(table)
+        rows = client.execute_sql(f"SELECT DISTINCT {column} FROM {name}")  # noqa: S608 - names of ours
+        return [row[0] for row in rows or ()]
+    return []
+
+
+def _claim(pipeline: dlt.Pipeline, shard: Shard) -> None:
+    loaded = settings.SOURCE_NAME in _column(pipeline, LOADS_TABLE_NAME, "schema_name")
+    if loaded and not _claimed(pipeline):  # asked again: another shard may have been quicker
+        raise UsageError(
+            f"dataset {pipeline.dataset_name!r} has been loaded without shards: go on without, or "
+            "load in shards into another --dataset"
+        )
+
+    @dlt.source(name=settings.SOURCE_NAME, section=settings.SOURCE_NAME)
+    def claim() -> Any:
+        yield dlt.resource(
+            [schemas.TASK_RUN_SHARDS.from_rows([{"buckets": shard.of}])],
+            **schemas.TASK_RUN_SHARDS.hints(),
+        )
+        yield dlt.resource([dlt.mark.materialize_table_schema()], **schemas.TASK_HINTS)
+        yield load_history.resource([])
+        for table in schemas.ARROW_TABLES:
+            yield dlt.resource([table.from_rows([])], **table.hints())
+
+    pipeline.extract(claim())
+    pipeline.normalize()
+    load_beside_others(pipeline)

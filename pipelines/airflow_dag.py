@@ -1,0 +1,70 @@
+"""Komos in Airflow: load on a schedule, then ask whether what is there is sound.
+
+    pip install 'komos-source[airflow]'     # in Airflow's environment
+    cp pipelines/airflow_dag.py $AIRFLOW_HOME/dags/
+
+KOMOS_SHARDS=64 makes 64 tasks of the load, on whatever workers there are; KOMOS_DESTINATION and
+KOMOS_DATASET say where to. The rest is configured as for `komos load`. dlt's own helper for Airflow
+is not used: it runs a pipeline without the recovery, the lock and the counting that `load` adds.
+"""
+
+import os
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import dag, task
+from airflow.sdk.exceptions import AirflowFailException
+
+SHARDS = int(os.environ.get("KOMOS_SHARDS", "1"))
+WHERE = {
+    "destination": os.environ.get("KOMOS_DESTINATION", "duckdb"),
+    "dataset": os.environ.get("KOMOS_DATASET", "komos"),
+}
+
+
+@dag(
+    schedule=os.environ.get("KOMOS_LOAD_CRON", "*/15 * * * *"),
+    start_date=datetime(2025, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,  # no load while another is in progress
+    tags=["komos"],
+)
+def komos():
+    """Komos' task runs and their logs, each entry once."""
+
+    # Imports inside: the scheduler parses this file every few seconds.
+    @task(retries=3, retry_delay=timedelta(seconds=30), retry_exponential_backoff=True)
+    def load(bucket: int) -> dict[str, float]:
+        """Loads what is new, once. A killed task is simply started again."""
+        from komos_source.exceptions import AuthenticationError, ConfigurationError, UsageError
+        from komos_source.loading import load
+        from komos_source.sharding import load_shard
+
+        try:
+            report = load_shard(bucket, SHARDS, **WHERE) if SHARDS > 1 else load(**WHERE)
+        except (UsageError, ConfigurationError, AuthenticationError) as error:
+            raise AirflowFailException(str(error)) from error
+        if report.exit_code:
+            reasons = [*report.problems, *report.failures.values()]
+            raise AirflowFailException(
+                f"loaded, but not everything; the next load tries the rest again: {reasons[:20]}"
+            )
+        return report.to_json()
+
+    @task(trigger_rule="all_done")
+    def check(question: str) -> str:
+        """Asks one question of `komos_source.health`; fails if the answer is no."""
+        from komos_source import health
+        from komos_source.loading import make_pipeline
+
+        reader = make_pipeline(WHERE["destination"], WHERE["dataset"], "komos_checks")
+        verdict = getattr(health, question)(reader)
+        if not verdict.passed:
+            raise AirflowFailException(verdict.detail)
+        return verdict.detail
+
+    loaded = load.expand(bucket=list(range(SHARDS)))
+    checks = ["no_window_gap", "rejected_share", "freshness", "no_regression"]
+    loaded >> check.expand(question=checks)
+
+
+komos()

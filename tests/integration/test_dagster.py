@@ -1,0 +1,200 @@
+"""The Dagster definitions, run in this process: real Dagster, real loads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+import yaml
+
+from komos_source.locking import one_load_at_a_time
+from komos_source.testing import World
+from komos_source.webhooks.signature import Delivery
+from komos_source.webhooks.spool import Spool
+from tests.conftest import Home, expected
+from tests.dagster_code import INSTANCE_SETTINGS, definitions
+
+
+@pytest.fixture(autouse=True)
+def configured(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCES__KOMOS__API_KEY", home.emulator.api_key)
+    monkeypatch.setenv("SOURCES__KOMOS__BASE_URL", home.emulator.base_url)
+    monkeypatch.setenv("SOURCES__KOMOS__BACKOFF", "0.01")
+    monkeypatch.setenv("DLT_DATA_DIR", str(home.directory / "dlt"))
+    monkeypatch.chdir(home.directory)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as running:
+        yield running
+
+
+def run(
+    job: str, instance: dg.DagsterInstance, *, shard: str | None = None
+) -> dg.ExecuteInProcessResult:
+    return (
+        definitions()
+        .defs.resolve_job_def(job)
+        .execute_in_process(instance=instance, partition_key=shard, raise_on_error=False)
+    )
+
+
+def checks(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
+    return {each.check_name: each.passed for each in result.get_asset_check_evaluations()}
+
+
+def test_every_table_is_an_asset_with_its_key_and_columns() -> None:
+    specs = {spec.key.path[-1]: spec for spec in definitions().load_tables.specs}
+    assert specs.keys() == {
+        "tasks",
+        "task_runs",
+        "task_run_logs",
+        "task_run_log_loads",
+        "task_run_logs_rejected",
+        "task_run_window_gaps",
+    }
+    logs = specs["task_run_logs"].metadata
+    assert logs["primary_key"] == ["id"]
+    columns = {column.name: column.type for column in logs["dagster/column_schema"].columns}
+    assert columns["timestamp"] == "timestamp"
+    assert columns["extra"] == "json"
+
+
+def test_materialising_loads_each_entry_once_and_says_how_many(
+    home: Home, world: World, instance: dg.DagsterInstance
+) -> None:
+    world.append(world.add_run(world.add_task("Orders")), {}, {})
+    for entries in (2, 0):
+        result = run("komos_load", instance)
+        assert result.success
+        logs = [
+            event.materialization
+            for event in result.get_asset_materialization_events()
+            if event.asset_key.path[-1] == "task_run_logs"
+        ]
+        assert logs[0].metadata["entries_loaded"].value == entries
+    assert home.table() == expected(world)
+
+
+def test_checks_and_counts_come_from_what_was_loaded(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    run_id = world.add_run(world.add_task("Orders"))
+    world.append(run_id, {"nodeId": "a", "level": "error"}, {})
+    world.finish(run_id)
+    run("komos_load", instance)
+    result = run("komos_checks", instance)
+    assert checks(result) == {
+        "no_window_gap": True,
+        "rejected_share": True,
+        "freshness": True,
+        "no_regression": True,
+    }
+    (rates,) = result.get_asset_materialization_events()
+    assert "| a " in rates.materialization.metadata["worst_nodes"].value
+    observed = instance.fetch_observations(dg.AssetKey(["komos", "task_run_logs"]), limit=1)
+    counted = observed.records[0].asset_observation
+    assert counted is not None
+    assert counted.metadata["dagster/row_count"].value == 2
+
+
+def test_a_planted_gap_and_a_rejected_entry_turn_their_checks_red(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    world.clock.set(datetime.now(UTC))
+    task = world.add_task("Orders")
+    world.append(world.add_run(task), {}, "no entry at all")
+    run("komos_load", instance)
+    for _ in range(60):
+        world.add_run(task)
+    run("komos_load", instance)
+    found = checks(run("komos_checks", instance))
+    assert (found["no_window_gap"], found["rejected_share"]) == (False, False)
+    assert (found["freshness"], found["no_regression"]) == (True, True)
+
+
+def test_a_run_that_could_not_be_fetched_fails_the_load_and_keeps_the_rest(
+    home: Home, world: World, instance: dg.DagsterInstance
+) -> None:
+    task = world.add_task("Orders")
+    good, bad = (world.add_run(task) for _ in range(2))
+    world.append(good, {})
+    world.append(bad, {})
+    home.emulator.faults.add(f"{bad}/logs", "status", status=500)
+    result = run("komos_load", instance)
+    assert not result.success
+    assert len(home.table()) == 1
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    details = failure.step_failure_data.user_failure_data
+    assert details is not None
+    assert list(details.metadata["failures"].value) == [bad]
+
+
+def test_shards_are_partitions_that_together_hold_everything(
+    home: Home, world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "ABCDEF":
+        world.append(world.add_run(world.add_task(name)), {}, {})
+    monkeypatch.setenv("KOMOS_SHARDS", "2")
+    assert [run("komos_load", instance, shard=key).success for key in "01"] == [True, True]
+    assert home.table() == expected(world)
+    assert checks(run("komos_checks", instance))["freshness"]
+
+
+def test_a_load_in_progress_is_waited_for_not_joined(home: Home, world: World) -> None:
+    world.add_task("Orders")
+    module = definitions()
+    module.LOCK_TIMEOUT = 0.1
+    directory = home.directory / "dlt" / "pipelines"
+    with (
+        one_load_at_a_time(directory, "komos_task_run_logs", timeout=1),
+        pytest.raises(dg.RetryRequested),
+    ):
+        list(module.load_tables(dg.build_asset_context(), module.LoadConfig()))
+    assert home.emulator.requests == []
+
+
+def test_a_tick_asks_for_the_shards_that_are_idle(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KOMOS_SHARDS", "3")
+    module = definitions()
+    context = dg.build_schedule_context(instance)
+    assert [request.partition_key for request in module.load_schedule(context)] == ["0", "1", "2"]
+    job = module.defs.resolve_job_def("komos_load")
+    instance.create_run_for_job(
+        job, status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": "1"}
+    )
+    assert [request.partition_key for request in module.load_schedule(context)] == ["0", "2"]
+
+
+def test_a_tick_is_passed_over_while_the_only_load_is_in_progress(
+    instance: dg.DagsterInstance,
+) -> None:
+    module = definitions()
+    job = module.defs.resolve_job_def("komos_load")
+    instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+    assert isinstance(module.load_schedule(dg.build_schedule_context(instance)), dg.SkipReason)
+
+
+def test_the_sensor_asks_for_a_load_when_a_delivery_waits(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = definitions()
+    context = dg.build_sensor_context(instance)
+    assert isinstance(module.webhook_sensor(context), dg.SkipReason)
+    monkeypatch.setenv("SOURCES__KOMOS__SPOOL", "sqlite:///spool.db")
+    assert isinstance(module.webhook_sensor(context), dg.SkipReason)
+    spool = Spool("sqlite:///spool.db")
+    spool.put([Delivery("task-run.other", run_id="", body=b"{}", digest="d")])
+    spool.close()
+    request = module.webhook_sensor(context)
+    assert request.run_config["ops"]["load"]["config"]["poll"] is False
+
+
+def test_the_settings_shipped_for_an_instance_are_valid_and_tell_nobody() -> None:
+    settings = yaml.safe_load(INSTANCE_SETTINGS.read_text())
+    assert settings["telemetry"] == {"enabled": False}

@@ -1,0 +1,182 @@
+"""Dagster really running: the daemon, its schedules and sensors, runs and steps as processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import sqlalchemy
+
+from komos_source.testing import World
+from tests.conftest import Home, expected
+from tests.dagster_code import DEFINITIONS, INSTANCE_SETTINGS
+from tests.integration.test_webhook_loads import Inbox
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+_PATIENCE = 240.0
+"""Seconds; a schedule ticks at full minutes, and machines may be busy."""
+
+
+@contextlib.contextmanager
+def daemon(home: Home, postgres_url: str, **environment: str) -> Iterator[dg.DagsterInstance]:
+    """Dagster's daemon on our definitions, with the settings we ship for an instance."""
+    dagster_home = home.directory / "dagster_home"
+    dagster_home.mkdir()
+    shutil.copy(INSTANCE_SETTINGS, dagster_home)
+    with (home.directory / "daemon.log").open("w") as log:
+        running = subprocess.Popen(
+            [
+                str(Path(sys.executable).with_name("dagster-daemon")),
+                *("run", "-f", str(DEFINITIONS)),
+            ],
+            cwd=home.directory,
+            env=os.environ
+            | {
+                "DAGSTER_HOME": str(dagster_home),
+                "DLT_DATA_DIR": str(home.directory / "dlt"),
+                "SOURCES__KOMOS__API_KEY": home.emulator.api_key,
+                "SOURCES__KOMOS__BASE_URL": home.emulator.base_url,
+                "DESTINATION__POSTGRES__CREDENTIALS": postgres_url,
+                "KOMOS_DESTINATION": "postgres",
+                "KOMOS_LOAD_CRON": "* * * * *",
+                "KOMOS_CHECK_CRON": "* * * * *",
+            }
+            | environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
+                yield instance
+        finally:
+            running.send_signal(signal.SIGINT)
+            try:
+                running.wait(60)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait()
+
+
+def wait_for(question: Callable[[], Any]) -> Any:
+    """The first answer that is neither false nor empty."""
+    deadline = time.monotonic() + _PATIENCE
+    while not (answer := question()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.5)
+    return answer
+
+
+def ended_well(instance: dg.DagsterInstance, job: str, **tags: str) -> list[dg.DagsterRun]:
+    return instance.get_runs(
+        dg.RunsFilter(
+            job_name=job,
+            statuses=[dg.DagsterRunStatus.SUCCESS],
+            tags={f"dagster/{name}": value for name, value in tags.items()},
+        )
+    )
+
+
+def evaluations(instance: dg.DagsterInstance, check: str) -> list[bool]:
+    """What a check has said, newest first."""
+    return [
+        record.event_log_entry.dagster_event.asset_check_evaluation_data.passed
+        for run in ended_well(instance, "komos_checks")
+        for record in instance.get_records_for_run(
+            run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
+        ).records
+        if record.event_log_entry.dagster_event.asset_check_evaluation_data.check_name == check
+    ]
+
+
+@pytest.fixture
+def table(postgres_url: str) -> Iterator[Callable[[], dict[str, tuple[Any, ...]]]]:
+    """Reads `task_run_logs` by id; also checks that no id is there twice."""
+    engine = sqlalchemy.create_engine(postgres_url)
+
+    def read() -> dict[str, tuple[Any, ...]]:
+        with engine.connect() as connection:
+            rows = connection.exec_driver_sql(
+                "SELECT id, run_id, position, timestamp, level, message, node_id"
+                " FROM komos.task_run_logs"
+            ).all()
+        by_id = {row[0]: tuple(row[1:]) for row in rows}
+        assert len(by_id) == len(rows), "an id is there twice"
+        return by_id
+
+    yield read
+    engine.dispose()
+
+
+def test_the_schedule_ticks_the_sensor_fires_and_a_planted_gap_turns_a_check_red(
+    home: Home,
+    world: World,
+    postgres_url: str,
+    table: Callable[[], dict[str, tuple[Any, ...]]],
+) -> None:
+    world.clock.set(datetime.now(UTC))
+    task_id = world.add_task("Orders")
+    run_id = world.add_run(task_id)
+    world.append(run_id, {"message": "a"}, {"message": "b"})
+    spool = f"sqlite:///{home.directory / 'spool.db'}"
+    inbox = Inbox(spool, world)
+    with daemon(home, postgres_url, SOURCES__KOMOS__SPOOL=spool) as instance:
+        wait_for(lambda: ended_well(instance, "komos_load", schedule_name="load_schedule"))
+        assert table() == expected(world)
+        wait_for(lambda: True in evaluations(instance, "no_window_gap"))
+
+        def sensed() -> list[dg.DagsterRun]:
+            if not inbox.spool.waiting():  # a tick may take a delivery before the sensor sees it
+                world.append(run_id, {"message": "pushed"})
+                inbox.entries(run_id, -1)
+            return ended_well(instance, "komos_load", sensor_name="webhook_sensor")
+
+        wait_for(sensed)
+        wait_for(lambda: table().keys() == expected(world).keys())
+
+        for _ in range(60):
+            world.add_run(task_id)
+        wait_for(lambda: False in evaluations(instance, "no_window_gap"))
+        assert False not in evaluations(instance, "freshness")
+    inbox.spool.close()
+
+
+def test_a_shard_that_is_killed_is_retried_and_everything_is_there_once(
+    home: Home,
+    world: World,
+    postgres_url: str,
+    table: Callable[[], dict[str, tuple[Any, ...]]],
+) -> None:
+    for number in range(8):
+        task_id = world.add_task(f"Task {number}")
+        for _ in range(10):
+            world.append(world.add_run(task_id), *[{"message": "a"}] * 3)
+    home.emulator.faults.latency = 1.0
+    holder = home.directory / "dlt" / "pipelines" / ".komos_task_run_logs_1_of_2.holder"
+    with daemon(home, postgres_url, KOMOS_SHARDS="2") as instance:
+        wait_for(holder.exists)
+        victim = int(wait_for(holder.read_text))
+        wait_for(lambda: home.emulator.count("/logs") > 5)
+        os.kill(victim, signal.SIGKILL)
+        home.emulator.faults.clear()
+        (run,) = wait_for(lambda: ended_well(instance, "komos_load", partition="1"))[-1:]
+        events = [
+            entry.dagster_event_type
+            for entry in instance.all_logs(run.run_id)
+            if entry.is_dagster_event
+        ]
+        assert dg.DagsterEventType.STEP_UP_FOR_RETRY in events
+        assert dg.DagsterEventType.STEP_RESTARTED in events
+        wait_for(lambda: ended_well(instance, "komos_load", partition="0"))
+        assert int(holder.read_text()) != victim
+        assert table() == expected(world)
