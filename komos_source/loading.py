@@ -19,10 +19,10 @@ import dlt
 from dlt.common.configuration.exceptions import ConfigFieldMissingException
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.pipeline import get_dlt_pipelines_dir
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from komos_source import arguments, schemas, settings, state
+from komos_source.arrivals import arrived
 from komos_source.claims import check_buckets, load_beside_others
 from komos_source.configuration import use_defaults_for
 from komos_source.destinations import destination_for
@@ -33,6 +33,7 @@ from komos_source.exceptions import (
     KomosError,
     UsageError,
 )
+from komos_source.fitting import fit
 from komos_source.ledger import Ledger
 from komos_source.locking import duckdb_held, one_load_at_a_time
 from komos_source.shards import Shard
@@ -150,20 +151,20 @@ def load(
             pipeline.sync_destination()
             check_buckets(pipeline, shard)
         ledger.stage = "reading logs"
-        pipeline.extract(source)
-        arrived: dict[str, int] = {}
+        pipeline.extract(fit(source, pipeline))
+        brought: Mapping[str, int] = {}
         if pipeline.has_pending_data:
             ledger.stage = f"loading into {destination}"
             with duckdb_held(file, lock_timeout):
                 pipeline.normalize()
                 info = load_beside_others(pipeline) if shard else pipeline.load()
-                arrived = _arrived(pipeline, info.loads_ids if info else [])
-                _distrust_what_is_missing(pipeline, ledger, arrived)
+                brought = arrived(pipeline, info.loads_ids if info else [])
+                _distrust_what_is_missing(pipeline, ledger, brought)
     ledger.stage = "done"
     return LoadReport(
         runs_seen=ledger.runs_seen,
         runs_fetched=ledger.logs_read - len(ledger.failures),
-        entries_loaded=sum(arrived.values()),
+        entries_loaded=sum(brought.values()),
         entries_rejected=ledger.rejected,
         runs_failed=len(ledger.failures),
         window_gaps=ledger.window_gaps,
@@ -249,29 +250,14 @@ def _ours(error: BaseException | None) -> BaseException | None:
     return None
 
 
-def _arrived(pipeline: dlt.Pipeline, load_ids: Sequence[str]) -> dict[str, int]:
-    """Rows in ``task_run_logs`` that these loads brought, by run."""
-    arrived: dict[str, int] = {}
-    with pipeline.sql_client() as client:
-        table = client.make_qualified_table_name(schemas.TASK_RUN_LOGS.name)
-        for load_id in load_ids:
-            with contextlib.suppress(DatabaseUndefinedRelation):
-                rows = client.execute_sql(
-                    f"SELECT run_id, COUNT(*) FROM {table} WHERE _dlt_load_id = %s GROUP BY run_id",  # noqa: S608 - a name of ours
-                    load_id,
-                )
-                arrived.update((row[0], row[1]) for row in rows or ())
-    return arrived
-
-
 def _distrust_what_is_missing(
-    pipeline: dlt.Pipeline, ledger: Ledger, arrived: Mapping[str, int]
+    pipeline: dlt.Pipeline, ledger: Ledger, brought: Mapping[str, int]
 ) -> None:
     """Where fewer rows arrived than were emitted: says so; the next load reads them again."""
     missing = {
-        run_id: f"{count} entries were emitted, {arrived.get(run_id, 0)} arrived"
+        run_id: f"{count} entries were emitted, {brought.get(run_id, 0)} arrived"
         for run_id, count in ledger.emitted.items()
-        if arrived.get(run_id, 0) != count
+        if brought.get(run_id, 0) != count
     }
     if not missing:
         return
@@ -297,6 +283,6 @@ def _distrust_what_is_missing(
 
         return rows
 
-    pipeline.extract(distrust())
+    pipeline.extract(fit(distrust(), pipeline))
     pipeline.normalize()
     pipeline.load()
