@@ -13,10 +13,20 @@ from hypothesis import HealthCheck, settings
 
 from komos_source.loading import LoadReport, load
 from komos_source.testing import Emulator, World
+from tests.postgres import postgres_server, postgres_url
+from tests.stores import ducklake_packages
+
+__all__ = ["ducklake_packages", "postgres_server", "postgres_url"]  # fixtures
 
 # No test depends on how fast the machine is.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--full-size", action="store_true", help="shards: 64 buckets of 200,000 entries, not 8"
+    )
 
 
 @dataclass
