@@ -64,3 +64,22 @@ def test_loads_into_every_destination_are_exact_after_a_kill_at_any_step(
         assert process.returncode == -signal.SIGKILL, f"{step}: {error}"
         store.load(emulator)
         assert store.table() == expected(world), step
+
+
+def test_postgres_finds_old_rows_by_an_index(
+    postgres_url: str,
+    tmp_path: Path,
+    emulator: Emulator,
+    world: World,
+    request: pytest.FixtureRequest,
+) -> None:
+    history(world)
+    store = make_store("postgres", tmp_path, request)
+    store.load(emulator)
+    indexes = "SELECT schemaname, indexdef FROM pg_indexes WHERE tablename = 'task_run_logs'"
+    found = store.query("komos", indexes)
+    assert {schema for schema, _ in found} == {"komos"}
+    assert sorted(definition.split(" btree ")[1] for _, definition in found) == [
+        "(_dlt_load_id)",
+        "(id)",
+    ]
