@@ -297,14 +297,14 @@ def test_rows_that_got_lost_on_the_way_are_noticed_and_read_again(
     from komos_source import loading
 
     run_id = add_finished_run(world, world.add_task("Orders"), {"id": "a"}, {"id": "b"})
-    arrived = loading._arrived
+    arrived = loading.arrived
 
     def lose_one(pipeline: Any, load_ids: Any) -> dict[str, int]:
         with pipeline.sql_client() as client:
             client.execute_sql("DELETE FROM task_run_logs WHERE id = 'a'")
         return arrived(pipeline, load_ids)
 
-    monkeypatch.setattr(loading, "_arrived", lose_one)
+    monkeypatch.setattr(loading, "arrived", lose_one)
     report = home.load()
     assert report.failures == {run_id: "2 entries were emitted, 1 arrived"}
     assert home.value("SELECT outcome FROM task_run_log_loads") == "failed"
