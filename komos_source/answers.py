@@ -85,7 +85,7 @@ def parse_runs(body: bytes | bytearray, task_id: str) -> list[Run]:
 def parse_run(body: bytes | bytearray, run_id: str) -> Run:
     """Reads the answer to ``GET /task-runs/{run_id}``."""
     run = _run(_object(parse_json(body), "the answer").get("run"), None)
-    if run.id.lower() != run_id.lower():
+    if run.id != run_id.lower():
         raise AnswerError(f"the answer is another run: its id is {run.id!r}")
     return run
 
@@ -103,7 +103,7 @@ def _run(value: Any, task_id: str | None) -> Run:
     run = _object(value, "a run")
     identity: Any = run.get("id")
     try:
-        UUID(identity)
+        run_id = str(UUID(identity))  # one spelling for each run, however it was found
     except (ValueError, AttributeError, TypeError) as error:
         raise AnswerError(f"a run has no usable id: {identity!r}") from error
     timestamps = run.get("timestamps")
@@ -111,7 +111,7 @@ def _run(value: Any, task_id: str | None) -> Run:
     progress = run.get("progress")
     progress = progress if isinstance(progress, dict) else {}
     return Run(
-        id=identity,
+        id=run_id,
         task_id=_text(run.get("taskId")) or task_id,
         status=_text(run.get("status")),
         trigger_type=_text(run.get("triggerType")),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from komos_source import logs, process
+from komos_source.settings import API_KEY_VARIABLE
 
 if TYPE_CHECKING:
     from komos_source.load_report import LoadReport
@@ -269,6 +270,8 @@ def _run() -> None:
     """Runs the command and turns our errors into messages and exit codes."""
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
+    if os.environ.get(API_KEY_VARIABLE) == "":
+        del os.environ[API_KEY_VARIABLE]  # a secret that the scheduler does not have is not set
     signal.signal(signal.SIGTERM, _terminate)
     from komos_source.exceptions import KomosError, UsageError
 

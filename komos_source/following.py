@@ -7,9 +7,11 @@ for a time that doubles.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 from komos_source.exceptions import (
     ApiUnreachableError,
@@ -55,8 +57,8 @@ def follow(
     loaded: Callable[[LoadReport, bool], None],
     failed: Callable[[str], None],
     **options: Any,
-) -> NoReturn:
-    """Loads until interrupted.
+) -> None:
+    """Loads until interrupted; a load that is under way then may still end, or be killed.
 
     Args:
         pace: Seconds from one look at the API to the next.
@@ -67,14 +69,32 @@ def follow(
     Raises:
         KomosError: Something that no waiting will mend.
     """
+    stopped = threading.Event()
+    # In a thread, since in the main one dlt keeps signals to itself for the time of a step, and an
+    # interruption may hit a callback of Python's that swallows it (both happened).
+    loads = ThreadPoolExecutor(1).submit(_load_on, stopped, pace, loaded, failed, options)
+    try:
+        loads.result()
+    finally:
+        stopped.set()
+
+
+def _load_on(
+    stopped: threading.Event,
+    pace: float,
+    loaded: Callable[[LoadReport, bool], None],
+    failed: Callable[[str], None],
+    options: dict[str, Any],
+) -> None:
     api, destination = Outage(pace), Outage(pace)
-    spool = _Spool(options.get("spool"))
+    chosen = options.get("run_ids") or options.get("task_ids")  # such loads leave the spool alone
+    spool = None if chosen else _Spool(options.get("spool"))
     next_poll = next_load = time.monotonic()
-    while True:
+    while not stopped.is_set():
         now = time.monotonic()
         poll = now >= next_poll
-        if now < next_load or not (poll or spool.has_deliveries()):
-            time.sleep(FOLLOW_TICK)
+        if now < next_load or not (poll or (spool and spool.has_deliveries())):
+            stopped.wait(FOLLOW_TICK)
             continue
         if poll:
             next_poll = now + pace
@@ -92,6 +112,8 @@ def follow(
         else:
             api_failure = report.api_failure
             loaded(report, poll)
+            if report.failures:
+                next_load = now + pace  # deliveries may have stayed: not to be tried in a rush
         destination.ended()
         if api_failure:
             next_poll = time.monotonic() + (wait := api.failed())

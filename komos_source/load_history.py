@@ -21,6 +21,7 @@ import dlt
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from komos_source import __version__, settings
+from komos_source.fitting import fit
 from komos_source.ledger import Ledger
 from komos_source.load_report import LoadReport
 from komos_source.schemas import KOMOS_LOADS
@@ -112,7 +113,7 @@ def write(pipeline: dlt.Pipeline, ledger: Ledger, outcome: Mapping[str, Any]) ->
                 *row.values(),
             )
             return
-    pipeline.extract(_source([row]))
+    pipeline.extract(fit(_source([row]), pipeline))
     pipeline.normalize()
     pipeline.load()
 

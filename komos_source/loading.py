@@ -22,10 +22,10 @@ import pyarrow as pa
 from dlt.common.configuration.exceptions import ConfigFieldMissingException
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.pipeline import get_dlt_pipelines_dir
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from komos_source import arguments, load_history, schemas, settings, state
+from komos_source.arrivals import arrived
 from komos_source.claims import check_buckets, load_beside_others
 from komos_source.configuration import time_zone, use_defaults_for
 from komos_source.destinations import destination_for
@@ -40,6 +40,7 @@ from komos_source.exceptions import (
     SpoolError,
     UsageError,
 )
+from komos_source.fitting import fit
 from komos_source.ledger import Ledger
 from komos_source.load_report import LoadReport
 from komos_source.locking import duckdb_held, one_load_at_a_time
@@ -244,7 +245,8 @@ def _run(
             pipeline.sync_destination()
             check_buckets(pipeline, shard)
         with stage(ledger, "reading logs"):
-            pipeline.extract([source, *load_history.table_if_missing(pipeline)])
+            sources = [source, *load_history.table_if_missing(pipeline)]
+            pipeline.extract([fit(each, pipeline) for each in sources])
         if not pipeline.has_pending_data:
             return 0
         with stage(ledger, f"loading into {pipeline.destination.destination_name}"), hold():
@@ -252,11 +254,11 @@ def _run(
             info = load_beside_others(pipeline) if shard else pipeline.load()
             load_ids = info.loads_ids if info else []
             ledger.load_ids += load_ids
-            arrived = _arrived(pipeline, load_ids)
-            _distrust_what_is_missing(pipeline, ledger, arrived)
+            brought = arrived(pipeline, load_ids)
+            _distrust_what_is_missing(pipeline, ledger, brought)
             if views_in:
                 _create_views(pipeline, views_in, ledger)
-    return sum(arrived.values())
+    return sum(brought.values())
 
 
 def _drain(
@@ -341,29 +343,14 @@ def _ours(error: BaseException | None) -> BaseException | None:
     return None
 
 
-def _arrived(pipeline: dlt.Pipeline, load_ids: Sequence[str]) -> dict[str, int]:
-    """Rows in ``task_run_logs`` that these loads brought, by run."""
-    arrived: dict[str, int] = {}
-    with pipeline.sql_client() as client:
-        table = client.make_qualified_table_name(schemas.TASK_RUN_LOGS.name)
-        for load_id in load_ids:
-            with contextlib.suppress(DatabaseUndefinedRelation):
-                rows = client.execute_sql(
-                    f"SELECT run_id, COUNT(*) FROM {table} WHERE _dlt_load_id = %s GROUP BY run_id",  # noqa: S608 - a name of ours
-                    load_id,
-                )
-                arrived.update((row[0], row[1]) for row in rows or ())
-    return arrived
-
-
 def _distrust_what_is_missing(
-    pipeline: dlt.Pipeline, ledger: Ledger, arrived: Mapping[str, int]
+    pipeline: dlt.Pipeline, ledger: Ledger, brought: Mapping[str, int]
 ) -> None:
     """Where fewer rows arrived than were emitted: says so; the next load reads them again."""
     missing = {
-        run_id: f"{count} entries were emitted, {arrived.get(run_id, 0)} arrived"
+        run_id: f"{count} entries were emitted, {brought.get(run_id, 0)} arrived"
         for run_id, count in ledger.emitted.items()
-        if arrived.get(run_id, 0) != count
+        if brought.get(run_id, 0) != count
     }
     if not missing:
         return
@@ -389,7 +376,7 @@ def _distrust_what_is_missing(
 
         return rows
 
-    pipeline.extract(distrust())
+    pipeline.extract(fit(distrust(), pipeline))
     pipeline.normalize()
     pipeline.load()
 

@@ -37,6 +37,12 @@ _STATUS: dict[Check, int] = {
     "headers": 400,
     "body": 400,
 }
+_CLOSE = {"Connection": "close"}  # what is left of the body is not read
+_HEADERS = {
+    408: _CLOSE,
+    413: _CLOSE,
+    503: {**_CLOSE, "Retry-After": str(settings.WEBHOOK_RETRY_AFTER)},
+}
 _LONGEST_NUMBER = 18
 """Digits of a length that are read: enough to say that it is too large."""
 
@@ -131,10 +137,9 @@ class _Receiver:
                 await self._keep(request, body)
         except _RefusedError as refusal:
             self._outcomes.labels(refusal.outcome).inc()
-            headers = {"Connection": "close"} if refusal.status == 413 else {}  # noqa: PLR2004 - the rest is not read
-            if refusal.status == 503:  # noqa: PLR2004 - as raised below
-                headers["Retry-After"] = str(settings.WEBHOOK_RETRY_AFTER)
-            return JSONResponse({"detail": str(refusal)}, refusal.status, headers)
+            return JSONResponse(
+                {"detail": str(refusal)}, refusal.status, _HEADERS.get(refusal.status)
+            )
         self._outcomes.labels("kept").inc()
         return Response(status_code=204)
 

@@ -21,6 +21,15 @@ from komos_source.cli import main
 LOGS = "task_run_logs."
 
 
+def is_merge(file: str) -> bool:
+    """Whether a job of the logs merges what has been staged: by SQL, or into an open table."""
+    return LOGS in file and file.endswith((".sql", ".reference"))
+
+
+def is_staging(file: str) -> bool:
+    return LOGS in file and not is_merge(file)
+
+
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -53,14 +62,21 @@ STEPS: dict[str, Callable[[], None]] = {
     "after extract": lambda: before(dlt.Pipeline, "normalize"),
     "after normalize": lambda: before(dlt.Pipeline, "load"),
     "between the staging commit and dlt's marker": lambda: before(
-        PackageStorage, "complete_job", lambda _, __, file: LOGS in file and "parquet" in file
+        PackageStorage, "complete_job", lambda _, __, file: is_staging(file)
     ),
     "between the merge and dlt's marker": lambda: before(
-        PackageStorage, "complete_job", lambda _, __, file: LOGS in file and ".sql" in file
+        PackageStorage, "complete_job", lambda _, __, file: is_merge(file)
     ),
     "before the package is marked complete": lambda: before(Load, "complete_package"),
     "after the package is marked complete": lambda: after(Load, "complete_package"),
 }
+
+
+def steps_of(table_format: str | None) -> list[str]:
+    """The steps that a load has; files that are only added have no merge."""
+    without = "between the merge and dlt's marker" if table_format == "parquet" else None
+    return [step for step in STEPS if step != without]
+
 
 if __name__ == "__main__":
     STEPS[sys.argv.pop(1)]()

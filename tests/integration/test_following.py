@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -19,9 +20,13 @@ from typing import Any
 import duckdb
 import pytest
 
+from komos_source import following
 from komos_source.following import Outage
+from komos_source.load_report import LoadReport
 from komos_source.testing import Webhooks, World, WorldClock
 from komos_source.testing.world import iso
+from komos_source.webhooks.signature import Delivery
+from komos_source.webhooks.spool import Spool
 from tests.conftest import Home, expected
 from tests.receiver import SECRET, Receiver
 
@@ -37,9 +42,10 @@ def world() -> World:
 class Follower:
     """``komos load --follow`` in a process of its own."""
 
-    def __init__(self, home: Home, pace: float = 1.0, **environment: str) -> None:
+    def __init__(self, home: Home, *options: str, pace: float = 1.0, **environment: str) -> None:
         self.log = home.directory / "follow.log"
         self._command = [sys.executable, "-m", "komos_source", "load", "--follow", str(pace)]
+        self._command += options
         self._home = home
         self._environment = environment
         self.start()
@@ -79,8 +85,8 @@ class Follower:
 def follow(home: Home) -> Iterator[Callable[..., Follower]]:
     started: list[Follower] = []
 
-    def start(**options: Any) -> Follower:
-        started.append(Follower(home, **options))
+    def start(*options: str, **settings: Any) -> Follower:
+        started.append(Follower(home, *options, **settings))
         return started[-1]
 
     yield start
@@ -272,6 +278,22 @@ def test_an_outage_of_the_destination_is_said_and_survived(
     assert "Traceback" not in follower.log.read_text()
 
 
+def test_chosen_runs_can_be_followed_and_the_spool_is_left_alone(
+    home: Home, world: World, follow: Callable[..., Follower]
+) -> None:
+    run_id = world.add_run(world.add_task("Orders"))
+    world.append(run_id, {})
+    spool = Spool(f"sqlite:///{home.directory / 'spool.db'}")
+    spool.put([Delivery("task-run.started", world.new_id(), b"{}", "0" * 64)])
+    follower = follow("--run-id", run_id, pace=1.0, SOURCES__KOMOS__SPOOL=spool.name)
+    wait_until(lambda: len(follower.lines) >= 3)
+    assert follower.stop() == 0
+    assert home.table() == expected(world)
+    assert spool.waiting() == 1
+    assert not any("drained" in line for line in follower.lines)
+    spool.close()
+
+
 def test_what_no_waiting_will_mend_ends_following(
     home: Home, follow: Callable[..., Follower]
 ) -> None:
@@ -304,6 +326,25 @@ def test_the_pipeline_to_copy_receives_and_loads(home: Home, world: World, tmp_p
             wait_until(lambda: len(table_if_free(home)) == 1)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
+
+
+def test_a_stop_is_heeded_even_where_a_load_would_swallow_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loads = []
+
+    def load(**_: Any) -> LoadReport:
+        loads.append(1)
+        assert len(loads) < 20, "goes on"
+        if len(loads) == 2:
+            threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT)).start()
+        with contextlib.suppress(KeyboardInterrupt):  # as dlt does, and callbacks of Python's
+            time.sleep(0.2)
+        return LoadReport(0, 0, 0, 0, 0, 0, 0, 0.2)
+
+    monkeypatch.setattr(following, "load", load)
+    with pytest.raises(KeyboardInterrupt):
+        following.follow(0.01, lambda *_: None, lambda _: None, run_ids=["chosen"])
 
 
 def test_the_wait_doubles_up_to_a_minute_and_starts_anew_after_a_success() -> None:

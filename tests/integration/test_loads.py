@@ -165,6 +165,20 @@ def test_only_the_logs_of_named_runs_are_asked_for(home: Home, world: World) -> 
     assert report.entries_loaded == 0
 
 
+def test_a_run_whose_id_is_spelled_otherwise_elsewhere_is_the_same_run(
+    home: Home, world: World
+) -> None:
+    run_id = world.add_run(world.add_task("Orders"), run_id=world.new_id().upper())
+    world.append(run_id, {}, {})
+    known_as_well = f"{run_id.lower()}/logs"
+    home.emulator.faults.add(known_as_well, "body", body=world.log_body(run_id))
+    home.load()
+    home.load(run_ids=[run_id])
+    rows = home.rows("SELECT DISTINCT run_id FROM task_run_logs")
+    assert rows == home.rows("SELECT id FROM task_runs") == [(run_id.lower(),)]
+    assert home.value("SELECT COUNT(*) FROM task_run_logs") == 2
+
+
 def test_odd_entries_are_loaded_or_rejected_but_not_lost(home: Home, world: World) -> None:
     run_id = world.add_run(world.add_task("Orders"))
     world.append(
@@ -283,14 +297,14 @@ def test_rows_that_got_lost_on_the_way_are_noticed_and_read_again(
     from komos_source import loading
 
     run_id = add_finished_run(world, world.add_task("Orders"), {"id": "a"}, {"id": "b"})
-    arrived = loading._arrived
+    arrived = loading.arrived
 
     def lose_one(pipeline: Any, load_ids: Any) -> dict[str, int]:
         with pipeline.sql_client() as client:
             client.execute_sql("DELETE FROM task_run_logs WHERE id = 'a'")
         return arrived(pipeline, load_ids)
 
-    monkeypatch.setattr(loading, "_arrived", lose_one)
+    monkeypatch.setattr(loading, "arrived", lose_one)
     report = home.load()
     assert report.failures == {run_id: "2 entries were emitted, 1 arrived"}
     assert home.value("SELECT outcome FROM task_run_log_loads") == "failed"

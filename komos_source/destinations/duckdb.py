@@ -16,14 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import dlt
-from dlt.common.destination import Destination
 from dlt.common.destination.configuration import ParquetFormatConfiguration
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
 from komos_source import settings
-from komos_source.shards import Shard
 
 
 class _SqlClient(DuckDbSqlClient):
@@ -97,22 +95,3 @@ class duckdb(dlt.destinations.duckdb):  # noqa: N801 - dlt reads the destination
     def client_class(self) -> type[DuckDbClient]:
         """What dlt connects by."""
         return _Client
-
-
-def destination_for(name: str, shard: Shard | None = None) -> Any:
-    """The dlt destination of a name as configured; a shard stages in a dataset of its own.
-
-    Two loads that share a staging dataset lose rows, without an error.
-
-    Raises:
-        UnknownDestinationModule: dlt knows no such destination.
-        ImportError: What dlt needs for it is not installed.
-    """
-    options: dict[str, Any] = {}
-    if shard:
-        options["staging_dataset_name_layout"] = f"%s_staging{shard.suffix}"
-    if name != "duckdb":
-        return Destination.from_reference(name, **options)
-    if not dlt.secrets.get("destination.duckdb.credentials"):
-        options["credentials"] = settings.DUCKDB_FILE
-    return duckdb(**options)

@@ -1,0 +1,25 @@
+"""Loads some buckets, one after the other, in one process, and says when each is done.
+
+python load_shards.py DESTINATION OF BUCKET…
+"""
+
+from __future__ import annotations
+
+import sys
+
+from komos_source import process
+from komos_source.sharding import load_shard
+
+
+def main(destination: str, of: str, *buckets: str) -> None:
+    process.prepare()
+    for bucket in buckets:
+        report = load_shard(int(bucket), int(of), destination=destination, backoff=0.01)
+        assert report.exit_code == 0, report
+        sys.stdout.write(f"{bucket}: {report.entries_loaded}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
+    process.leave(0)

@@ -1,0 +1,85 @@
+"""Each destination: loaded, reloaded, crashed at every step of a load, and read back."""
+
+from __future__ import annotations
+
+import signal
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from komos_source.testing import Emulator, World
+from komos_source.testing.world import iso
+from tests.conftest import expected
+from tests.integration import kill_at
+from tests.stores import STORES, Store, make_store
+
+KILL_AT = str(Path(kill_at.__file__))
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return make_store(request.param, tmp_path, request)
+
+
+def history(world: World) -> list[str]:
+    """Nine runs of three tasks, three of them ended."""
+    tasks = [world.add_task(f"Task {number}") for number in range(3)]
+    now = world.clock.now()
+    runs = [world.add_run(task, created_at=now - timedelta(hours=2)) for task in tasks * 3]
+    for run in runs:
+        world.append(run, *({"timestamp": iso(now + timedelta(seconds=n))} for n in range(20)))
+    for run in runs[:3]:
+        world.finish(run, at=now - timedelta(hours=1))
+    return runs
+
+
+def news(world: World, runs: list[str], number: int) -> None:
+    """Changes a world in every way: later, late and undated entries, a new run of an old day."""
+    now = world.clock.now()
+    world.append(
+        runs[3 + number % 6],
+        {"timestamp": iso(now + timedelta(hours=number + 1)), "region": {"name": "eu"}},
+        {"timestamp": iso(now + timedelta(seconds=3)), "message": f"late {number} ü 'quoted' \\"},
+        {"timestamp": None, "level": "error", "nodeId": "login"},
+    )
+    run = world.add_run(world.tasks()[0]["id"], created_at=now - timedelta(days=3))
+    world.append(run, *({"timestamp": iso(now - timedelta(days=9))} for _ in range(30)))
+    world.finish(run, at=now - timedelta(hours=2))
+
+
+@pytest.mark.slow
+def test_loads_into_every_destination_are_exact_after_a_kill_at_any_step(
+    store: Store, emulator: Emulator, world: World
+) -> None:
+    runs = history(world)
+    store.load(emulator)
+    assert store.table() == expected(world)
+    for number, step in enumerate(
+        kill_at.steps_of(store.environment.get("SOURCES__KOMOS__TABLE_FORMAT"))
+    ):
+        news(world, runs, number)
+        process = store.start(emulator, KILL_AT, step, *store.command())
+        _, error = process.communicate(timeout=120)
+        assert process.returncode == -signal.SIGKILL, f"{step}: {error}"
+        store.load(emulator)
+        assert store.table() == expected(world), step
+
+
+def test_postgres_finds_old_rows_by_an_index(
+    postgres_url: str,
+    tmp_path: Path,
+    emulator: Emulator,
+    world: World,
+    request: pytest.FixtureRequest,
+) -> None:
+    history(world)
+    store = make_store("postgres", tmp_path, request)
+    store.load(emulator)
+    indexes = "SELECT schemaname, indexdef FROM pg_indexes WHERE tablename = 'task_run_logs'"
+    found = store.query("komos", indexes)
+    assert {schema for schema, _ in found} == {"komos"}
+    assert sorted(definition.split(" btree ")[1] for _, definition in found) == [
+        "(_dlt_load_id)",
+        "(id)",
+    ]

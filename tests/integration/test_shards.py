@@ -1,0 +1,142 @@
+"""Shards: loaded beside each other, killed, retried, and kept to the number they began with."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from komos_source.testing import Emulator, World
+from komos_source.testing.world import iso
+from tests.conftest import expected
+from tests.stores import Store, make_store
+
+WORKERS = 4
+LOADER = str(Path(__file__).parent / "load_shards.py")
+
+
+@pytest.fixture
+def postgres(tmp_path: Path, request: pytest.FixtureRequest) -> Store:
+    return make_store("postgres", tmp_path, request)
+
+
+def crowd(world: World, tasks: int, entries: int) -> None:
+    """Tasks of two runs each, one ended, with so many entries between all of them."""
+    now = world.clock.now()
+    for number in range(tasks):
+        task = world.add_task(f"Task {number}")
+        for age in (2, 3):
+            run = world.add_run(task, created_at=now - timedelta(hours=age))
+            moments = (now + timedelta(seconds=n) for n in range(entries // tasks // 2))
+            world.append(run, *({"timestamp": iso(moment)} for moment in moments))
+        world.finish(run, at=now - timedelta(hours=1))
+
+
+def start(store: Store, emulator: Emulator, buckets: int, worker: int) -> subprocess.Popen[str]:
+    mine = map(str, range(worker, buckets, WORKERS))
+    return store.start(emulator, LOADER, store.destination, str(buckets), *mine)
+
+
+def finish(worker: subprocess.Popen[str]) -> None:
+    _, error = worker.communicate(timeout=600)
+    assert worker.returncode == 0, error
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", ["postgres", "ducklake-postgres"])
+def test_four_processes_load_all_buckets_exactly_though_one_is_killed(
+    name: str, tmp_path: Path, emulator: Emulator, world: World, request: pytest.FixtureRequest
+) -> None:
+    full = request.config.getoption("--full-size")
+    buckets, tasks, entries = (64, 256, 200_000) if full else (8, 16, 4_000)
+    crowd(world, tasks, entries)
+    store = make_store(name, tmp_path, request)
+    workers = [start(store, emulator, buckets, number) for number in range(WORKERS)]
+    victim = random.randrange(WORKERS)
+    output = workers[victim].stdout
+    assert output is not None
+    assert output.readline(), workers[victim].communicate()
+    time.sleep(random.uniform(0, 1))  # anywhere in the next bucket
+    workers[victim].kill()
+    workers[victim].communicate()
+    workers[victim] = start(store, emulator, buckets, victim)
+    for worker in workers:
+        finish(worker)
+    table = store.table()
+    assert table == expected(world)
+    store.load(emulator, "--dataset", "whole")
+    assert store.table("whole") == table
+
+
+def test_the_next_loads_of_all_shards_bring_what_is_new_once(
+    postgres: Store, emulator: Emulator, world: World
+) -> None:
+    crowd(world, 6, 120)
+    load_all(postgres, emulator, 3)
+    later = iso(world.clock.now() + timedelta(hours=1))
+    running = world.run_ids()[::2]
+    for run in running:
+        world.append(run, {"timestamp": later}, {"timestamp": None})
+    assert load_all(postgres, emulator, 3) >= 2 * len(running)
+    assert postgres.table() == expected(world)
+    assert postgres.query("komos", "SELECT COUNT(*), COUNT(DISTINCT id) FROM {tasks}") == [(6, 6)]
+
+
+def test_named_runs_are_shared_out_by_their_own_ids(
+    postgres: Store, emulator: Emulator, world: World
+) -> None:
+    crowd(world, 2, 120)
+    names = [option for run in world.run_ids() for option in ("--run-id", run)]
+    load_all(postgres, emulator, 3, *names)
+    assert postgres.table() == expected(world)
+    assert emulator.count("/logs") == len(emulator.requests) == len(world.run_ids())
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "says"),
+    [
+        (["--shard", "0/2"], ["--shard", "0/3"], "'komos' is loaded in 2 shards"),
+        (["--shard", "0/2"], [], "load each of --shard 0/2 to 1/2"),
+        (["--shard", "0/2"], ["--pipeline-name", "other"], "'komos' is loaded in 2 shards"),
+        ([], ["--shard", "0/2"], "'komos' has been loaded without shards"),
+    ],
+    ids=["another number", "no shards", "no shards, another name", "shards too late"],
+)
+def test_a_dataset_is_loaded_in_the_number_of_shards_it_was_first_loaded_in(
+    postgres: Store,
+    emulator: Emulator,
+    world: World,
+    first: list[str],
+    second: list[str],
+    says: str,
+) -> None:
+    crowd(world, 2, 40)
+    postgres.load(emulator, *first)
+    before = postgres.table()
+    emulator.requests.clear()
+    assert says in postgres.load(emulator, *second, exit_code=2)["error"]
+    assert not emulator.requests
+    assert postgres.table() == before
+
+
+def test_files_are_not_loaded_in_shards(
+    tmp_path: Path, emulator: Emulator, request: pytest.FixtureRequest
+) -> None:
+    files = make_store("delta", tmp_path, request)
+    refused = files.load(emulator, "--shard", "0/2", exit_code=2)
+    assert "filesystem cannot be loaded in shards" in refused["error"]
+    assert not emulator.requests
+
+
+def load_all(store: Store, emulator: Emulator, of: int, *options: str) -> int:
+    reports: list[Mapping[str, Any]] = [
+        store.load(emulator, "--shard", f"{bucket}/{of}", *options) for bucket in range(of)
+    ]
+    return sum(report["entries_loaded"] for report in reports)

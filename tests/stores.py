@@ -1,0 +1,222 @@
+"""Real destinations for tests: how a load is pointed at each, and how its tables are read back.
+
+Loads run as processes, as users run them. DuckLake needs an older DuckDB than the rest of the
+suite (see ``ducklake-requirements.txt``), which only those processes see.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import sqlalchemy
+
+from komos_source.testing import Emulator
+
+HERE = Path(__file__).parent
+COLUMNS = "id, run_id, position, timestamp, level, message, node_id"
+Rows = list[tuple[Any, ...]]
+
+LATEST = (
+    "(SELECT * FROM read_parquet('{files}', union_by_name = true) QUALIFY ROW_NUMBER() OVER"
+    " (PARTITION BY id ORDER BY _dlt_load_id DESC) = 1)"
+)
+"""What docs/destinations.md gives to read plain Parquet by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A destination.
+
+    Attributes:
+        destination: What dlt calls it.
+        directory: Where loads run.
+        environment: What points them at it.
+        query: Runs SQL on it, in which ``{table_name}`` stands for a table of a dataset.
+    """
+
+    destination: str
+    directory: Path
+    environment: Mapping[str, str]
+    query: Callable[[str, str], Rows]
+
+    def start(self, emulator: Emulator, *command: str) -> subprocess.Popen[str]:
+        """Starts a Python process that would load into it."""
+        return subprocess.Popen(
+            [sys.executable, *command],
+            cwd=self.directory,
+            env=os.environ
+            | {
+                "SOURCES__KOMOS__API_KEY": emulator.api_key,
+                "SOURCES__KOMOS__BASE_URL": emulator.base_url,
+                "DLT_DATA_DIR": str(self.directory),
+                **self.environment,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def load(self, emulator: Emulator, *options: str, exit_code: int = 0) -> dict[str, Any]:
+        """Loads, and returns the report."""
+        process = self.start(emulator, "-m", "komos_source", *self.command(), "--json", *options)
+        output, error = process.communicate(timeout=120)
+        assert process.returncode == exit_code, error
+        return json.loads(output) if output else {"error": error}
+
+    def command(self) -> tuple[str, ...]:
+        return ("load", "--destination", self.destination)
+
+    def table(self, dataset: str = "komos") -> dict[str, tuple[Any, ...]]:
+        """`task_run_logs` by id; also checks that no id is there twice."""
+        found = self.query(dataset, f"SELECT {COLUMNS} FROM {{task_run_logs}}")
+        by_id = {row[0]: row[1:] for row in found}
+        assert len(by_id) == len(found), "an id is there twice"
+        return by_id
+
+
+def _duckdb(directory: Path) -> Store:
+    file = directory / "komos.duckdb"
+
+    def query(dataset: str, sql: str) -> Rows:
+        with duckdb.connect(str(file)) as connection:
+            return connection.execute(sql.format_map(_In(f"komos.{dataset}"))).fetchall()
+
+    return Store("duckdb", directory, {"DESTINATION__DUCKDB__CREDENTIALS": str(file)}, query)
+
+
+def _postgres(directory: Path, url: str) -> Store:
+    def query(dataset: str, sql: str) -> Rows:
+        engine = sqlalchemy.create_engine(url)
+        with engine.connect() as connection:
+            rows = connection.exec_driver_sql(sql.format_map(_In(dataset)))
+            return [tuple(row) for row in rows]
+
+    return Store("postgres", directory, {"DESTINATION__POSTGRES__CREDENTIALS": url}, query)
+
+
+def _filesystem(directory: Path, table_format: str) -> Store:
+    lake = directory / "lake"
+
+    def table(path: Path) -> Any:
+        if table_format == "delta":
+            from deltalake import DeltaTable
+
+            return DeltaTable(path).to_pyarrow_table()
+        from pyiceberg.table import StaticTable
+
+        newest = max(path.glob("metadata/*.metadata.json"))
+        return StaticTable.from_metadata(str(newest)).scan().to_arrow()
+
+    def query(dataset: str, sql: str) -> Rows:
+        with duckdb.connect() as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            names = {path.name for path in (lake / dataset).iterdir() if path.is_dir()}
+            if table_format == "parquet":
+                sources = {n: LATEST.format(files=lake / dataset / n / "*.parquet") for n in names}
+            else:
+                sources = {name: name for name in names if f"{{{name}}}" in sql}
+                for name in sources:
+                    connection.register(name, table(lake / dataset / name))
+            return connection.execute(sql.format_map(sources)).fetchall()
+
+    environment = {
+        "DESTINATION__FILESYSTEM__BUCKET_URL": lake.as_uri(),
+        "SOURCES__KOMOS__TABLE_FORMAT": table_format,
+    }
+    return Store("filesystem", directory, environment, query)
+
+
+def _ducklake(directory: Path, catalog: str, packages: Path) -> Store:
+    environment = {
+        "PYTHONPATH": str(packages),
+        "HOME": str(packages),  # where DuckDB looks for its extensions
+        "DESTINATION__DUCKLAKE__CREDENTIALS__CATALOG": catalog,
+        "DESTINATION__DUCKLAKE__CREDENTIALS__STORAGE__BUCKET_URL": (directory / "lake").as_uri(),
+    }
+
+    def query(dataset: str, sql: str) -> Rows:
+        process = subprocess.run(
+            [sys.executable, HERE / "read_ducklake.py", sql.format_map(_In(f"ducklake.{dataset}"))],
+            env=os.environ | environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return [tuple(_moments(row)) for row in json.loads(process.stdout)]
+
+    return Store("ducklake", directory, environment, query)
+
+
+def _moments(row: list[Any]) -> Iterator[Any]:
+    for value in row:
+        yield datetime.fromisoformat(value["moment"]) if isinstance(value, dict) else value
+
+
+class _In(dict[str, str]):
+    """Qualifies whatever table is asked for."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    def __missing__(self, name: str) -> str:
+        return f"{self.prefix}.{name}"
+
+
+@pytest.fixture(scope="session")
+def ducklake_packages() -> Path:
+    """A directory with the DuckDB that DuckLake is to be had for; made once per checkout."""
+    target = HERE.parent / ".ducklake"
+    target.mkdir(exist_ok=True)
+    requirements = HERE / "ducklake-requirements.txt"
+    with (target / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests of another process may be making it
+        done = target / "requirements.txt"
+        if not done.exists() or done.read_text() != requirements.read_text():
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--no-deps"]
+            subprocess.run([*pip, "--target", target, "-r", requirements], check=True)
+            subprocess.run(
+                [sys.executable, HERE / "read_ducklake.py", "--install"],
+                env=os.environ | {"PYTHONPATH": str(target), "HOME": str(target)},
+                check=True,
+            )
+            done.write_text(requirements.read_text())
+    return target
+
+
+STORES = [
+    "duckdb",
+    "postgres",
+    "delta",
+    "iceberg",
+    "parquet",
+    "ducklake-sqlite",
+    "ducklake-postgres",
+]
+
+
+def make_store(name: str, directory: Path, request: pytest.FixtureRequest) -> Store:
+    """The empty destination of a name from `STORES`."""
+    match name.split("-"):
+        case ["duckdb"]:
+            return _duckdb(directory)
+        case ["postgres"]:
+            return _postgres(directory, request.getfixturevalue("postgres_url"))
+        case ["ducklake", "sqlite"]:
+            packages = request.getfixturevalue("ducklake_packages")
+            return _ducklake(directory, f"sqlite:///{directory / 'catalog.sqlite'}", packages)
+        case ["ducklake", "postgres"]:
+            url = request.getfixturevalue("postgres_url")
+            return _ducklake(directory, url, request.getfixturevalue("ducklake_packages"))
+        case _:
+            return _filesystem(directory, name)
