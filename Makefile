@@ -8,7 +8,7 @@ PEERS ?= floor,floor_tail,script,rest_api,rest_api_plain
 SCENARIO ?= all
 REPEATS ?= 3
 
-.PHONY: help demo test bench lint lock build clean
+.PHONY: help demo test golden bench lint lock build clean
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -28,6 +28,9 @@ test: $(READY) ## Run the whole test suite
 
 bench: $(READY) ## Measure loads beside what else could be used (PEERS=all SCENARIO=bulk)
 	$(BIN)/python -m benchmarks.run --peers $(PEERS) --scenario $(SCENARIO) --repeats $(REPEATS)
+
+golden: $(READY) ## Keep the queries' texts in all dialects as they are now
+	$(BIN)/python -m pytest tests/unit/test_golden.py --rewrite-golden
 
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .

@@ -56,15 +56,17 @@ class TaskPage:
     total: int | None
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes | bytearray) -> Any:
     """Decodes a body; raises `NotJsonError` if it is not JSON."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise NotJsonError(f"the answer is not JSON ({error}); it begins {body[:60]!r}") from error
+        raise NotJsonError(
+            f"the answer is not JSON ({error}); it begins {bytes(body[:60])!r}"
+        ) from error
 
 
-def parse_task_page(body: bytes) -> TaskPage:
+def parse_task_page(body: bytes | bytearray) -> TaskPage:
     """Reads the answer to ``GET /tasks``."""
     answer = _object(parse_json(body), "the answer")
     tasks = [storable(_object(task, "a task")) for task in _list(answer, "tasks")]
@@ -74,21 +76,21 @@ def parse_task_page(body: bytes) -> TaskPage:
     return TaskPage(tasks, _integer(answer.get("total")))
 
 
-def parse_runs(body: bytes, task_id: str) -> list[Run]:
+def parse_runs(body: bytes | bytearray, task_id: str) -> list[Run]:
     """Reads the answer to ``GET /tasks/{task_id}/runs``: newest first, at most 50."""
     runs = _list(_object(parse_json(body), "the answer"), "runs")
     return [_run(run, task_id) for run in runs]
 
 
-def parse_run(body: bytes, run_id: str) -> Run:
+def parse_run(body: bytes | bytearray, run_id: str) -> Run:
     """Reads the answer to ``GET /task-runs/{run_id}``."""
     run = _run(_object(parse_json(body), "the answer").get("run"), None)
-    if run.id.lower() != run_id.lower():
+    if run.id != run_id.lower():
         raise AnswerError(f"the answer is another run: its id is {run.id!r}")
     return run
 
 
-def parse_detail(body: bytes) -> str:
+def parse_detail(body: bytes | bytearray) -> str:
     """What an error answer says: its ``detail``, or the beginning of whatever it holds."""
     try:
         detail = parse_json(body)["detail"]
@@ -101,7 +103,7 @@ def _run(value: Any, task_id: str | None) -> Run:
     run = _object(value, "a run")
     identity: Any = run.get("id")
     try:
-        UUID(identity)
+        run_id = str(UUID(identity))  # one spelling for each run, however it was found
     except (ValueError, AttributeError, TypeError) as error:
         raise AnswerError(f"a run has no usable id: {identity!r}") from error
     timestamps = run.get("timestamps")
@@ -109,7 +111,7 @@ def _run(value: Any, task_id: str | None) -> Run:
     progress = run.get("progress")
     progress = progress if isinstance(progress, dict) else {}
     return Run(
-        id=identity,
+        id=run_id,
         task_id=_text(run.get("taskId")) or task_id,
         status=_text(run.get("status")),
         trigger_type=_text(run.get("triggerType")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from komos_source.endpoint import NO_API_KEY, check_api_key, check_base_url
 from komos_source.exceptions import KomosError
 from komos_source.loading import duckdb_file, make_pipeline
 from komos_source.locking import duckdb_held
+from komos_source.webhooks.configuration import spool_in_use
+from komos_source.webhooks.extra import open_spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,8 @@ def run_checks(destination: str, dataset: str) -> Iterator[Check]:
     if usable and api_key:
         yield _check_api(api_key, base_url)
     yield _check_destination(destination, dataset)
+    if url := spool_in_use():
+        yield _check_spool(url)
 
 
 def _find_key() -> tuple[str | None, str]:
@@ -79,6 +84,15 @@ def _check_api(api_key: str, base_url: str) -> Check:
         return Check("api", True, f"answers; {asyncio.run(first_page())} tasks are visible")
     except KomosError as error:
         return Check("api", False, str(error))
+
+
+def _check_spool(url: str) -> Check:
+    try:
+        with contextlib.closing(open_spool(url)) as spool:
+            detail = f"{spool.waiting()} deliveries wait in {spool.name}"
+            return Check("webhooks' spool", True, detail)
+    except KomosError as error:
+        return Check("webhooks' spool", False, str(error))
 
 
 def _check_destination(destination: str, dataset: str) -> Check:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from komos_source import process
+from komos_source.settings import API_KEY_VARIABLE
 
 if TYPE_CHECKING:
-    from komos_source.loading import LoadReport
+    from komos_source.load_report import LoadReport
 
 _EXIT_CODES = """
 \b
@@ -60,12 +62,20 @@ def cli() -> None:
     "--shard", metavar="B/N", help="Load bucket B of N only, B from 0; see docs/scaling.md."
 )
 @click.option("--lock-timeout", default=60.0, show_default=True, help="Seconds to wait for locks.")
+@click.option(
+    "--follow",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Load again and again until stopped: ask the API so often, drain webhooks at once.",
+)
+@click.option("--views/--no-views", default=True, help="Create missing views for analysis.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a summary.")
 def load(
     run_ids: tuple[str, ...],
     runs_file: Path | None,
     task_ids: tuple[str, ...],
     shard: str | None,
+    follow: float | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -77,6 +87,7 @@ def load(
       komos load --task-id 6513270e-269e-4d37-b2a7-4de452e6b438 --since 2025-10-01
       komos load --runs-file kept_run_ids.txt
       komos load --destination postgres --shard 3/64
+      komos load --follow 60
     """
     from komos_source import arguments
     from komos_source.ledger import Ledger
@@ -85,11 +96,15 @@ def load(
 
     process.prepare()
     named = [*run_ids, *(arguments.read_runs_file(runs_file) if runs_file else [])]
-    ledger = Ledger()
+    options |= {"run_ids": named or None, "task_ids": task_ids or None}
     options |= {"shard": Shard.parse(shard)} if shard else {}
+    if follow is not None:
+        _follow(follow, as_json, options)
+        return
+    ledger = Ledger()
 
     def run() -> LoadReport:
-        return run_load(run_ids=named or None, task_ids=task_ids or None, ledger=ledger, **options)
+        return run_load(ledger=ledger, **options)
 
     if as_json:
         report = run()
@@ -102,6 +117,44 @@ def load(
             report = run()
         print_report(report)
     sys.exit(report.exit_code)
+
+
+@cli.command("after-shards", epilog=_EXIT_CODES)
+@click.option("--destination", default="duckdb", show_default=True, help="A dlt destination.")
+@click.option("--dataset", default="komos", show_default=True, help="Dataset the shards load into.")
+@click.option("--pipeline-name", default="komos_task_run_logs", show_default=True)
+@click.option("--views/--no-views", default=True, help="Create missing views for analysis.")
+@click.option("--lock-timeout", default=60.0, show_default=True, help="Seconds to wait for locks.")
+def after_shards(**options: Any) -> None:
+    """Do what concerns all shards, once they are loaded: webhooks, window gaps, views.
+
+    \b
+    Example:
+      komos after-shards --destination postgres
+    """
+    from komos_source.sharding import after_shards as run
+
+    process.prepare()
+    report = run(**options)
+    click.echo(f"{report.entries_loaded} entries from webhooks; views and window gaps up to date")
+    _explain(report)
+    sys.exit(3 if report.problems or report.failures else 0)
+
+
+def _follow(pace: float, as_json: bool, options: dict[str, Any]) -> None:
+    from komos_source.display import line
+    from komos_source.exceptions import UsageError
+    from komos_source.following import follow
+
+    if options["full_refresh"]:
+        raise UsageError("--full-refresh reads everything again: it cannot be followed")
+
+    def loaded(report: LoadReport, polled: bool) -> None:
+        click.echo(json.dumps(report.to_json()) if as_json else line(report, polled=polled))
+        _explain(report)
+
+    with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
+        follow(pace, loaded, lambda outage: click.echo(f"komos: {outage}", err=True), **options)
 
 
 @cli.command()
@@ -134,11 +187,15 @@ def demo(directory: Path) -> None:
 @click.option("--seed", default=7, show_default=True, help="Of the made history.")
 @click.option("--pace", default=1.0, show_default=True, help="World seconds per real second.")
 @click.option("--latency", default=0.0, help="Seconds each answer is delayed.")
-def emulate(port: int, seed: int, pace: float, latency: float) -> None:
+@click.option("--webhook-url", help="Send webhooks there, too.")
+@click.option("--webhook-secret", default="wh_demo_secret", show_default=True)
+def emulate(
+    port: int, seed: int, pace: float, latency: float, webhook_url: str | None, webhook_secret: str
+) -> None:
     """Serve a made Komos organisation on this machine, for trying clients."""
     from datetime import UTC, datetime, timedelta
 
-    from komos_source.testing import Emulator, made_history
+    from komos_source.testing import Emulator, Webhooks, made_history
 
     now = datetime.now(UTC)
     world = made_history(seed, end=now + timedelta(days=7), days=35, pace=pace)
@@ -153,7 +210,35 @@ def emulate(port: int, seed: int, pace: float, latency: float) -> None:
         f"  SOURCES__KOMOS__BASE_URL={emulator.base_url} "
         f"KOMOS_API_KEY={emulator.api_key} komos load"
     )
-    emulator.serve_forever()
+    with contextlib.ExitStack() as stack:
+        if webhook_url:
+            stack.enter_context(Webhooks(world, webhook_url, webhook_secret))
+        emulator.serve_forever()
+
+
+@cli.group()
+def webhooks() -> None:
+    """Receive what Komos pushes."""
+
+
+@webhooks.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8766, show_default=True, help="Port to listen on.")
+@click.option("--spool", help="SQLAlchemy URL of the spool.  [default: sqlite:///komos_spool.db]")
+def serve(host: str, port: int, spool: str | None) -> None:
+    """Take task-run.* deliveries into the spool, which `komos load` drains.
+
+    \b
+    Examples:
+      SOURCES__KOMOS__WEBHOOK_SECRET=wh_… komos webhooks serve
+      komos webhooks serve --port 9000 --spool postgresql+psycopg://komos@db/komos
+    """
+    from komos_source.webhooks.serving import run_receiver
+
+    try:
+        run_receiver(host, port, spool, lambda url: click.echo(f"listening on {url}"))
+    except OSError as error:
+        _fail(f"{host}, port {port} cannot be used: {error}")
 
 
 def _explain(report: LoadReport) -> None:
@@ -186,6 +271,8 @@ def _run() -> None:
     """Runs the command and turns our errors into messages and exit codes."""
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
+    if os.environ.get(API_KEY_VARIABLE) == "":
+        del os.environ[API_KEY_VARIABLE]  # a secret that the scheduler does not have is not set
     signal.signal(signal.SIGTERM, _terminate)
     from komos_source.exceptions import KomosError, UsageError
 

@@ -155,7 +155,7 @@ class KomosClient:
     async def _get(
         self,
         path: str,
-        parse: Callable[[bytes, datetime], T],
+        parse: Callable[[bytes | bytearray, datetime], T],
         lease: contextlib.AsyncExitStack | None = None,
     ) -> Answer[T]:
         """Asks until there is an answer that can be parsed, within the allowed tries.
@@ -191,7 +191,7 @@ class KomosClient:
     async def _try(
         self,
         path: str,
-        parse: Callable[[bytes, datetime], T],
+        parse: Callable[[bytes | bytearray, datetime], T],
         lease: contextlib.AsyncExitStack | None,
     ) -> Answer[T]:
         async with contextlib.AsyncExitStack() as held:
@@ -222,7 +222,7 @@ class KomosClient:
                 lease.push_async_exit(held.pop_all())
             return Answer(value, served_at)
 
-    async def _read(self, response: httpx.Response, held: contextlib.AsyncExitStack) -> bytes:
+    async def _read(self, response: httpx.Response, held: contextlib.AsyncExitStack) -> bytearray:
         """Reads the body once there is room for it; `held` gives the room back."""
         length = response.headers.get("Content-Length", "")
         known = length.isascii() and length.isdigit() and "Content-Encoding" not in response.headers
@@ -230,7 +230,10 @@ class KomosClient:
         size = int(length) if known else self._budget.limit
         await self._budget.take(size)
         held.push_async_callback(self._budget.give, size)
-        return await response.aread()
+        body = bytearray()  # grows in place; `aread` would hold all pieces and the whole at once
+        async for piece in response.aiter_bytes():
+            body += piece
+        return body
 
     def _refuse(self, response: httpx.Response, body: bytes, served_at: datetime | None) -> None:
         status = response.status_code

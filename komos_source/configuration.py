@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dlt
 from dlt.common.configuration.providers.provider import ConfigProvider
 
+from komos_source.exceptions import ConfigurationError
 from komos_source.settings import LAST_RESORT_API_KEY_VARIABLE, PIPELINE_NAME, SOURCE_NAME
 
 
@@ -76,3 +78,20 @@ def register_last_resort() -> None:
 def use_defaults_for(pipeline_name: str) -> None:
     """Gives a pipeline of another name the same defaults."""
     _last_resort.pipeline_names.add(pipeline_name)
+
+
+def time_zone() -> str:
+    """The time zone that analyses count days in: ``SOURCES__KOMOS__TIME_ZONE``, else UTC.
+
+    Raises:
+        ConfigurationError: There is no such time zone.
+    """
+    name = str(dlt.config.get(f"sources.{SOURCE_NAME}.time_zone") or "UTC")
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ConfigurationError(
+            f"SOURCES__KOMOS__TIME_ZONE is {name!r}, which is no time zone: give an IANA name such "
+            "as Europe/Berlin"
+        ) from error
+    return name

@@ -12,11 +12,19 @@ from rich.table import Table
 
 from komos_source.display import print_report, watched
 from komos_source.ledger import Ledger
-from komos_source.loading import LoadReport, load, make_pipeline
+from komos_source.load_report import LoadReport
+from komos_source.loading import load, make_pipeline
 
 _DAYS = 28
 _STEP = 4
-_SQL = Path(__file__).parent / "analytics" / "node_rates.sql"
+_SQL = """
+SELECT COALESCE(tasks.name, health.task_id), health.node_id, health.runs, health.warning_rate,
+    health.error_rate, health.error_rate_low, health.error_rate_high
+FROM node_health AS health
+LEFT JOIN tasks ON tasks.id = health.task_id
+ORDER BY health.error_rate DESC, health.warning_rate DESC, 1, 2
+LIMIT 15
+"""
 
 
 def run_demo(directory: Path) -> None:
@@ -60,15 +68,22 @@ def run_demo(directory: Path) -> None:
     pipeline = make_pipeline(pipeline_name="komos_demo", pipelines_dir=pipelines_dir)
     with pipeline.sql_client() as client:
         rows = client.execute_sql("SELECT COUNT(*), COUNT(DISTINCT id) FROM task_run_logs") or []
-        rates = client.execute_sql(_SQL.read_text()) or []
+        rates = client.execute_sql(_SQL) or []
     count, distinct = rows[0]
     console.print(
         f"\nworld {expected:,} entries = table {count:,} rows = {distinct:,} distinct ids"
     )
-    table = Table(title="Warning and error rates per node (share of the runs that visited it)")
-    for heading in ("task", "node", "runs", "with warning", "with error"):
-        table.add_column(heading, justify="left" if heading in {"task", "node"} else "right")
-    for task, node, runs, warning, error in rates:
-        table.add_row(task, node, str(runs), f"{warning:.1%}", f"{error:.1%}")
+    table = Table(
+        title="Nodes by error rate, as a share of the runs that visited them: the first 15",
+        title_justify="left",
+        box=None,
+    )
+    for heading in ("task", "node", "runs", "warnings", "errors", "(95 % sure)"):
+        is_name = heading in {"task", "node"}
+        table.add_column(heading, justify="left" if is_name else "right", no_wrap=True)
+    for task, node, runs, warning, error, low, high in rates:
+        table.add_row(
+            task, node, str(runs), f"{warning:.1%}", f"{error:.1%}", f"{low:.0%} – {high:.0%}"
+        )
     console.print(table)
     console.print(f"The data is in {file}: try  duckdb {file} -c 'USE komos.komos; SHOW TABLES'")

@@ -7,13 +7,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from komos_source.ledger import Ledger
-from komos_source.loading import LoadReport
+from komos_source.load_report import LoadReport
 
 _REFRESH = 0.1
 _MAX_LISTED = 20
@@ -67,6 +68,14 @@ def _show_lines(ledger: Ledger, ended: threading.Event) -> None:
         if ledger.stage != stage:
             stage = ledger.stage
             print(f"komos: {stage}", file=sys.stderr, flush=True)  # noqa: T201 - it is a command
+
+
+def line(report: LoadReport, *, polled: bool) -> str:
+    """One load among many, in a line."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    did = f"{report.runs_fetched} logs read" if polled else "webhooks drained"
+    failed = f", {report.runs_failed} runs failed" if report.runs_failed else ""
+    return f"{now} {did}, {report.entries_loaded:,} entries loaded{failed}, {report.seconds:.1f} s"
 
 
 def print_report(report: LoadReport) -> None:

@@ -28,6 +28,10 @@ class DestinationError(KomosError):
     """The destination cannot be reached or refused the data."""
 
 
+class SpoolError(KomosError):
+    """The spool of webhook deliveries cannot be reached, or takes nothing now."""
+
+
 class AuthenticationError(KomosError):
     """The API refused the key (401, 403). Ends the load: every other request would be refused."""
 

@@ -8,14 +8,17 @@ read again, every load starts from the state in the destination instead.
 from __future__ import annotations
 
 import contextlib
+import functools
+import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import dlt
+import pyarrow as pa
 from dlt.common.configuration.exceptions import ConfigFieldMissingException
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.pipeline import get_dlt_pipelines_dir
@@ -24,72 +27,32 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from komos_source import arguments, schemas, settings, state
 from komos_source.arrivals import arrived
 from komos_source.claims import check_buckets, load_beside_others
-from komos_source.configuration import use_defaults_for
+from komos_source.configuration import time_zone, use_defaults_for
 from komos_source.destinations import destination_for
 from komos_source.endpoint import NO_API_KEY
 from komos_source.exceptions import (
+    ApiUnreachableError,
     ConfigurationError,
     DestinationError,
     KomosError,
+    RequestError,
+    SpoolError,
     UsageError,
 )
 from komos_source.fitting import fit
 from komos_source.ledger import Ledger
+from komos_source.load_report import LoadReport
 from komos_source.locking import duckdb_held, one_load_at_a_time
 from komos_source.shards import Shard
 from komos_source.source import komos_source
+from komos_source.stored import count_recovered, known_ids
+from komos_source.views import create_views
+from komos_source.webhooks.configuration import spool_in_use
+from komos_source.webhooks.draining import Drained, Run, drain
+from komos_source.webhooks.extra import open_spool
 
-
-@dataclass(frozen=True, slots=True)
-class LoadReport:
-    """What one load did.
-
-    Attributes:
-        runs_seen: Runs it knew of.
-        runs_fetched: Logs it read.
-        entries_loaded: Rows that arrived in ``task_run_logs``.
-        entries_rejected: Entries that went to ``task_run_logs_rejected`` instead.
-        runs_failed: Runs that could not be fetched; the next load tries them again.
-        window_gaps: Tasks whose runs may have slipped out of sight unseen.
-        requests: HTTP requests sent.
-        seconds: How long it took.
-        failures: Why runs could not be fetched, by run id.
-        problems: What else went wrong.
-    """
-
-    runs_seen: int
-    runs_fetched: int
-    entries_loaded: int
-    entries_rejected: int
-    runs_failed: int
-    window_gaps: int
-    requests: int
-    seconds: float
-    failures: Mapping[str, str] = field(default_factory=dict)
-    problems: Sequence[str] = ()
-
-    @property
-    def exit_code(self) -> int:
-        """0 done; 1 nothing could be done; 3 done, but not everything could be fetched."""
-        if self.problems and not self.runs_seen:
-            return 1
-        return 3 if self.failures or self.problems else 0
-
-    def to_json(self) -> dict[str, Any]:
-        """The counts, as ``komos load --json`` prints them."""
-        return {
-            name: getattr(self, name)
-            for name in (
-                "runs_seen",
-                "runs_fetched",
-                "entries_loaded",
-                "entries_rejected",
-                "runs_failed",
-                "window_gaps",
-                "requests",
-                "seconds",
-            )
-        }
+_Hold = Callable[[], AbstractContextManager[None]]
+"""Keeps other processes out of the destination for the time of some steps."""
 
 
 def load(
@@ -103,11 +66,17 @@ def load(
     pipeline_name: str = settings.PIPELINE_NAME,
     pipelines_dir: str | None = None,
     lock_timeout: float = settings.LOCK_TIMEOUT,
+    views: bool = True,
     ledger: Ledger | None = None,
+    spool: str | None = None,
+    poll: bool = True,
     shard: Shard | None = None,
     **source_options: Any,
 ) -> LoadReport:
-    """Loads what is new, once.
+    """Loads what is new, once: first what webhooks have brought, then what the API shows.
+
+    A load of chosen runs or tasks, or of a shard, leaves the webhooks' spool alone. If the API is
+    out of reach, what was in the spool is loaded all the same.
 
     Args:
         run_ids: See `komos_source.komos_source`, as for the next three.
@@ -119,7 +88,10 @@ def load(
         pipeline_name: dlt's name for this pipeline; its state and its lock go by it.
         pipelines_dir: Where dlt keeps working directories; its own default if None.
         lock_timeout: Seconds to wait for another load, and for another process to close DuckDB.
+        views: Whether to create the views of `komos_source.analytics` where they are missing.
         ledger: Filled while the load runs, for whoever wants to watch.
+        spool: URL of the webhooks' spool; as configured if None, if a spool is in use at all.
+        poll: Whether to ask the API; without, only the spool is drained.
         shard: Load only what is in this bucket; see `komos_source.sharding.load_shard`.
         source_options: Further arguments of `komos_source.komos_source`, such as ``api_key``.
 
@@ -130,8 +102,10 @@ def load(
     started = time.monotonic()
     ledger = ledger if ledger is not None else Ledger()
     arguments.check(run_ids, task_ids, since)
-    pipeline = make_pipeline(destination, dataset, pipeline_name, pipelines_dir, shard)
-    source = _source(
+    zone = time_zone()
+    directory = Path(pipelines_dir or get_dlt_pipelines_dir())
+    name = pipeline_name + shard.suffix if shard else pipeline_name
+    source = poll and _source(
         run_ids=run_ids,
         task_ids=task_ids,
         since=since,
@@ -140,38 +114,43 @@ def load(
         shard=shard,
         **source_options,
     )
-    file = duckdb_file(pipeline)
-    with (
-        one_load_at_a_time(Path(pipeline.pipelines_dir), pipeline.pipeline_name, lock_timeout),
-        _errors_reworded(destination),
-    ):
-        ledger.stage = "reading state"
-        with duckdb_held(file, lock_timeout):
-            pipeline.drop()
-            pipeline.sync_destination()
-            check_buckets(pipeline, shard)
-        ledger.stage = "reading logs"
-        pipeline.extract(fit(source, pipeline))
-        brought: Mapping[str, int] = {}
-        if pipeline.has_pending_data:
-            ledger.stage = f"loading into {destination}"
-            with duckdb_held(file, lock_timeout):
-                pipeline.normalize()
-                info = load_beside_others(pipeline) if shard else pipeline.load()
-                brought = arrived(pipeline, info.loads_ids if info else [])
-                _distrust_what_is_missing(pipeline, ledger, brought)
+    chosen = run_ids is not None or task_ids is not None or shard is not None
+    spool_url = None if chosen else spool or spool_in_use()
+    with one_load_at_a_time(directory, name, lock_timeout):
+        # A load that was killed may have left it in any state, and dlt reads it at once.
+        shutil.rmtree(directory / name, ignore_errors=True)
+        pipeline = make_pipeline(destination, dataset, name, pipelines_dir, shard)
+        hold = functools.partial(_holding, pipeline, duckdb_file(pipeline), lock_timeout)
+        with hold():
+            check_buckets(pipeline, shard, polls=poll)
+        run = functools.partial(_run, pipeline, hold, shard, zone if views else None)
+        pushed = _drain(pipeline, hold, run, spool_url, ledger)
+        rows, api_failure = pushed.rows, None
+        try:
+            if source:
+                rows += run(source, ledger)
+        except (ApiUnreachableError, RequestError) as error:
+            if not pushed.deliveries:
+                raise
+            api_failure = str(error)
+            ledger.problems.append(api_failure)
+        if spool_url and ledger.logs_read:
+            with hold():
+                count_recovered(pipeline)
     ledger.stage = "done"
+    failures = {**pushed.failures, **ledger.failures}
     return LoadReport(
-        runs_seen=ledger.runs_seen,
+        runs_seen=max(ledger.runs_seen, len(pushed.run_ids)),
         runs_fetched=ledger.logs_read - len(ledger.failures),
-        entries_loaded=sum(brought.values()),
-        entries_rejected=ledger.rejected,
-        runs_failed=len(ledger.failures),
+        entries_loaded=rows,
+        entries_rejected=ledger.rejected + pushed.rejected,
+        runs_failed=len(failures),
         window_gaps=ledger.window_gaps,
         requests=ledger.requests,
         seconds=round(time.monotonic() - started, 3),
-        failures=dict(ledger.failures),
+        failures=failures,
         problems=tuple(ledger.problems),
+        api_failure=api_failure,
     )
 
 
@@ -184,16 +163,15 @@ def make_pipeline(
 ) -> dlt.Pipeline:
     """The pipeline that loads run in, and that analyses read through.
 
-    A shard has a pipeline, and with it a working directory, and a staging dataset of its own.
+    A shard stages in a dataset of its own.
 
     Raises:
         UsageError: dlt knows no such destination.
     """
-    name = pipeline_name + shard.suffix if shard else pipeline_name
-    use_defaults_for(name)
+    use_defaults_for(pipeline_name)
     try:
         return dlt.pipeline(
-            name,
+            pipeline_name,
             pipelines_dir=pipelines_dir or get_dlt_pipelines_dir(),
             destination=destination_for(destination, shard),
             dataset_name=dataset,
@@ -214,6 +192,71 @@ def duckdb_file(pipeline: dlt.Pipeline) -> str | None:
     return None if path == ":memory:" else path
 
 
+def _run(
+    pipeline: dlt.Pipeline,
+    hold: _Hold,
+    shard: Shard | None,
+    views_in: str | None,
+    source: Any,
+    ledger: Ledger,
+) -> int:
+    """Runs a source through the pipeline, starting from what the destination holds.
+
+    Views are brought up to date along with it, with days of the time zone `views_in`; not if None,
+    nor by a shard, of which many may run at once.
+
+    Returns:
+        How many rows arrived in ``task_run_logs``.
+    """
+    with _errors_reworded(pipeline):
+        ledger.stage = "reading state"
+        with hold():
+            pipeline.drop()
+            pipeline.sync_destination()
+        ledger.stage = "reading logs"
+        pipeline.extract(fit(source, pipeline))
+        if not pipeline.has_pending_data:
+            return 0
+        ledger.stage = f"loading into {pipeline.destination.destination_name}"
+        with hold():
+            pipeline.normalize()
+            info = load_beside_others(pipeline) if shard else pipeline.load()
+            brought = arrived(pipeline, info.loads_ids if info else [])
+            _distrust_what_is_missing(pipeline, ledger, brought)
+            if views_in and not shard:
+                _create_views(pipeline, views_in, ledger)
+    return sum(brought.values())
+
+
+def _drain(
+    pipeline: dlt.Pipeline, hold: _Hold, run: Run, url: str | None, ledger: Ledger
+) -> Drained:
+    """Drains the spool, if there is one. The API is asked even if the spool cannot be used."""
+    if url is None:
+        return Drained()
+
+    def known(table: schemas.Table, rows: pa.Table) -> Set[str]:
+        if not len(rows):
+            return frozenset()
+        with hold():
+            return known_ids(pipeline, table, rows)
+
+    ledger.stage = "draining webhooks"
+    try:
+        with contextlib.closing(open_spool(url)) as spool:
+            return drain(spool, run, known)
+    except SpoolError as error:
+        ledger.problems.append(str(error))
+        return Drained()
+
+
+@contextlib.contextmanager
+def _holding(pipeline: dlt.Pipeline, file: str | None, lock_timeout: float) -> Iterator[None]:
+    """For the time of some steps the destination is ours alone, where it allows only one anyway."""
+    with _errors_reworded(pipeline), duckdb_held(file, lock_timeout):
+        yield
+
+
 def _source(**options: Any) -> Any:
     try:
         return komos_source(**options)
@@ -222,7 +265,7 @@ def _source(**options: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _errors_reworded(destination: str) -> Iterator[None]:
+def _errors_reworded(pipeline: dlt.Pipeline) -> Iterator[None]:
     """Dlt wraps what went wrong; here the cause comes out, worded for whoever must act."""
     try:
         yield
@@ -235,7 +278,9 @@ def _errors_reworded(destination: str) -> Iterator[None]:
     except Exception as error:
         if found := _ours(error):
             raise found from error
-        raise DestinationError(f"the destination {destination} cannot be used: {error}") from error
+        raise DestinationError(
+            f"the destination {pipeline.destination.destination_name} cannot be used: {error}"
+        ) from error
 
 
 def _ours(error: BaseException | None) -> BaseException | None:
@@ -286,3 +331,11 @@ def _distrust_what_is_missing(
     pipeline.extract(fit(distrust(), pipeline))
     pipeline.normalize()
     pipeline.load()
+
+
+def _create_views(pipeline: dlt.Pipeline, zone: str, ledger: Ledger) -> None:
+    """The data is in by now: whatever goes wrong here is reported and spoils nothing."""
+    try:
+        create_views(pipeline, zone)
+    except Exception as error:  # noqa: BLE001 - see above
+        ledger.problems.append(f"{error} (the data is loaded; --no-views leaves the views out)")

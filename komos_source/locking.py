@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 from filelock import FileLock, Timeout
@@ -14,7 +16,7 @@ from filelock import FileLock, Timeout
 from komos_source.exceptions import DestinationError, LockedError
 from komos_source.settings import DUCKDB_MEMORY
 
-_POLL = 0.2
+_POLL = 0.05
 
 
 @contextlib.contextmanager
@@ -59,29 +61,40 @@ def duckdb_held(path: str | None, timeout: float) -> Iterator[None]:
     if path is None:
         yield
         return
-    connection = _connect(path, timeout)
-    try:
+    with let_in(lambda: _connect(path), timeout):
         yield
-    finally:
-        connection.close()
 
 
-def _connect(path: str, timeout: float) -> duckdb.DuckDBPyConnection:
+@contextlib.contextmanager
+def let_in(connect: Callable[[], AbstractContextManager[Any]], timeout: float) -> Iterator[Any]:
+    """A connection, as soon as no other process has the DuckDB file open; closed afterwards.
+
+    Raises:
+        LockedError: Another process kept it open for `timeout` seconds.
+        DestinationError: The connection failed for another reason.
+    """
     deadline = time.monotonic() + timeout
-    while True:
-        try:
-            connection = duckdb.connect(path)
-            # For the whole process, so also for dlt's connections: a merge of any size spills
-            # instead of taking most of the machine's memory, as DuckDB does by default.
-            connection.execute(f"SET memory_limit = '{DUCKDB_MEMORY}'")
-            return connection
-        except duckdb.Error as error:
-            if "lock" not in str(error):
-                raise DestinationError(f"{path} cannot be opened: {error}") from error
-            if time.monotonic() >= deadline:
-                raise LockedError(
-                    f"{path} is open in another process, and DuckDB lets only one in; waited "
-                    f"{timeout:.0f} s. Close it there (a notebook, the duckdb shell?) and load "
-                    f"again. DuckDB says: {error}"
-                ) from error
-        time.sleep(_POLL)
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                connection = stack.enter_context(connect())
+                break
+            except Exception as error:
+                if "lock on file" not in str(error):
+                    raise DestinationError(f"the database cannot be opened: {error}") from error
+                if time.monotonic() >= deadline:
+                    raise LockedError(
+                        "the DuckDB file is open in another process, and DuckDB lets only one in; "
+                        f"waited {timeout:.0f} s. Close it there (a notebook, the duckdb shell?) "
+                        f"and try again. DuckDB says: {error}"
+                    ) from error
+            time.sleep(_POLL)
+        yield connection
+
+
+def _connect(path: str) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(path)
+    # For the whole process, so also for dlt's connections: a merge of any size spills instead of
+    # taking most of the machine's memory, as DuckDB does by default.
+    connection.execute(f"SET memory_limit = '{DUCKDB_MEMORY}'")
+    return connection

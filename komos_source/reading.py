@@ -17,6 +17,7 @@ from komos_source.discovery import Discovery, Target
 from komos_source.exceptions import NotVisibleError, RequestError
 from komos_source.ledger import Ledger
 from komos_source.schemas import (
+    ARROW_TABLES,
     TASK_RUN_LOG_LOADS,
     TASK_RUN_LOGS,
     TASK_RUN_LOGS_REJECTED,
@@ -80,6 +81,11 @@ class Reading:
         if self.error is None:
             return "ok"
         return "not_visible" if isinstance(self.error, NotVisibleError) else "failed"
+
+
+def first_batch() -> Batch:
+    """The batch of a first load: every table, so that each is there from then on."""
+    return Batch({table.name: table.from_rows([]) for table in ARROW_TABLES})
 
 
 def found_batch(found: Discovery) -> Batch:

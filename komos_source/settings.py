@@ -52,3 +52,33 @@ DUCKDB_MEMORY = "256MB"
 
 # How long a load waits for another process before it says who is in the way.
 LOCK_TIMEOUT = 60.0
+
+# Webhooks.
+WEBHOOK_PEPPER = "komos-webhook-pepper"
+"""Komos' own, as documented; an organisation may set another."""
+WEBHOOK_TOLERANCE = 300.0
+"""Seconds a delivery's signed time may lie from ours, either way."""
+WEBHOOK_MAX_BODY = 5 * 2**20
+"""Bytes of one delivery's body; a larger one is refused while it is read."""
+WEBHOOK_HELD_BYTES = 64 * 2**20
+"""Bodies held in memory at once, read or waiting for their commit; beyond, senders have to wait."""
+WEBHOOK_READ_TIMEOUT = 30.0
+"""Seconds a sender may take over one body."""
+WEBHOOK_RETRY_AFTER = 10
+"""Seconds after which a sender that could not be served should try again."""
+COMMIT_DELIVERIES = 512
+"""Deliveries that share one commit at most."""
+SPOOL_URL = "sqlite:///komos_spool.db"
+SPOOL_BUSY_TIMEOUT = 10.0
+"""Seconds to wait for another process that writes into a SQLite spool."""
+DRAIN_DELIVERIES = 5_000
+"""Deliveries that one load drains at most, ..."""
+DRAIN_BYTES = 32 * 2**20
+"""... and bytes of their bodies, after which it takes no more: so memory does not grow with the
+spool."""
+
+# Following.
+FOLLOW_TICK = 0.1
+"""Seconds between two looks into the spool."""
+FOLLOW_MAX_WAIT = 60.0
+"""Seconds to wait at most after outages in a row."""

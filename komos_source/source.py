@@ -14,7 +14,7 @@ from komos_source.client import KomosClient
 from komos_source.configuration import register_last_resort
 from komos_source.discovery import discover, named_targets
 from komos_source.ledger import Ledger
-from komos_source.reading import Batch, found_batch, read_batches
+from komos_source.reading import Batch, first_batch, found_batch, read_batches
 from komos_source.shards import Shard
 
 register_last_resort()
@@ -57,7 +57,6 @@ def komos_source(
     choice = arguments.check(run_ids, task_ids, since, shard)
     account = ledger if ledger is not None else Ledger()
     client_options = arguments.check_client(api_key, base_url, max_concurrency, backoff)
-    schemas.hush_json_hints()
 
     @dlt.resource(name="extraction", selected=False)
     async def extraction() -> AsyncIterator[Batch]:
@@ -68,7 +67,7 @@ def komos_source(
             known = known.without_cursors()
         async with KomosClient(**client_options, ledger=account) as client:
             if not stored:
-                yield Batch({table.name: table.from_rows([]) for table in schemas.ARROW_TABLES})
+                yield first_batch()
             if choice.run_ids is not None:
                 targets = named_targets(choice.run_ids, known)
                 account.runs_seen = account.logs_due = len(choice.run_ids)
@@ -93,6 +92,13 @@ def komos_source(
                 concurrency=max_concurrency,
             ):
                 yield batch
+
+    return tables(extraction)
+
+
+def tables(extraction: DltResource) -> list[DltResource]:
+    """The resources of all tables, fed by one that yields batches."""
+    schemas.hush_json_hints()
 
     def table(hints: dict[str, Any]) -> DltResource:
         name = hints["name"]

@@ -11,12 +11,20 @@ import duckdb
 import pytest
 from hypothesis import HealthCheck, settings
 
-from komos_source.loading import LoadReport, load
+from komos_source.load_report import LoadReport
+from komos_source.loading import load
 from komos_source.testing import Emulator, World
+from tests.engines import all_engines, engine
 from tests.postgres import postgres_server, postgres_url
 from tests.stores import ducklake_packages
 
-__all__ = ["ducklake_packages", "postgres_server", "postgres_url"]  # fixtures
+__all__ = [
+    "all_engines",
+    "ducklake_packages",
+    "engine",
+    "postgres_server",
+    "postgres_url",
+]  # fixtures
 
 # No test depends on how fast the machine is.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -24,6 +32,12 @@ settings.load_profile("steady")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rewrite-golden", action="store_true", help="keep each query's text as it is now"
+    )
+    parser.addoption(
+        "--seeds", type=int, default=20, help="histories without a story that are looked at"
+    )
     parser.addoption(
         "--full-size", action="store_true", help="shards: 64 buckets of 200,000 entries, not 8"
     )

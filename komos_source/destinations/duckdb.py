@@ -21,6 +21,8 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
+from komos_source.settings import ROWS_PER_BATCH
+
 
 class _SqlClient(DuckDbSqlClient):
     def catalog_name(self, quote: bool = True, casefold: bool = True) -> str | None:
@@ -84,7 +86,9 @@ class duckdb(dlt.destinations.duckdb):  # noqa: N801 - dlt reads the destination
 
     def _raw_capabilities(self) -> Any:
         capabilities = super()._raw_capabilities()
-        capabilities.parquet_format = ParquetFormatConfiguration(compression="none")
+        capabilities.parquet_format = ParquetFormatConfiguration(
+            compression="none", row_group_size=ROWS_PER_BATCH
+        )
         return capabilities
 
     @property

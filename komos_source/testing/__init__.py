@@ -9,6 +9,7 @@ with Emulator(made_history(seed=7)) as emulator:
 from komos_source.testing.faults import Fault, Faults
 from komos_source.testing.history import Stories, bulk_world, grow, made_history
 from komos_source.testing.server import Emulator
+from komos_source.testing.webhooks import Webhooks
 from komos_source.testing.world import World, WorldClock
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Fault",
     "Faults",
     "Stories",
+    "Webhooks",
     "World",
     "WorldClock",
     "bulk_world",

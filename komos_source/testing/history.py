@@ -31,7 +31,7 @@ class Stories:
 
     Attributes:
         regressed: Task id and node whose error rate rose, on `regressed_on`.
-        regressed_on: When it rose from 2 % to 60 % of runs.
+        regressed_on: When it rose from 2 % to 85 % of runs.
         flaky: Task id and node that fails in 12 % of runs all along.
         trouble_only: Task id and node that writes only when its run fails.
         abandoned: Task id that was used no longer from `abandoned_on`.
@@ -137,7 +137,7 @@ def _visit(world: MadeWorld, task_id: str, node: str, moment: datetime) -> list[
     pick, story = world.random, world.stories
     warning, error = _BASE["warning"], _BASE["error"]
     if story and (task_id, node) == story.regressed and moment >= story.regressed_on:
-        error = 0.6
+        error = 0.85
     if story and (task_id, node) == story.flaky:
         warning, error = 0.15, 0.12
     usual = INFO[node.split("_", maxsplit=1)[0]]

@@ -78,6 +78,14 @@ def test_a_load_tells_a_person_what_it_does_without_library_noise(
     ]
 
 
+def test_views_are_left_out_on_request(home: Home, run_id: str) -> None:
+    views = "SELECT COUNT(*) FROM duckdb_views() WHERE view_name = 'node_health'"
+    for arguments, count in ((["--no-views"], 0), ([], 1)):
+        done = komos(home, "load", *arguments)
+        assert done.returncode == 0, done.stderr
+        assert home.value(views) == count
+
+
 def test_the_key_is_accepted_under_komos_own_name(home: Home, run_id: str) -> None:
     done = komos(home, "load", SOURCES__KOMOS__API_KEY="", KOMOS_API_KEY=home.emulator.api_key)
     assert done.returncode == 0, done.stderr

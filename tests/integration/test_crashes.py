@@ -65,6 +65,19 @@ def load_once_more(home: Home, *, keep_directory: bool) -> None:
     assert home.load().exit_code == 0
 
 
+@pytest.mark.parametrize("part", ["schemas", "state.json", "load"])
+def test_a_working_directory_that_was_half_deleted_or_half_written_is_no_obstacle(
+    loaded: Home, world: World, part: str
+) -> None:
+    path = loaded.directory / "pipelines" / "komos_task_run_logs" / part
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.write_text("{")
+    load_once_more(loaded, keep_directory=True)
+    assert loaded.table() == expected(world)
+
+
 @pytest.mark.parametrize("keep_directory", [True, False], ids=["directory kept", "directory lost"])
 @pytest.mark.parametrize("step", kill_at.STEPS)
 def test_killed_at_a_step_the_next_load_makes_it_exact(

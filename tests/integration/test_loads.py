@@ -14,6 +14,7 @@ from komos_source.exceptions import AuthenticationError, LockedError, UsageError
 from komos_source.locking import one_load_at_a_time
 from komos_source.testing import World, made_history
 from komos_source.testing.world import iso
+from komos_source.views import VIEWS
 from tests.conftest import Home, expected
 
 
@@ -162,6 +163,20 @@ def test_only_the_logs_of_named_runs_are_asked_for(home: Home, world: World) -> 
     }
     assert report.requests == 1
     assert report.entries_loaded == 0
+
+
+def test_a_run_whose_id_is_spelled_otherwise_elsewhere_is_the_same_run(
+    home: Home, world: World
+) -> None:
+    run_id = world.add_run(world.add_task("Orders"), run_id=world.new_id().upper())
+    world.append(run_id, {}, {})
+    known_as_well = f"{run_id.lower()}/logs"
+    home.emulator.faults.add(known_as_well, "body", body=world.log_body(run_id))
+    home.load()
+    home.load(run_ids=[run_id])
+    rows = home.rows("SELECT DISTINCT run_id FROM task_run_logs")
+    assert rows == home.rows("SELECT id FROM task_runs") == [(run_id.lower(),)]
+    assert home.value("SELECT COUNT(*) FROM task_run_logs") == 2
 
 
 def test_odd_entries_are_loaded_or_rejected_but_not_lost(home: Home, world: World) -> None:
@@ -407,4 +422,5 @@ def test_the_tables_have_the_documented_columns(home: Home, world: World) -> Non
         "task_run_log_loads",
         "task_run_logs_rejected",
         "task_run_window_gaps",
+        *VIEWS,
     }

@@ -1,0 +1,140 @@
+-- node_health_daily: node_health for each day, in the time zone SOURCES__KOMOS__TIME_ZONE names (UTC
+-- by default; timestamps are stored in UTC).
+--
+-- One row per task, node and day on which a finished run visited the node. No row means that no run
+-- visited it, which is not a rate of zero. A run counts on the day it started, with all its entries:
+-- those written after midnight and those without a timestamp too. The columns are those of
+-- node_health, and
+--
+--   day                 the day
+--   runs_of_task        the task's finished runs that started on that day
+--   only_on_trouble     judged over all days, not this one alone
+--   coverage_complete   judged for this day alone
+WITH task_days AS (
+    SELECT
+        runs.task_id,
+        DAY_OF(COALESCE(runs.started_at, runs.created_at)) AS day,
+        SUM(CASE WHEN HAS_ENDED(runs.status) THEN 1 ELSE 0 END) AS runs_of_task,
+        MIN(CASE WHEN loads.settled AND loads.outcome = 'ok' THEN 1 ELSE 0 END) AS all_read
+    FROM task_runs AS runs
+    LEFT JOIN task_run_log_loads AS loads ON loads.run_id = runs.id
+    WHERE COALESCE(runs.started_at, runs.created_at) >= :since
+        AND COALESCE(runs.started_at, runs.created_at) < :until
+    GROUP BY runs.task_id, DAY_OF(COALESCE(runs.started_at, runs.created_at))
+),
+
+gap_days AS (
+    SELECT task_days.task_id, task_days.day, COUNT(*) AS gaps
+    FROM task_days
+    INNER JOIN task_run_window_gaps AS gaps ON gaps.task_id = task_days.task_id
+    WHERE task_days.day >= DAY_OF(COALESCE(gaps.newest_known_at, gaps.detected_at))
+        AND task_days.day <= DAY_OF(COALESCE(gaps.oldest_visible_at, gaps.detected_at))
+    GROUP BY task_days.task_id, task_days.day
+),
+
+visits AS (
+    SELECT
+        runs.task_id,
+        DAY_OF(COALESCE(runs.started_at, runs.created_at)) AS day,
+        logs.run_id,
+        logs.node_id,
+        COUNT(*) AS entries,
+        SUM(CASE WHEN logs.level = 'warning' THEN 1 ELSE 0 END) AS warnings,
+        SUM(CASE WHEN logs.level = 'error' THEN 1 ELSE 0 END) AS errors,
+        MIN(logs.timestamp) AS first_seen,
+        MAX(logs.timestamp) AS last_seen
+    FROM task_run_logs AS logs
+    INNER JOIN task_runs AS runs ON runs.id = logs.run_id
+    WHERE HAS_ENDED(runs.status)
+        AND COALESCE(runs.started_at, runs.created_at) >= :since
+        AND COALESCE(runs.started_at, runs.created_at) < :until
+    GROUP BY
+        runs.task_id,
+        DAY_OF(COALESCE(runs.started_at, runs.created_at)),
+        logs.run_id,
+        logs.node_id
+),
+
+node_days AS (
+    SELECT
+        visits.task_id,
+        COALESCE(visits.node_id, '(no node)') AS node,
+        visits.day,
+        COUNT(*) AS runs,
+        SUM(CASE WHEN visits.warnings > 0 THEN 1 ELSE 0 END) AS runs_with_warning,
+        SUM(CASE WHEN visits.errors > 0 THEN 1 ELSE 0 END) AS runs_with_error,
+        SUM(visits.entries) AS all_entries,
+        SUM(visits.warnings) AS all_warnings,
+        SUM(visits.errors) AS all_errors,
+        MIN(visits.first_seen) AS earliest,
+        MAX(visits.last_seen) AS latest
+    FROM visits
+    GROUP BY visits.task_id, COALESCE(visits.node_id, '(no node)'), visits.day
+),
+
+quiet_nodes AS (
+    SELECT node_days.task_id, node_days.node
+    FROM node_days
+    GROUP BY node_days.task_id, node_days.node
+    HAVING SUM(node_days.all_entries) = SUM(node_days.all_warnings + node_days.all_errors)
+),
+
+shares AS (
+    SELECT
+        node_days.task_id,
+        node_days.node,
+        node_days.day,
+        node_days.runs,
+        node_days.runs_with_warning,
+        node_days.runs_with_error,
+        node_days.all_entries,
+        node_days.all_warnings,
+        node_days.all_errors,
+        node_days.earliest,
+        node_days.latest,
+        CAST(quiet_nodes.node IS NOT NULL AS BOOLEAN) AS only_on_trouble,
+        CAST(task_days.all_read = 1 AND gap_days.gaps IS NULL AS BOOLEAN) AS coverage_complete,
+        task_days.runs_of_task,
+        CAST(
+            CASE WHEN quiet_nodes.node IS NULL THEN node_days.runs ELSE task_days.runs_of_task END
+            AS DOUBLE
+        ) AS n
+    FROM node_days
+    INNER JOIN task_days
+        ON task_days.task_id = node_days.task_id AND task_days.day = node_days.day
+    LEFT JOIN gap_days ON gap_days.task_id = node_days.task_id AND gap_days.day = node_days.day
+    LEFT JOIN quiet_nodes
+        ON quiet_nodes.task_id = node_days.task_id AND quiet_nodes.node = node_days.node
+),
+
+rates AS (
+    SELECT
+        shares.*,
+        shares.runs_with_warning / shares.n AS warning_rate,
+        shares.runs_with_error / shares.n AS error_rate,
+        Z_SQUARED() / shares.n AS k
+    FROM shares
+)
+
+SELECT
+    rates.task_id,
+    rates.node AS node_id,
+    rates.day,
+    rates.runs,
+    CAST(rates.runs_with_warning AS BIGINT) AS runs_with_warning,
+    CAST(rates.runs_with_error AS BIGINT) AS runs_with_error,
+    rates.warning_rate,
+    WILSON_LOW(rates.warning_rate, rates.k) AS warning_rate_low,
+    WILSON_HIGH(rates.warning_rate, rates.k) AS warning_rate_high,
+    rates.error_rate,
+    WILSON_LOW(rates.error_rate, rates.k) AS error_rate_low,
+    WILSON_HIGH(rates.error_rate, rates.k) AS error_rate_high,
+    CAST(rates.all_entries AS BIGINT) AS entries,
+    CAST(rates.all_warnings AS BIGINT) AS warnings,
+    CAST(rates.all_errors AS BIGINT) AS errors,
+    rates.earliest AS first_seen,
+    rates.latest AS last_seen,
+    rates.only_on_trouble,
+    rates.coverage_complete,
+    CAST(rates.runs_of_task AS BIGINT) AS runs_of_task
+FROM rates

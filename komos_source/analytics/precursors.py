@@ -1,0 +1,62 @@
+"""Which warnings come before failures, more often than chance explains."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pandas as pd
+
+from komos_source.analytics.querying import SqlSource, query
+
+_COLUMNS = [
+    *("task_id", "template"),
+    *("runs_with", "failed_with", "runs_without", "failed_without"),
+    *("odds_ratio", "odds_ratio_low", "odds_ratio_high"),
+    *("p_value", "p_adjusted"),
+    "example",
+]
+
+
+def failure_precursors(
+    source: SqlSource,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    minimum_support: int = 5,
+) -> pd.DataFrame:
+    """Which warning templates, before a run's first error, go with FAILED runs.
+
+    For each task and template the runs are counted in a table of two by two: with the warning or
+    without, failed or completed. Runs that were cancelled are left out. What goes together need not
+    be cause and effect.
+
+    Args:
+        source: A dlt pipeline, or whatever else has its ``sql_client()``.
+        since: Runs that began before are left out.
+        until: Runs that began at this time or later are left out.
+        minimum_support: Templates in fewer runs than this are left out: they can prove nothing.
+
+    Returns:
+        A row per task and template, the surest first: the four counts, the odds ratio with its 95 %
+        interval, Fisher's one-sided p-value that the warning goes with failure, and that value
+        adjusted for the number of templates (Benjamini–Hochberg). Up to 0.05, take it seriously.
+    """
+    found = query(source, "warning_outcomes", since=since, until=until)
+    found = found[found["runs_with"] >= minimum_support]
+    if found.empty:
+        return pd.DataFrame(columns=_COLUMNS)
+    from komos_source.analytics import statistics
+
+    found["runs_without"] = found["runs"] - found["runs_with"]
+    found["failed_without"] = found["failed"] - found["failed_with"]
+    cells = [
+        found[name].to_numpy()
+        for name in ("failed_with", "runs_with", "failed_without", "runs_without")
+    ]
+    found["odds_ratio"], found["odds_ratio_low"], found["odds_ratio_high"] = statistics.odds_ratio(
+        *cells
+    )
+    found["p_value"] = statistics.fisher_greater(*cells)
+    found["p_adjusted"] = statistics.benjamini_hochberg(found["p_value"].to_numpy())
+    found = found.sort_values(["p_value", "odds_ratio_low"], ascending=[True, False])
+    return found[_COLUMNS].reset_index(drop=True)

@@ -1,0 +1,84 @@
+"""The tests that SQL cannot do everywhere, on whole columns at once. Pure.
+
+scipy comes with the extra ``analysis``: a job that only loads needs none of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from komos_source.exceptions import ConfigurationError
+
+try:
+    from scipy import stats
+except ImportError as error:
+    raise ConfigurationError(
+        'this analysis needs scipy: pip install "komos-source[analysis]"'
+    ) from error
+
+Column = npt.NDArray[Any]
+_Z = stats.norm.ppf(0.975)
+
+
+def fisher_greater(
+    hits: Column, trials: Column, other_hits: Column, other_trials: Column
+) -> Column:
+    """One-sided p-values of Fisher's exact test: is the share of hits higher than the other?
+
+    The chance of so many hits or more, if the hits of both had been dealt out at random.
+    """
+    p = stats.hypergeom.sf(hits - 1, trials + other_trials, hits + other_hits, trials)
+    return np.array(np.minimum(p, 1.0))  # rounding may exceed 1
+
+
+def benjamini_hochberg(p_values: Column) -> Column:
+    """P-values adjusted for how many tests were made (Benjamini and Hochberg 1995).
+
+    Of all that is called a finding at an adjusted value up to q, a share of q is expected to be
+    none.
+    """
+    if not len(p_values):
+        return p_values
+    adjusted: Column = stats.false_discovery_control(p_values, method="bh")
+    return adjusted
+
+
+def odds_ratio(
+    hits: Column, trials: Column, other_hits: Column, other_trials: Column
+) -> tuple[Column, Column, Column]:
+    """Odds ratios and the bounds of their 95 % intervals.
+
+    With half a run added to each cell (Haldane 1956, Anscombe 1956), so that an empty cell makes no
+    infinity, and Woolf's interval on the logarithm (1955).
+    """
+    cells = np.array([hits, trials - hits, other_hits, other_trials - other_hits], float) + 0.5
+    ratio = cells[0] * cells[3] / (cells[1] * cells[2])
+    spread = np.exp(_Z * np.sqrt((1 / cells).sum(axis=0)))
+    return ratio, ratio / spread, ratio * spread
+
+
+def change_point(hits: Column, trials: Column) -> int:
+    """Where a row of shares most likely changed: the first place after the change.
+
+    Of all ways to cut the row in two, each part with a share of its own, the one under which what
+    was seen is most likely (maximum likelihood).
+    """
+    cuts = range(1, len(hits))
+    likelihoods = [
+        _log_likelihood(hits[:cut].sum(), trials[:cut].sum())
+        + _log_likelihood(hits[cut:].sum(), trials[cut:].sum())
+        for cut in cuts
+    ]
+    return cuts[int(np.argmax(likelihoods))]
+
+
+def _log_likelihood(hits: float, trials: float) -> float:
+    """Of the likeliest share, given so many hits."""
+    misses = trials - hits
+    return float(
+        (hits * np.log(hits / trials) if hits else 0.0)
+        + (misses * np.log(misses / trials) if misses else 0.0)
+    )

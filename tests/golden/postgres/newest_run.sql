@@ -1,0 +1,5 @@
+SELECT
+  MAX(COALESCE(runs.started_at, runs.created_at)) AS newest
+FROM komos.task_runs AS runs
+WHERE
+  runs.status IN ('COMPLETED', 'FAILED', 'CANCELLED')

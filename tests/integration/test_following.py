@@ -1,0 +1,355 @@
+"""`komos load --follow` beside a receiver: processes that are killed, a world that never rests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from komos_source import following
+from komos_source.following import Outage
+from komos_source.load_report import LoadReport
+from komos_source.testing import Webhooks, World, WorldClock
+from komos_source.testing.world import iso
+from komos_source.webhooks.signature import Delivery
+from komos_source.webhooks.spool import Spool
+from tests.conftest import Home, expected
+from tests.receiver import SECRET, Receiver
+
+SOAK_SECONDS = float(os.environ.get("KOMOS_SOAK_SECONDS", "25"))
+
+
+@pytest.fixture
+def world() -> World:
+    """A world whose clock is the real one: deliveries are signed with the time."""
+    return World(WorldClock(datetime.now(UTC), pace=1.0))
+
+
+class Follower:
+    """``komos load --follow`` in a process of its own."""
+
+    def __init__(self, home: Home, *options: str, pace: float = 1.0, **environment: str) -> None:
+        self.log = home.directory / "follow.log"
+        self._command = [sys.executable, "-m", "komos_source", "load", "--follow", str(pace)]
+        self._command += options
+        self._home = home
+        self._environment = environment
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            self._command,
+            cwd=self._home.directory,
+            env=os.environ
+            | {
+                "PYTHONUNBUFFERED": "1",
+                "SOURCES__KOMOS__API_KEY": self._home.emulator.api_key,
+                "SOURCES__KOMOS__BASE_URL": self._home.emulator.base_url,
+                "SOURCES__KOMOS__BACKOFF": "0.05",
+                "SOURCES__KOMOS__SETTLE_AFTER": "3",
+                "DLT_DATA_DIR": str(self._home.directory / "dlt"),
+            }
+            | self._environment,
+            stdout=self.log.open("a"),
+            stderr=subprocess.STDOUT,
+        )
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+    @property
+    def lines(self) -> list[str]:
+        return self.log.read_text().splitlines()
+
+
+@pytest.fixture
+def follow(home: Home) -> Iterator[Callable[..., Follower]]:
+    started: list[Follower] = []
+
+    def start(*options: str, **settings: Any) -> Follower:
+        started.append(Follower(home, *options, **settings))
+        return started[-1]
+
+    yield start
+    for follower in started:
+        if follower.process.poll() is None:
+            follower.kill()
+
+
+def wait_until(reached: Callable[[], bool], timeout: float = 120.0) -> None:
+    """The only use of time here: an upper bound, generous enough for any machine."""
+    deadline = time.monotonic() + timeout
+    while not reached():
+        assert time.monotonic() < deadline, "not reached in time"
+        time.sleep(0.05)
+
+
+def table_if_free(home: Home) -> dict[str, tuple[Any, ...]]:
+    """The table; empty while a load has the file, or before there is one."""
+    try:
+        return home.table()
+    except (duckdb.IOException, duckdb.CatalogException):
+        return {}
+
+
+class Life(threading.Thread):
+    """Runs that start, write, write late, end, and come in bursts beyond the window."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(daemon=True)
+        self.world = world
+        self.random = random.Random(7)
+        self.ended = threading.Event()
+        self.tasks = [world.add_task(f"Task {number}") for number in range(3)]
+        self.open: list[str] = []
+        self.closed: list[str] = []
+        self.counts: dict[str, int] = {}
+
+    def run(self) -> None:
+        deeds = [(self.write, 60), (self.write_late, 8), (self.start_run, 8), (self.end_run, 6)]
+        deeds += [(self.write_after_the_end, 3), (self.burst, 1)]
+        names, weights = zip(*deeds, strict=True)
+        while not self.ended.wait(0.03):
+            deed = self.random.choices(names, weights)[0]
+            deed()
+            self.counts[deed.__name__] = self.counts.get(deed.__name__, 0) + 1
+
+    def start_run(self, task: str | None = None) -> str:
+        run_id = self.world.add_run(task or self.random.choice(self.tasks))
+        self.open.append(run_id)
+        return run_id
+
+    def write(self, run_id: str | None = None, ago: float = 0.0, after: float = 0.0) -> None:
+        run_id = run_id or self.random.choice(self.open or [self.start_run()])
+        now = self.world.clock.now()
+        for _ in range(self.random.randrange(1, 6)):
+            untimed = self.random.random() < 0.02
+            moment = now - timedelta(seconds=ago)
+            self.world.append(
+                run_id,
+                {
+                    "timestamp": None if untimed else iso(moment),
+                    "message": str(self.random.random()),
+                },
+                persisted_at=now + timedelta(seconds=after),
+            )
+
+    def write_late(self) -> None:
+        self.write(ago=self.random.uniform(0, 20), after=self.random.uniform(0, 3))
+
+    def end_run(self) -> None:
+        if len(self.open) > 3:
+            run_id = self.open.pop(self.random.randrange(len(self.open)))
+            self.world.finish(run_id, self.random.choice(["COMPLETED", "FAILED", "CANCELLED"]))
+            self.closed.append(run_id)
+
+    def write_after_the_end(self) -> None:
+        if self.closed:
+            self.write(self.random.choice(self.closed), after=self.random.uniform(0, 5))
+
+    def burst(self) -> None:
+        task = self.random.choice(self.tasks)
+        for _ in range(70):
+            run_id = self.start_run(task)
+            self.write(run_id)
+            self.world.finish(run_id)
+            self.open.remove(run_id)
+            self.closed.append(run_id)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_world_receiver_and_loader_run_together_are_killed_and_the_table_is_the_world(
+    home: Home, world: World, follow: Callable[..., Follower]
+) -> None:
+    pick = random.Random(11)
+    spool = f"sqlite:///{home.directory / 'spool.db'}"
+    life = Life(world)
+    with Receiver(home.directory, spool) as receiver:
+        follower = follow(SOURCES__KOMOS__SPOOL=spool)
+        with Webhooks(
+            world,
+            f"{receiver.url}/webhooks/komos",
+            SECRET,
+            duplicates=0.1,
+            disorder=0.2,
+        ) as webhooks:
+            life.start()
+            for victim in pick.sample([receiver, follower] * 5, 10):
+                time.sleep(SOAK_SECONDS / 10)
+                victim.kill()
+                victim.start()
+            life.ended.set()
+            life.join()
+            time.sleep(6)  # until the last entry is visible
+            webhooks.flush()
+            wait_until(lambda: table_if_free(home) == expected(world))
+            assert follower.stop() == 0
+        assert receiver.stop() == 0
+    table = home.table()
+    report = {
+        "seconds": SOAK_SECONDS,
+        "runs": len(world.run_ids()),
+        "entries": len(table),
+        "deeds": life.counts,
+        "deliveries": webhooks.delivered,
+        "failed tries": webhooks.failures,
+        "loads": len(follower.lines),
+        "gaps": home.rows("SELECT COUNT(*), SUM(runs_recovered) FROM task_run_window_gaps"),
+    }
+    print(json.dumps(report))  # noqa: T201 - evidence
+    assert table == expected(world)
+    assert webhooks.lost == 0
+    assert home.value("SELECT COUNT(*) FROM task_run_logs WHERE position IS NULL") == 0
+    assert "Traceback" not in receiver.log + follower.log.read_text()
+
+
+def test_between_two_looks_at_the_api_deliveries_are_drained_at_once(
+    home: Home, world: World, follow: Callable[..., Follower]
+) -> None:
+    run_id = world.add_run(world.add_task("Orders"))
+    spool = f"sqlite:///{home.directory / 'spool.db'}"
+    with (
+        Receiver(home.directory, spool) as receiver,
+        Webhooks(world, f"{receiver.url}/webhooks/komos", SECRET),
+    ):
+        follower = follow(pace=3600, SOURCES__KOMOS__SPOOL=spool)
+        wait_until(lambda: any("logs read" in line for line in follower.lines))
+        asked = len(home.emulator.requests)
+        world.append(run_id, {}, {})
+        wait_until(lambda: len(table_if_free(home)) == 2)
+        assert len(home.emulator.requests) == asked
+        assert follower.stop() == 0
+    assert any("webhooks drained, 2 entries loaded" in line for line in follower.lines)
+
+
+def test_an_outage_of_the_api_is_said_and_survived_and_webhooks_load_meanwhile(
+    home: Home, world: World, follow: Callable[..., Follower]
+) -> None:
+    spool = f"sqlite:///{home.directory / 'spool.db'}"
+    with (
+        Receiver(home.directory, spool) as receiver,
+        Webhooks(world, f"{receiver.url}/webhooks/komos", SECRET) as webhooks,
+    ):
+        run_id = world.add_run(world.add_task("Orders"))
+        world.append(run_id, {})
+        webhooks.flush()
+        home.emulator.faults.add("/", "status", status=503)
+        follower = follow(pace=0.2, SOURCES__KOMOS__SPOOL=spool)
+        wait_until(lambda: any("Asking again in" in line for line in follower.lines))
+        wait_until(lambda: len(table_if_free(home)) == 1)
+        world.append(run_id, {})
+        wait_until(lambda: len(table_if_free(home)) == 2)
+        home.emulator.faults.clear()
+        wait_until(lambda: table_if_free(home) == expected(world))
+        assert follower.stop() == 0
+    assert "Traceback" not in follower.log.read_text()
+
+
+def test_an_outage_of_the_destination_is_said_and_survived(
+    home: Home, world: World, follow: Callable[..., Follower]
+) -> None:
+    world.append(world.add_run(world.add_task("Orders")), {})
+    home.file.mkdir()  # nothing that DuckDB could open
+    follower = follow(pace=0.2)
+    wait_until(lambda: sum("Trying again in" in line for line in follower.lines) > 1)
+    home.file.rmdir()
+    wait_until(lambda: table_if_free(home) == expected(world))
+    assert follower.stop() == 0
+    assert "Traceback" not in follower.log.read_text()
+
+
+def test_chosen_runs_can_be_followed_and_the_spool_is_left_alone(
+    home: Home, world: World, follow: Callable[..., Follower]
+) -> None:
+    run_id = world.add_run(world.add_task("Orders"))
+    world.append(run_id, {})
+    spool = Spool(f"sqlite:///{home.directory / 'spool.db'}")
+    spool.put([Delivery("task-run.started", world.new_id(), b"{}", "0" * 64)])
+    follower = follow("--run-id", run_id, pace=1.0, SOURCES__KOMOS__SPOOL=spool.name)
+    wait_until(lambda: len(follower.lines) >= 3)
+    assert follower.stop() == 0
+    assert home.table() == expected(world)
+    assert spool.waiting() == 1
+    assert not any("drained" in line for line in follower.lines)
+    spool.close()
+
+
+def test_what_no_waiting_will_mend_ends_following(
+    home: Home, follow: Callable[..., Follower]
+) -> None:
+    follower = follow(SOURCES__KOMOS__API_KEY="sk_live_wrong")
+    assert follower.process.wait(timeout=60) == 1
+    assert "refused the key" in follower.log.read_text()
+
+
+def test_the_pipeline_to_copy_receives_and_loads(home: Home, world: World, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    run_id = world.add_run(world.add_task("Orders"))
+    script = Path(__file__).parents[2] / "pipelines" / "webhook_receiver.py"
+    with subprocess.Popen(
+        [sys.executable, str(script), "--port", str(port)],
+        cwd=tmp_path,
+        env=os.environ
+        | {
+            "SOURCES__KOMOS__API_KEY": home.emulator.api_key,
+            "SOURCES__KOMOS__BASE_URL": home.emulator.base_url,
+            "SOURCES__KOMOS__WEBHOOK_SECRET": SECRET,
+            "DLT_DATA_DIR": str(tmp_path / "dlt"),
+        },
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        wait_until(lambda: table_if_free(home) == {} and home.file.exists())
+        with Webhooks(world, f"http://127.0.0.1:{port}/webhooks/komos", SECRET) as webhooks:
+            world.append(run_id, {})
+            webhooks.flush()
+            wait_until(lambda: len(table_if_free(home)) == 1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+
+
+def test_a_stop_is_heeded_even_where_a_load_would_swallow_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loads = []
+
+    def load(**_: Any) -> LoadReport:
+        loads.append(1)
+        assert len(loads) < 20, "goes on"
+        if len(loads) == 2:
+            threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT)).start()
+        with contextlib.suppress(KeyboardInterrupt):  # as dlt does, and callbacks of Python's
+            time.sleep(0.2)
+        return LoadReport(0, 0, 0, 0, 0, 0, 0, 0.2)
+
+    monkeypatch.setattr(following, "load", load)
+    with pytest.raises(KeyboardInterrupt):
+        following.follow(0.01, lambda *_: None, lambda _: None, run_ids=["chosen"])
+
+
+def test_the_wait_doubles_up_to_a_minute_and_starts_anew_after_a_success() -> None:
+    outage = Outage(pace=2.0)
+    assert [outage.failed() for _ in range(7)] == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+    outage.ended()
+    assert outage.failed() == 2.0
+    assert Outage(pace=0.1).failed() == 1.0

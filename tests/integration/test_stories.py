@@ -1,0 +1,101 @@
+"""What is planted in a made history is found, and where nothing is, nothing is found."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from komos_source.analytics import failure_precursors, node_regressions, query
+from komos_source.testing import World, made_history
+from tests.warehouse import pipeline_over
+
+
+@pytest.mark.parametrize("seed", [7, 8, 9])
+def test_the_stories_are_found_and_nothing_else(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = made_history(seed)
+    assert world.stories is not None
+    pipeline = pipeline_over(world, tmp_path, monkeypatch)
+    found = node_regressions(pipeline).set_index(["task_id", "node_id"])
+    regressed = found[found["state"] == "regressed"]
+    assert list(regressed.index) == [world.stories.regressed]
+    away = regressed["changed_on"].iloc[0].date() - world.stories.regressed_on.date()
+    assert abs(away.days) <= 1
+    assert found.loc[world.stories.flaky, "state"] in {"ongoing", "quiet"}
+    assert not found[found["state"] == "new"].size
+
+    before = node_regressions(pipeline, as_of=world.stories.regressed_on.date() - timedelta(days=1))
+    assert "regressed" not in set(before["state"])
+
+    health = query(pipeline, "node_health")
+    trouble = health[health["only_on_trouble"]]
+    assert list(zip(trouble["task_id"], trouble["node_id"], strict=True)) == [
+        world.stories.trouble_only
+    ]
+    assert trouble["error_rate"].iloc[0] < 0.2
+
+    templates = query(pipeline, "message_templates")
+    (new,) = templates[templates["new_in_window"]].itertuples()
+    assert (new.task_id, new.node_id) == world.stories.new_warning[:2]
+    assert new.template.startswith("Consent layer v<n> covers <selector>")
+    assert not (failure_precursors(pipeline)["p_adjusted"] <= 0.05).any()
+
+
+@pytest.mark.slow
+def test_without_a_story_few_histories_have_a_false_regression(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    seeds = range(request.config.getoption("--seeds"))
+    alarms = [
+        seed
+        for seed in seeds
+        if "regressed"
+        in set(
+            node_regressions(
+                pipeline_over(made_history(seed, stories=False), tmp_path, monkeypatch)
+            )["state"]
+        )
+    ]
+    assert len(alarms) <= 0.05 * len(seeds), alarms
+
+
+def test_an_empty_database_gives_empty_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = pipeline_over(World(), tmp_path, monkeypatch)
+    assert node_regressions(pipeline).empty
+    assert failure_precursors(pipeline).empty
+    assert query(pipeline, "node_health_daily").empty
+
+
+def test_a_warning_that_announces_failure_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    task_id = world.add_task("Orders")
+    for number in range(40):
+        run_id = world.add_run(task_id)
+        warned = number % 4 == 0
+        failed = number % 8 == 0 or number == 1
+        world.append(run_id, {"nodeId": "click", "message": "Started"})
+        if warned:
+            world.append(
+                run_id, {"nodeId": "click", "level": "warning", "message": f"Session {number} old"}
+            )
+        if number % 2:
+            world.append(run_id, {"nodeId": "click", "level": "warning", "message": "Slow"})
+        if failed:
+            world.append(run_id, {"nodeId": "click", "level": "error", "message": "Login rejected"})
+        world.finish(run_id, "FAILED" if failed else "COMPLETED")
+    found = failure_precursors(pipeline_over(world, tmp_path, monkeypatch))
+    first = found.iloc[0]
+    assert first["template"] == "Session <n> old"
+    counts = ["runs_with", "failed_with", "runs_without", "failed_without"]
+    assert first[counts].tolist() == [10, 5, 30, 1]
+    assert first["p_adjusted"] <= 0.05
+    assert 1 < first["odds_ratio_low"] < first["odds_ratio"] < first["odds_ratio_high"]
+    assert found["template"].tolist() == ["Session <n> old", "Slow"]
+    assert found.iloc[1]["p_adjusted"] > 0.05

@@ -1,0 +1,375 @@
+"""Deliveries and polling fill the same tables: real HTTP both ways, a real spool, DuckDB."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from komos_source.exceptions import ApiUnreachableError, ConfigurationError
+from komos_source.testing import World
+from komos_source.testing.webhooks import signed_headers
+from komos_source.testing.world import iso
+from komos_source.webhooks.signature import Verifier
+from komos_source.webhooks.spool import Spool
+from tests.conftest import Home, expected
+from tests.receiver import SECRET
+
+
+class Inbox:
+    """The spool of a test, into which it puts signed deliveries as a receiver would."""
+
+    def __init__(self, url: str, world: World) -> None:
+        self.spool = Spool(url)
+        self.world = world
+
+    def put(self, event: str, value: Any) -> None:
+        body = json.dumps(value).encode()
+        headers = signed_headers(SECRET, event, body)
+        now = datetime.now(UTC)
+        self.spool.put([Verifier([SECRET]).verify(headers.items(), body, now)])
+
+    def entries(self, run_id: str, *which: int) -> None:
+        """A delivery of a run's entries at these places in its log."""
+        log = self.world.log(run_id)
+        self.put("task-run.log", {"runId": run_id, "logEntries": [log[place] for place in which]})
+
+    def event(self, run_id: str, event: str = "completed") -> None:
+        self.put(f"task-run.{event}", self.world.run(run_id))
+
+
+@pytest.fixture
+def inbox(home: Home, world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbox]:
+    url = f"sqlite:///{home.directory / 'spool.db'}"
+    monkeypatch.setenv("SOURCES__KOMOS__SPOOL", url)
+    opened = Inbox(url, world)
+    yield opened
+    opened.spool.close()
+
+
+@pytest.fixture
+def run_id(world: World) -> str:
+    run_id = world.add_run(world.add_task("Orders"))
+    now = world.clock.now()
+    world.append(run_id, *({"timestamp": iso(now + timedelta(seconds=n))} for n in range(6)))
+    return run_id
+
+
+def positions(home: Home) -> list[int | None]:
+    return [row[0] for row in home.rows("SELECT position FROM task_run_logs ORDER BY timestamp")]
+
+
+def test_pushed_entries_load_without_the_api_and_get_their_position_from_it(
+    home: Home, world: World, inbox: Inbox, run_id: str
+) -> None:
+    inbox.entries(run_id, 2, 3)
+    report = home.load(poll=False)
+    assert (report.entries_loaded, report.requests) == (2, 0)
+    assert positions(home) == [None, None]
+    assert inbox.spool.waiting() == 0
+    home.load()
+    assert home.table() == expected(world)
+
+
+def test_pushed_and_polled_entries_are_there_once(
+    home: Home, world: World, inbox: Inbox, run_id: str
+) -> None:
+    inbox.entries(run_id, 0, 1)
+    inbox.entries(run_id, 1, 2)
+    home.load()
+    assert home.table() == expected(world)
+    assert inbox.spool.waiting() == 0
+
+
+def test_a_late_delivery_takes_no_position_away(
+    home: Home, world: World, inbox: Inbox, run_id: str
+) -> None:
+    home.load()
+    inbox.entries(run_id, 0, 5)
+    assert home.load(poll=False).entries_loaded == 0
+    assert home.table() == expected(world)
+    world.append(run_id, {"timestamp": iso(world.clock.now() + timedelta(hours=1))})
+    inbox.entries(run_id, 1, 6)
+    home.load(poll=False)
+    assert positions(home) == [0, 1, 2, 3, 4, 5, None]
+    home.load()
+    assert home.table() == expected(world)
+
+
+def test_an_entry_pushed_before_the_api_shows_it_gets_its_position_later(
+    home: Home, world: World, inbox: Inbox, run_id: str
+) -> None:
+    home.load()
+    now = world.clock.now()
+    for seconds in (1.5, 99):
+        (early,) = world.append(
+            run_id,
+            {"timestamp": iso(now + timedelta(seconds=seconds))},
+            persisted_at=now + timedelta(minutes=5),
+        )
+        entry = {"id": early, "timestamp": iso(now + timedelta(seconds=seconds)), "message": ""}
+        inbox.put("task-run.log", {"runId": run_id, "logEntries": [entry]})
+    home.load()
+    assert sorted(positions(home), key=str) == [0, 1, 2, 3, 4, 5, None, None]
+    world.clock.advance(timedelta(minutes=6))
+    home.load()
+    assert home.table() == expected(world)
+
+
+def test_if_the_api_is_down_pushed_entries_load_all_the_same(
+    home: Home, world: World, inbox: Inbox, run_id: str
+) -> None:
+    inbox.entries(run_id, 0, 1)
+    report = home.load(base_url="http://127.0.0.1:9")
+    assert (report.entries_loaded, report.exit_code) == (2, 3)
+    assert "cannot be reached" in report.problems[0]
+    with pytest.raises(ApiUnreachableError):
+        home.load(base_url="http://127.0.0.1:9")
+    inbox.entries(run_id, 2)
+    home.emulator.faults.add("/tasks", "status", status=503)
+    assert home.load().entries_loaded == 1
+    home.emulator.faults.clear()
+    home.load()
+    assert home.table() == expected(world)
+
+
+def test_an_event_is_not_trusted_to_be_the_newest(
+    home: Home, world: World, inbox: Inbox, run_id: str
+) -> None:
+    inbox.event(run_id, "started")
+    world.finish(run_id, "FAILED")
+    home.load()
+    assert home.value("SELECT status FROM task_runs") == "FAILED"
+    inbox.event(run_id, "failed")
+    inbox.put("task-run.started", {**world.run(run_id), "status": "RUNNING"})
+    home.load()
+    assert home.value("SELECT status FROM task_runs") == "FAILED"
+
+
+def test_deliveries_for_a_settled_run_are_loaded_and_the_run_is_read_once_more(
+    home: Home, world: World, inbox: Inbox, run_id: str
+) -> None:
+    world.finish(run_id)
+    world.clock.advance(timedelta(minutes=11))
+    home.load()
+    assert home.value("SELECT settled FROM task_run_log_loads")
+    world.append(run_id, {"timestamp": iso(world.clock.now()), "message": "much too late"})
+    inbox.entries(run_id, 6)
+    assert home.load().runs_fetched == 1
+    assert home.table() == expected(world)
+    home.emulator.requests.clear()
+    inbox.entries(run_id, 1, 2, 6)  # nothing new: no reason to ask
+    assert home.load().runs_fetched == 0
+    assert home.emulator.count("/logs") == 0
+    assert home.table() == expected(world)
+
+
+def test_a_run_beyond_the_window_comes_home_by_its_event_and_the_gap_counts_it(
+    home: Home, world: World, inbox: Inbox
+) -> None:
+    task = world.add_task("Orders")
+    world.add_run(task, status="COMPLETED", finished_at=world.clock.now())
+    home.load()
+    runs = []
+    for _ in range(100):
+        world.clock.advance(1)
+        runs.append(world.add_run(task))
+        world.append(runs[-1], {})
+    inbox.event(runs[3], "started")
+    inbox.entries(runs[4], 0)
+    home.load()
+    gaps = "SELECT runs_recovered FROM task_run_window_gaps"
+    assert home.rows(gaps) == [(2,)]
+    inbox.event(runs[3], "completed")
+    inbox.event(runs[5], "completed")
+    home.load()
+    assert home.rows(gaps) == [(3,)]
+    assert home.value("SELECT COUNT(*) FROM task_runs") == 54
+
+
+def test_a_hundred_runs_at_once_are_all_loaded_with_webhooks_and_a_gap_without(
+    home: Home, world: World, inbox: Inbox
+) -> None:
+    with_webhooks, without = world.add_task("With"), world.add_task("Without")
+    for task in (with_webhooks, without):
+        world.add_run(task)
+    home.load()
+    for task in (with_webhooks, without):
+        for _ in range(100):
+            world.clock.advance(1)
+            run = world.add_run(task)
+            world.append(run, {}, {})
+            if task == with_webhooks:
+                inbox.event(run, "started")
+    assert home.load().window_gaps == 2
+    runs = "SELECT COUNT(*) FROM task_runs WHERE created_at IS NOT NULL AND task_id = "
+    assert home.value(f"{runs}'{with_webhooks}'") == 101
+    assert home.value(f"{runs}'{without}'") == 51
+    gaps = dict(home.rows("SELECT task_id, runs_recovered FROM task_run_window_gaps"))
+    assert gaps == {with_webhooks: 50, without: 0}
+    loaded = {row[0] for row in home.table().values()}
+    assert {run["id"] for run in world.runs(with_webhooks)[:100]} <= loaded
+
+
+def test_what_is_no_event_of_a_run_is_kept_among_the_rejected(
+    home: Home, inbox: Inbox, world: World, run_id: str
+) -> None:
+    inbox.put("task.created", {"id": run_id})
+    inbox.put("task-run.log", {"runId": run_id, "logEntries": "?"})
+    inbox.put("task-run.log", {"runId": run_id, "logEntries": [{"id": 7}]})
+    inbox.put("task-run.updated", [1, 2])
+    report = home.load()
+    assert (report.entries_rejected, report.exit_code) == (4, 0)
+    rows = home.rows("SELECT reason, raw FROM task_run_logs_rejected ORDER BY seen_at, reason, raw")
+    assert sorted(raw for _, raw in rows) == [
+        "[1, 2]",
+        f'{{"id": "{run_id}"}}',
+        '{"id": 7}',
+        f'{{"runId": "{run_id}", "logEntries": "?"}}',
+    ]
+    assert "a webhook 'task.created'" in " ".join(reason for reason, _ in rows)
+    assert inbox.spool.waiting() == 0
+
+
+def test_a_run_that_the_api_does_not_show_is_asked_for_once(
+    home: Home, world: World, inbox: Inbox, run_id: str
+) -> None:
+    foreign = world.new_id()
+    entries = [{"id": world.new_id(), "message": "from elsewhere"} for _ in range(6)]
+    inbox.put("task-run.log", {"runId": foreign, "logEntries": entries})
+    report = home.load()
+    assert report.failures == {foreign: "404 run_not_found"}
+    assert home.value(f"SELECT COUNT(*) FROM task_run_logs WHERE run_id = '{foreign}'") == 6
+    home.emulator.requests.clear()
+    home.load()
+    assert home.emulator.count(foreign) == 0
+
+
+def test_a_long_spool_is_drained_in_bounded_batches(
+    home: Home, world: World, inbox: Inbox, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.append(run_id, *({} for _ in range(94)))
+    for place in range(100):
+        inbox.entries(run_id, place)
+    takes = []
+    take = Spool.take
+
+    def bounded(spool: Spool) -> Any:
+        takes.append(len(taken := take(spool, deliveries=30)))
+        return taken
+
+    monkeypatch.setattr(Spool, "take", bounded)
+    assert home.load(poll=False).entries_loaded == 100
+    assert takes == [30, 30, 30, 10, 0]
+    home.load()
+    assert home.table() == expected(world)
+
+
+def test_deliveries_stay_until_the_load_that_carried_them_has_committed(
+    home: Home, world: World, inbox: Inbox, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dlt
+
+    inbox.entries(run_id, 0, 1)
+
+    def crash(*_: Any, **__: Any) -> None:
+        raise RuntimeError("made to fail")
+
+    for owner, name in ((dlt.Pipeline, "normalize"), (dlt.Pipeline, "load"), (Spool, "delete")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, crash)
+            with pytest.raises(Exception, match="made to fail"):
+                home.load(poll=False)
+        assert inbox.spool.waiting() == 1
+    home.load(poll=False)
+    assert inbox.spool.waiting() == 0
+    assert len(home.table()) == 2
+
+
+def test_rows_that_did_not_arrive_keep_their_deliveries_in_the_spool(
+    home: Home, world: World, inbox: Inbox, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from komos_source import loading
+
+    other = world.add_run(world.add_task("Other"))
+    world.append(other, {})
+    inbox.entries(run_id, 0, 1)
+    inbox.entries(other, 0)
+    arrived = loading.arrived
+    monkeypatch.setattr(loading, "arrived", lambda *args: arrived(*args) | {run_id: 1})
+    report = home.load(poll=False)
+    assert report.failures == {run_id: "2 entries were emitted, 1 arrived"}
+    assert [each.run_id for each in inbox.spool.take()] == [run_id]
+    monkeypatch.setattr(loading, "arrived", arrived)
+    assert home.load().exit_code == 0
+    assert inbox.spool.waiting() == 0
+    assert home.table() == expected(world)
+
+
+def test_a_load_of_chosen_runs_leaves_the_spool_alone(
+    home: Home, world: World, inbox: Inbox, run_id: str
+) -> None:
+    inbox.entries(run_id, 0)
+    home.load(run_ids=[run_id])
+    home.load(task_ids=[world.tasks()[0]["id"]])
+    assert inbox.spool.waiting() == 1
+    home.load()
+    assert inbox.spool.waiting() == 0
+    assert home.table() == expected(world)
+
+
+def test_a_spool_out_of_reach_is_reported_and_the_api_is_read_all_the_same(
+    home: Home, world: World, run_id: str
+) -> None:
+    report = home.load(spool="sqlite:////nowhere/spool.db")
+    assert report.exit_code == 3
+    assert "/nowhere/spool.db" in report.problems[0]
+    assert home.table() == expected(world)
+
+
+def test_without_the_extra_a_configured_spool_is_an_error_that_says_what_to_install(
+    home: Home, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    monkeypatch.delitem(sys.modules, "komos_source.webhooks.spool")
+    with pytest.raises(ConfigurationError, match=r"pip install 'komos-source\[webhooks\]'"):
+        home.load()
+
+
+def test_a_spool_in_the_default_place_is_drained_and_none_is_made(
+    home: Home, world: World, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home.directory)
+    home.load()
+    assert not Path("komos_spool.db").exists()
+    world.append(run_id, {"timestamp": iso(world.clock.now() + timedelta(hours=1))})
+    inbox = Inbox("sqlite:///komos_spool.db", world)
+    inbox.entries(run_id, 6)
+    home.load(poll=False)
+    assert inbox.spool.waiting() == 0
+    assert len(home.table()) == 7
+
+
+def test_webhooks_into_postgres_from_a_spool_in_postgres(
+    home: Home, world: World, run_id: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sqlalchemy as sa
+
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)
+    inbox = Inbox(postgres_url, world)
+    inbox.entries(run_id, 0, 1)
+    home.load(destination="postgres", spool=postgres_url)
+    inbox.entries(run_id, 1, 2)
+    home.load(destination="postgres", spool=postgres_url)
+    assert inbox.spool.waiting() == 0
+    engine = sa.create_engine(postgres_url)
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT id, position FROM komos.task_run_logs").all()
+    engine.dispose()
+    assert dict(tuple(row) for row in rows) == {e["id"]: n for _, n, e in world.entries()}

@@ -1,0 +1,61 @@
+"""Whatever comes, the check of a delivery ends in a delivery or in a refusal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from komos_source.testing.webhooks import sign, signed_headers
+from komos_source.webhooks.signature import Delivery, Refusal, Verifier
+
+NOW = datetime(2025, 10, 14, tzinfo=UTC)
+SECRET = "wh_test_x"
+VERIFIER = Verifier([SECRET])
+NAMES = ["x-komos-signature", "x-komos-event", "content-type", "X-Komos-Event", "other"]
+latin = st.text(st.characters(max_codepoint=255))
+signature_like = st.one_of(
+    latin,
+    st.builds("t={},v1={}".format, latin, st.text("0123456789abcdefG", min_size=60, max_size=66)),
+    st.lists(st.builds("{}={}".format, st.sampled_from(["t", "v1", "v0", ""]), latin)).map(
+        ",".join
+    ),
+    st.binary().map(lambda body: sign(SECRET, body, NOW)),
+)
+headers = st.lists(st.tuples(st.sampled_from(NAMES), signature_like), max_size=8)
+
+
+def outcome(given_headers: list[tuple[str, str]], body: bytes) -> Delivery | Refusal:
+    try:
+        return VERIFIER.verify(given_headers, body, NOW)
+    except Refusal as refusal:
+        return refusal
+
+
+@given(headers, st.binary())
+def test_headers_of_any_kind_are_refused_cleanly(
+    given_headers: list[tuple[str, str]], body: bytes
+) -> None:
+    assert isinstance(outcome(given_headers, body), Refusal | Delivery)
+
+
+@given(latin, st.one_of(st.binary(), st.text().map(lambda text: text.encode(errors="replace"))))
+def test_bodies_of_any_kind_that_are_signed_are_kept_as_they_are_or_refused(
+    event: str, body: bytes
+) -> None:
+    found = outcome(list(signed_headers(SECRET, event, body, NOW).items()), body)
+    if isinstance(found, Delivery):
+        assert found.body == body
+    else:
+        assert found.check in {"headers", "body"}
+
+
+@given(st.binary(min_size=1), st.integers(0))
+def test_a_body_that_was_changed_on_the_way_is_refused(body: bytes, place: int) -> None:
+    sent = list(signed_headers(SECRET, "task-run.log", body, NOW).items())
+    changed = bytearray(body)
+    changed[place % len(body)] ^= 1
+    found = outcome(sent, bytes(changed))
+    assert isinstance(found, Refusal)
+    assert found.check == "signature"

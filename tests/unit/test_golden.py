@@ -1,0 +1,33 @@
+"""Each query's text in each dialect, as kept in ``tests/golden``; `make golden` rewrites it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from komos_source.analytics.rendering import DIALECTS, QUERIES, Options, render
+from komos_source.exceptions import UsageError
+
+_GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_query_reads_as_kept(query: str, dialect: str, request: pytest.FixtureRequest) -> None:
+    text = render(query, dialect, Options(), lambda table: f"komos.{table}") + "\n"
+    file = _GOLDEN / dialect / f"{query}.sql"
+    if request.config.getoption("--rewrite-golden"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, "utf-8")
+    assert text == file.read_text("utf-8"), "run `make golden` and look at what has changed"
+
+
+def test_nothing_else_is_kept() -> None:
+    kept = {path.relative_to(_GOLDEN).as_posix() for path in _GOLDEN.rglob("*.sql")}
+    assert kept == {f"{dialect}/{query}.sql" for dialect in DIALECTS for query in QUERIES}
+
+
+def test_a_query_that_does_not_exist_is_named_with_those_that_do() -> None:
+    with pytest.raises(UsageError, match="no query 'node_wealth'"):
+        render("node_wealth", "duckdb", Options())
