@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 import dlt
-from dlt.common.schema.typing import LOADS_TABLE_NAME
+from dlt.common.schema.typing import LOADS_TABLE_NAME, PIPELINE_STATE_TABLE_NAME
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.load.exceptions import LoadClientJobException
 from dlt.pipeline.exceptions import PipelineStepFailed
@@ -25,8 +25,10 @@ _TRIES = 10
 _PAUSE = 1.0
 
 
-def check_buckets(pipeline: dlt.Pipeline, shard: Shard | None) -> None:
+def check_buckets(pipeline: dlt.Pipeline, shard: Shard | None, *, polls: bool = True) -> None:
     """Refuses a load that would not keep to the buckets of its dataset; the first one sets them.
+
+    A load that does not poll the API only brings what webhooks have left for after all shards.
 
     Raises:
         UsageError: The dataset is loaded in another number of shards, or without, or the
@@ -41,13 +43,33 @@ def check_buckets(pipeline: dlt.Pipeline, shard: Shard | None) -> None:
                 "not merge in transactions: load without --shard, or into a database or DuckLake"
             )
         return
-    if not shard and pipeline.default_schema_name:
-        return  # a state without shards has been found, and then there is no claim
+    if not shard and not polls:
+        return
     claimed = _claimed(pipeline)
     if shard and not claimed:
         _claim(pipeline, shard)
         claimed = _claimed(pipeline)
     _agree(pipeline.dataset_name, claimed, shard)
+
+
+def buckets_never_loaded(pipeline: dlt.Pipeline, pipeline_name: str) -> list[Shard]:
+    """Those of a dataset's shards of which it holds no state.
+
+    Args:
+        pipeline: Of the dataset.
+        pipeline_name: What the shards' pipelines are called, without their suffixes.
+
+    Raises:
+        UsageError: The dataset is not loaded in shards.
+    """
+    claimed = _claimed(pipeline)
+    if not claimed:
+        raise UsageError(
+            f"dataset {pipeline.dataset_name!r} is not loaded in shards: there is nothing to do"
+        )
+    loaded = set(_column(pipeline, PIPELINE_STATE_TABLE_NAME, "pipeline_name"))
+    shards = [Shard(bucket, of) for of in claimed for bucket in range(of)]
+    return [shard for shard in shards if pipeline_name + shard.suffix not in loaded]
 
 
 def load_beside_others(pipeline: dlt.Pipeline) -> Any:

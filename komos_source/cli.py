@@ -82,8 +82,8 @@ def load(
     run_ids: tuple[str, ...],
     runs_file: Path | None,
     task_ids: tuple[str, ...],
-    follow: float | None,
     shard: str | None,
+    follow: float | None,
     as_json: bool,
     log_format: str | None,
     **options: Any,
@@ -129,6 +129,28 @@ def load(
             report = run()
         print_report(report)
     sys.exit(report.exit_code)
+
+
+@cli.command("after-shards", epilog=_EXIT_CODES)
+@click.option("--destination", default="duckdb", show_default=True, help="A dlt destination.")
+@click.option("--dataset", default="komos", show_default=True, help="Dataset the shards load into.")
+@click.option("--pipeline-name", default="komos_task_run_logs", show_default=True)
+@click.option("--views/--no-views", default=True, help="Create missing views for analysis.")
+@click.option("--lock-timeout", default=60.0, show_default=True, help="Seconds to wait for locks.")
+def after_shards(**options: Any) -> None:
+    """Do what concerns all shards, once they are loaded: webhooks, window gaps, views.
+
+    \b
+    Example:
+      komos after-shards --destination postgres
+    """
+    from komos_source.sharding import after_shards as run
+
+    process.prepare()
+    report = run(**options)
+    click.echo(f"{report.entries_loaded} entries from webhooks; views and window gaps up to date")
+    _explain(report)
+    sys.exit(3 if report.problems or report.failures else 0)
 
 
 def _follow(pace: float, as_json: bool, options: dict[str, Any]) -> None:

@@ -104,8 +104,8 @@ def load(
     ledger = ledger if ledger is not None else Ledger()
     arguments.check(run_ids, task_ids, since)
     zone = time_zone()
-    views = views and (shard is None or shard.bucket == 0)  # of two at once one would fail
     directory = Path(pipelines_dir or get_dlt_pipelines_dir())
+    name = pipeline_name + shard.suffix if shard else pipeline_name
     source = poll and _source(
         run_ids=run_ids,
         task_ids=task_ids,
@@ -115,9 +115,8 @@ def load(
         shard=shard,
         **source_options,
     )
-    chosen = run_ids is not None or task_ids is not None
-    spool_url = None if chosen or shard else spool or spool_in_use()
-    name = _pipeline_name(pipeline_name, shard)
+    chosen = run_ids is not None or task_ids is not None or shard is not None
+    spool_url = None if chosen else spool or spool_in_use()
     names = {"pipeline_name": name, "destination": destination, "dataset": dataset}
     with (
         observed(ledger, **names) as ended,
@@ -125,13 +124,15 @@ def load(
     ):
         # A load that was killed may have left it in any state, and dlt reads it at once.
         shutil.rmtree(directory / name, ignore_errors=True)
-        pipeline = make_pipeline(destination, dataset, pipeline_name, pipelines_dir, shard)
+        pipeline = make_pipeline(destination, dataset, name, pipelines_dir, shard)
         hold = functools.partial(_holding, pipeline, duckdb_file(pipeline), lock_timeout)
+        with hold():
+            check_buckets(pipeline, shard, polls=poll)
         try:
             run = functools.partial(_run, pipeline, hold, shard, zone if views else None)
             report = _load(pipeline, hold, run, source, spool_url, ledger)
-        except (DestinationError, LockedError, UsageError):
-            raise  # nowhere to write it to, or no load at all
+        except (DestinationError, LockedError):
+            raise  # nowhere to write it to
         except KomosError as error:
             _record(pipeline, hold, ledger, load_history.failed(error))
             raise
@@ -190,16 +191,15 @@ def make_pipeline(
 ) -> dlt.Pipeline:
     """The pipeline that loads run in, and that analyses read through.
 
-    A shard has a pipeline, and with it a working directory, and a staging dataset of its own.
+    A shard stages in a dataset of its own.
 
     Raises:
         UsageError: dlt knows no such destination.
     """
-    name = _pipeline_name(pipeline_name, shard)
-    use_defaults_for(name)
+    use_defaults_for(pipeline_name)
     try:
         return dlt.pipeline(
-            name,
+            pipeline_name,
             pipelines_dir=pipelines_dir or get_dlt_pipelines_dir(),
             destination=destination_for(destination, shard),
             dataset_name=dataset,
@@ -209,10 +209,6 @@ def make_pipeline(
             f"dlt has no destination {destination!r}: use duckdb, postgres, bigquery, snowflake or "
             "another that dlt lists"
         ) from error
-
-
-def _pipeline_name(name: str, shard: Shard | None) -> str:
-    return name + shard.suffix if shard else name
 
 
 def duckdb_file(pipeline: dlt.Pipeline) -> str | None:
@@ -234,7 +230,8 @@ def _run(
 ) -> int:
     """Runs a source through the pipeline, starting from what the destination holds.
 
-    Views are brought up to date along with it, with days of the time zone `views_in`; not if None.
+    Views are brought up to date along with it, with days of the time zone `views_in`; not if None,
+    nor by a shard, of which many may run at once.
 
     Returns:
         How many rows arrived in ``task_run_logs``.
@@ -243,7 +240,6 @@ def _run(
         with stage(ledger, "reading state"), hold():
             pipeline.drop()
             pipeline.sync_destination()
-            check_buckets(pipeline, shard)
         with stage(ledger, "reading logs"):
             sources = [source, *load_history.table_if_missing(pipeline)]
             pipeline.extract([fit(each, pipeline) for each in sources])
@@ -256,7 +252,7 @@ def _run(
             ledger.load_ids += load_ids
             brought = arrived(pipeline, load_ids)
             _distrust_what_is_missing(pipeline, ledger, brought)
-            if views_in:
+            if views_in and not shard:
                 _create_views(pipeline, views_in, ledger)
     return sum(brought.values())
 

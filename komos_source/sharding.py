@@ -2,15 +2,23 @@
 
 Every shard has a pipeline, a working directory, a lock and a staging dataset of its own; all merge
 into the same tables. Their number is fixed by the first load and kept in the dataset (`claims`).
+What concerns all of them is done once, after.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from komos_source import settings
+from komos_source.claims import buckets_never_loaded
+from komos_source.configuration import time_zone
 from komos_source.load_report import LoadReport
-from komos_source.loading import load
+from komos_source.loading import duckdb_file, load, make_pipeline
+from komos_source.locking import duckdb_held
 from komos_source.shards import Shard
+from komos_source.stored import count_recovered
+from komos_source.views import create_views
 
 
 def load_shard(bucket: int, of: int, **options: Any) -> LoadReport:
@@ -32,3 +40,56 @@ def load_shard(bucket: int, of: int, **options: Any) -> LoadReport:
         KomosError: As for `komos_source.loading.load`.
     """
     return load(shard=Shard(bucket, of), **options)
+
+
+def after_shards(
+    *,
+    destination: str = settings.DESTINATION,
+    dataset: str = settings.DATASET_NAME,
+    pipeline_name: str = settings.PIPELINE_NAME,
+    pipelines_dir: str | None = None,
+    lock_timeout: float = settings.LOCK_TIMEOUT,
+    views: bool = True,
+    spool: str | None = None,
+) -> LoadReport:
+    """Does what concerns all shards, once they have been loaded, and while none is.
+
+    That is: to load what webhooks have brought, to count which runs it recovered of window gaps, to
+    create the views, and to see whether each bucket has been loaded.
+
+    Args:
+        destination: As for `komos_source.loading.load`, like all others.
+        dataset: See there.
+        pipeline_name: As for the shards; this step has a pipeline of its own beside theirs.
+        pipelines_dir: See there.
+        lock_timeout: See there.
+        views: See there.
+        spool: See there.
+
+    Returns:
+        The report of what webhooks brought; a bucket that has never been loaded is a problem in it.
+
+    Raises:
+        UsageError: The dataset is not loaded in shards.
+        KomosError: As for `komos_source.loading.load`.
+    """
+    own = f"{pipeline_name}_after_shards"
+    pipeline = make_pipeline(destination, dataset, own, pipelines_dir)
+    with duckdb_held(duckdb_file(pipeline), lock_timeout):
+        never = buckets_never_loaded(pipeline, pipeline_name)
+    report = load(
+        destination=destination,
+        dataset=dataset,
+        pipeline_name=own,
+        pipelines_dir=pipelines_dir,
+        lock_timeout=lock_timeout,
+        views=False,
+        spool=spool,
+        poll=False,
+    )
+    with duckdb_held(duckdb_file(pipeline), lock_timeout):
+        count_recovered(pipeline)
+        if views:
+            create_views(pipeline, time_zone())
+    problems = [f"shard {shard} has never been loaded" for shard in never]
+    return replace(report, problems=(*report.problems, *problems))

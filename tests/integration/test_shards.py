@@ -140,3 +140,21 @@ def load_all(store: Store, emulator: Emulator, of: int, *options: str) -> int:
         store.load(emulator, "--shard", f"{bucket}/{of}", *options) for bucket in range(of)
     ]
     return sum(report["entries_loaded"] for report in reports)
+
+
+def test_after_shards_the_views_are_there_and_a_bucket_left_out_is_named(
+    postgres: Store, emulator: Emulator, world: World
+) -> None:
+    crowd(world, 6, 120)
+    command = ("-m", "komos_source", "after-shards", "--destination", "postgres")
+    for bucket, code, says in (("0", 3, "shard 1/2 has never been loaded"), ("1", 0, "up to date")):
+        postgres.load(emulator, "--shard", f"{bucket}/2")
+        process = postgres.start(emulator, *command)
+        output, error = process.communicate(timeout=60)
+        assert process.returncode == code, error
+        assert says in output + error
+    nodes = "SELECT SUM(entries) FROM {node_health}"
+    assert postgres.query("komos", nodes) == [(120,)]
+    postgres.load(emulator, "--shard", "0/2")
+    refused = postgres.load(emulator, exit_code=2)
+    assert "is loaded in 2 shards" in refused["error"]

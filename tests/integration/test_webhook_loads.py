@@ -299,12 +299,12 @@ def test_rows_that_did_not_arrive_keep_their_deliveries_in_the_spool(
     world.append(other, {})
     inbox.entries(run_id, 0, 1)
     inbox.entries(other, 0)
-    arrived = loading._arrived
-    monkeypatch.setattr(loading, "_arrived", lambda *args: arrived(*args) | {run_id: 1})
+    arrived = loading.arrived
+    monkeypatch.setattr(loading, "arrived", lambda *args: arrived(*args) | {run_id: 1})
     report = home.load(poll=False)
     assert report.failures == {run_id: "2 entries were emitted, 1 arrived"}
     assert [each.run_id for each in inbox.spool.take()] == [run_id]
-    monkeypatch.setattr(loading, "_arrived", arrived)
+    monkeypatch.setattr(loading, "arrived", arrived)
     assert home.load().exit_code == 0
     assert inbox.spool.waiting() == 0
     assert home.table() == expected(world)
