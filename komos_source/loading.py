@@ -188,10 +188,19 @@ def make_pipeline(
     pipeline_name: str = settings.PIPELINE_NAME,
     pipelines_dir: str | None = None,
     shard: Shard | None = None,
+    database: str | None = None,
 ) -> dlt.Pipeline:
     """The pipeline that loads run in, and that analyses read through.
 
     A shard stages in a dataset of its own.
+
+    Args:
+        destination: See `load`, as for the next four.
+        dataset: See there.
+        pipeline_name: See there.
+        pipelines_dir: See there.
+        shard: See there.
+        database: A DuckDB file to use in place of the configured one.
 
     Raises:
         UsageError: dlt knows no such destination.
@@ -201,7 +210,7 @@ def make_pipeline(
         return dlt.pipeline(
             pipeline_name,
             pipelines_dir=pipelines_dir or get_dlt_pipelines_dir(),
-            destination=destination_for(destination, shard),
+            destination=destination_for(destination, shard, database),
             dataset_name=dataset,
         )
     except (UnknownDestinationModule, ImportError) as error:
