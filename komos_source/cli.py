@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -45,6 +46,8 @@ def cli() -> None:
       komos load                            load what is new into komos.duckdb
       komos load --run-id 9c77d908-7bf4-4e7f-9a20-2c5e7fdf2e94
       komos load --destination postgres --json
+      komos report                          node health as one page
+      komos notebook                        the same to explore
     """
 
 
@@ -183,6 +186,63 @@ def check(destination: str, dataset: str) -> None:
         ok = ok and result.ok
         click.echo(f"{'ok     ' if result.ok else 'missing'}  {result.name}: {result.detail}")
     sys.exit(0 if ok else 1)
+
+
+def _where_to_read(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options that name what an analysis reads."""
+    options = (
+        click.option("--destination", default="duckdb", show_default=True, help="What loads use."),
+        click.option("--dataset", default="komos", show_default=True, help="What loads use."),
+        click.option("--pipeline-name", default="komos_task_run_logs", show_default=True),
+        click.option("--database", type=click.Path(), help="Read this DuckDB file instead."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@cli.command(epilog=_EXIT_CODES)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("komos-report.html"), show_default=True
+)
+@click.option(
+    "--days", type=click.IntRange(16, 92), default=28, show_default=True, help="Up to the last run."
+)
+@click.option("--time-zone", help="Days are counted in it: an IANA name such as Europe/Berlin.")
+@_where_to_read
+def report(out: Path, days: int, time_zone: str | None, **where: Any) -> None:
+    """Write node health as one page that needs no network.
+
+    \b
+    Examples:
+      komos report
+      komos report --out health.html --days 56 --time-zone Europe/Berlin
+      komos report --database komos-demo/komos.duckdb
+    """
+    from komos_source.analytics.reading import open_history
+    from komos_source.report import write_report
+
+    write_report(open_history(**where), out, days=days, time_zone=time_zone)
+    click.echo(f"Node health is in {out}: open it in a browser.")
+
+
+@cli.command(epilog=_EXIT_CODES)
+@click.argument("name", type=click.Choice(["node_health", "run_explorer"]), default="node_health")
+@click.option("--port", type=int, default=0, help="Port on this machine; any free one if 0.")
+@click.option("--browser/--no-browser", default=True, help="Whether to open a browser.")
+@click.option("--edit", is_flag=True, help="Open the code too, to change it.")
+@_where_to_read
+def notebook(name: str, port: int, browser: bool, edit: bool, **where: Any) -> None:
+    """Open a notebook as an app on this machine: NAME is node_health or run_explorer.
+
+    \b
+    Examples:
+      komos notebook
+      komos notebook run_explorer --database komos-demo/komos.duckdb
+    """
+    from komos_source.notebook import serve
+
+    sys.exit(serve(name, port=port, browser=browser, edit=edit, where=where))
 
 
 @cli.command()
