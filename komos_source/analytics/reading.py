@@ -81,7 +81,8 @@ def open_history(
         "duckdb" if database else destination,
         dataset,
         pipeline_name,
-        database=str(database) if database else None,
+        # dlt takes a relative path to be beside the first load of this pipeline name
+        database=str(Path(database).resolve()) if database else None,
     )
     file = duckdb_file(pipeline)
     if file and not Path(file).exists():

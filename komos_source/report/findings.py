@@ -14,6 +14,7 @@ from komos_source.analytics.querying import query
 from komos_source.analytics.reading import History
 from komos_source.analytics.regressions import compare, hits_by_day
 from komos_source.configuration import time_zone as configured_time_zone
+from komos_source.exceptions import UsageError
 
 LEVELS = ("error", "warning")
 """What a run can be hit by, the graver first."""
@@ -70,9 +71,10 @@ def find(history: History, days: int, time_zone: str | None = None) -> Findings:
         time_zone: IANA name of the time zone days are counted in; the configured one if None.
 
     Raises:
+        UsageError: There is no such time zone.
         LockedError: Another process kept the DuckDB file open.
     """
-    zone = ZoneInfo(time_zone or configured_time_zone())
+    zone = _zone(time_zone or configured_time_zone())
     last = query(history, "newest_run")["newest"].iloc[0].astimezone(zone).date()
     shown = [last - timedelta(days=back) for back in range(days - 1, -1, -1)]
     period = {
@@ -98,3 +100,12 @@ def find(history: History, days: int, time_zone: str | None = None) -> Findings:
         precursors=failure_precursors(history, **period),
         entries=query(history, "node_entries", levels=LEVELS, limit=_ENTRIES_A_NODE, **period),
     )
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise UsageError(
+            f"{name!r} is no time zone: give an IANA name such as Europe/Berlin"
+        ) from error
