@@ -19,6 +19,9 @@ COLOURS = {"error": "#bb5566", "warning": "#ddaa33", "info": "#9aa5b1", "accent"
 """Paul Tol's "high contrast" scheme, which colour-blind people and grey printers tell apart
 (https://personal.sron.nl/~pault/), and a grey for what is of no concern."""
 
+LOOK: dict[str, Any] = {"background": "transparent", "axis": {"gridOpacity": 0.25}}
+"""For ``configure`` of Altair's charts: the page's ground shows through, light or dark."""
+
 
 def open_from(arguments: Mapping[str, Any]) -> History:
     """The history that a notebook's arguments name: those of `open_history`, with dashes.
@@ -47,6 +50,15 @@ def told(mo: Any) -> Iterator[None]:
 def heading(text: str) -> str:
     """A heading for ``mo.md``: names and messages in it are text, whatever marks they hold."""
     return f"<h2>{html.escape(text)}</h2>"
+
+
+def columns(*parts: Any) -> str:
+    """Parts of a notebook side by side as HTML, one below the other where there is no room."""
+    cells = "".join(f'<div style="min-width:0">{part.text}</div>' for part in parts)
+    grid = (
+        "display:grid;gap:2rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,27rem),1fr))"
+    )
+    return f'<div style="{grid}">{cells}</div>'
 
 
 def notebook_file(name: str) -> Path:

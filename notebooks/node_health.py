@@ -21,11 +21,11 @@ def _():
 
     from komos_source.analytics import query
     from komos_source.configuration import time_zone
-    from komos_source.notebook import COLOURS, heading, open_from, told
+    from komos_source.notebook import COLOURS, LOOK, heading, open_from, told
     from komos_source.report import words
     from komos_source.report.findings import find
 
-    return COLOURS, alt, find, heading, mo, open_from, pd, query, time_zone, told, words
+    return COLOURS, LOOK, alt, find, heading, mo, open_from, pd, query, time_zone, told, words
 
 
 @app.cell
@@ -72,7 +72,9 @@ def _(found, level, pd, task):
         """The rows of the chosen task, with names for reading."""
         rows = rows[rows["task_id"] == task.value] if task.value else rows
         rows = rows.assign(task=rows["task_id"].map(found.names).fillna(rows["task_id"]))
-        return rows.assign(node=rows["node_id"] + " · " + rows["task"]) if "node_id" in rows else rows
+        return (
+            rows.assign(node=rows["node_id"] + " · " + rows["task"]) if "node_id" in rows else rows
+        )
 
     # A chart gets no more nodes than it can draw: the first ones by the lower bound of their rate.
     kind, rate = level.value, f"{level.value}_rate"
@@ -127,8 +129,16 @@ def _(attention, heading, kind, mo, words):
             mo.md(heading(words.changes_title(attention, kind))),
             mo.ui.table(
                 attention.assign(changed_on=attention["changed_on"].dt.date)[
-                    ["state", "watch", "node", "changed_on", "baseline_rate", "recent_rate"]
-                    + ["p_value", "p_adjusted"]
+                    [
+                        "state",
+                        "watch",
+                        "node",
+                        "changed_on",
+                        "baseline_rate",
+                        "recent_rate",
+                        "p_value",
+                        "p_adjusted",
+                    ]
                 ],
                 selection=None,
                 format_mapping={
@@ -147,7 +157,7 @@ def _(attention, heading, kind, mo, words):
 
 
 @app.cell
-def _(COLOURS, alt, attention, changes, hits, kind, mo, pd, ranked, words):
+def _(COLOURS, LOOK, alt, attention, changes, hits, kind, mo, pd, ranked, words):
     def trend(node: str) -> alt.LayerChart:
         """Daily shares of a node, its share before and after a change, and the change."""
         change = changes[changes["node"] == node]
@@ -173,10 +183,12 @@ def _(COLOURS, alt, attention, changes, hits, kind, mo, pd, ranked, words):
             layers.append(mark.mark_rule(strokeDash=[4, 3], size=2, color="#4477aa").encode(x=x))
         title = alt.Title(node, subtitle=says, anchor="start")
         chart = alt.layer(*layers).properties(width=290, height=120, title=title)
-        return chart.configure(background="transparent")
+        return chart.configure(**LOOK)
 
     worst = ranked.loc[ranked[f"runs_with_{kind}"] > 0, "node"]
-    drawn = [node for node in dict.fromkeys([*attention["node"], *worst]) if node in set(hits["node"])]
+    drawn = [
+        node for node in dict.fromkeys([*attention["node"], *worst]) if node in set(hits["node"])
+    ]
     mo.vstack(
         [
             mo.md("## What changed, and what fails most, day by day"),
@@ -189,7 +201,7 @@ def _(COLOURS, alt, attention, changes, hits, kind, mo, pd, ranked, words):
 
 
 @app.cell
-def _(COLOURS, alt, heading, kind, mo, rate, ranked, words):
+def _(COLOURS, LOOK, alt, heading, kind, mo, rate, ranked, words):
     chosen = alt.selection_point(fields=["task_id", "node_id"], name="chosen")
     axes = alt.Chart(ranked).encode(
         y=alt.Y("node:N", sort=None, title=None, axis=alt.Axis(labelLimit=200)),
@@ -209,9 +221,7 @@ def _(COLOURS, alt, heading, kind, mo, rate, ranked, words):
         .add_params(chosen)
     )
     ranking = mo.ui.altair_chart(
-        (intervals + points)
-        .properties(width="container", height=alt.Step(20))
-        .configure(background="transparent"),
+        (intervals + points).properties(width="container", height=alt.Step(20)).configure(**LOOK),
         chart_selection=False,
         legend_selection=False,
     )
@@ -219,17 +229,17 @@ def _(COLOURS, alt, heading, kind, mo, rate, ranked, words):
         [
             mo.md(heading(words.ranking_title(ranked, kind))),
             ranking,
-            mo.md("*The bar is the 95 % interval; sorted by its lower end. Click a dot to read the node's entries.*"),
+            mo.md("*Bars are 95 % intervals. Click a dot to read the node's entries.*"),
         ]
     )
     return (ranking,)
 
 
 @app.cell
-def _(COLOURS, alt, heading, hits, kind, mo, ranked, words):
+def _(COLOURS, LOOK, alt, heading, hits, kind, mo, ranked, words):
     squares = (
         alt.Chart(hits.assign(day=hits["day"].dt.strftime("%Y-%m-%d")))
-        .mark_rect(color=COLOURS[kind], stroke="#8888", strokeWidth=0.5)
+        .mark_rect(stroke="#8886", strokeWidth=0.5)
         .encode(
             x=alt.X("day:O", timeUnit="yearmonthdate", title="day", axis=alt.Axis(format="%-d %b")),
             y=alt.Y(
@@ -238,16 +248,21 @@ def _(COLOURS, alt, heading, hits, kind, mo, ranked, words):
                 title=None,
                 axis=alt.Axis(labelLimit=200),
             ),
-            opacity=alt.Opacity(
+            color=alt.Color(
                 "share:Q",
                 title="share of runs",
-                scale=alt.Scale(range=[0.07, 1], domain=[0, 0.5], clamp=True),
+                scale=alt.Scale(
+                    domain=[0, 0.5],
+                    range=["rgba(140, 140, 140, 0.12)", COLOURS[kind]],
+                    interpolate="rgb",
+                    clamp=True,
+                ),
                 legend=alt.Legend(format="%", orient="top"),
             ),
             tooltip=["node", "day", "hits", "runs"],
         )
         .properties(width="container", height=alt.Step(18))
-        .configure(background="transparent")
+        .configure(**LOOK)
     )
     heatmap = mo.ui.altair_chart(squares, chart_selection="point", legend_selection=False)
     mo.vstack(
@@ -274,13 +289,14 @@ def _(heading, heatmap, mo, ranking):
 
 
 @app.cell
-def _(found, history, kind, mo, picked, query, told):
+def _(found, history, kind, mo, picked, query, told, words):
     mo.stop(not picked)
     with told(mo):
         entries = query(
             history, "node_entries", task_id=picked[0], node_id=picked[1], levels=[kind], limit=200
         )
-    entries["moment"] = [moment.astimezone(found.made_at.tzinfo) for moment in entries["moment"]]
+    entries = entries.sort_values("moment", ascending=False)
+    entries["moment"] = [words.moment(moment, found.zone) for moment in entries["moment"]]
     mo.ui.table(
         entries[["moment", "level", "message", "run_id", "status"]],
         selection=None,
@@ -293,14 +309,25 @@ def _(found, history, kind, mo, picked, query, told):
 @app.cell
 def _(found, heading, mo, of_task, words):
     templates = of_task(found.templates).sort_values(["new_in_window", "runs"], ascending=False)
+    for end in ("first_seen", "last_seen"):
+        templates[end] = [words.moment(moment, found.zone)[:10] for moment in templates[end]]
     templates = templates.reset_index(drop=True)
     mo.vstack(
         [
             mo.md(heading(words.templates_title(templates))),
             mo.ui.table(
                 templates[
-                    ["new_in_window", "level", "template", "node", "runs", "entries"]
-                    + ["first_seen", "last_seen", "example"]
+                    [
+                        "new_in_window",
+                        "level",
+                        "template",
+                        "node",
+                        "runs",
+                        "entries",
+                        "first_seen",
+                        "last_seen",
+                        "example",
+                    ]
                 ],
                 selection=None,
                 show_column_summaries=False,
@@ -319,9 +346,18 @@ def _(found, heading, mo, of_task, words):
             mo.md(heading(words.precursors_title(precursors))),
             mo.ui.table(
                 precursors[
-                    ["task", "template", "failed_with", "runs_with", "failed_without"]
-                    + ["runs_without", "odds_ratio", "odds_ratio_low", "odds_ratio_high"]
-                    + ["p_adjusted"]
+                    [
+                        "task",
+                        "template",
+                        "failed_with",
+                        "runs_with",
+                        "failed_without",
+                        "runs_without",
+                        "odds_ratio",
+                        "odds_ratio_low",
+                        "odds_ratio_high",
+                        "p_adjusted",
+                    ]
                 ].round(3),
                 selection=None,
                 show_column_summaries=False,

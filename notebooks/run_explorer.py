@@ -2,7 +2,7 @@
 # [tool.marimo.display]
 # theme = "system"
 # ///
-"""Run explorer: a run as a timeline of its nodes, with its warnings and errors; or two side by side.
+"""Run explorer: one run, or two side by side, as a timeline of nodes with warnings and errors.
 
 Open it with ``komos notebook run_explorer``, or run it as a script: ``python
 notebooks/run_explorer.py``. Every query aggregates in the database and closes its connection, so
@@ -23,10 +23,10 @@ def _():
     import pandas as pd
 
     from komos_source.analytics import query
-    from komos_source.notebook import COLOURS, heading, open_from, told
+    from komos_source.notebook import COLOURS, LOOK, columns, heading, open_from, told
     from komos_source.report import words
 
-    return COLOURS, alt, heading, mo, open_from, pd, query, timedelta, told, words
+    return COLOURS, LOOK, alt, columns, heading, mo, open_from, pd, query, timedelta, told, words
 
 
 @app.cell
@@ -58,13 +58,16 @@ def _(mo, task_names):
 
 
 @app.cell
-def _(again, days, history, mo, newest, only_failed, query, task, task_names, timedelta, told):
+def _(
+    again, days, history, mo, newest, only_failed, query, task, task_names, timedelta, told, words
+):
     again  # asks anew when pressed
     with told(mo):
         runs = query(history, "run_outcomes", since=newest - timedelta(days=days.value))
     runs = runs[runs["task_id"] == task.value] if task.value else runs
     runs = runs[runs["status"] == "FAILED"] if only_failed.value else runs
     runs = runs.sort_values("started_at", ascending=False).head(1000).reset_index(drop=True)
+    runs["started"] = [words.moment(moment, "UTC") for moment in runs["started_at"]]
     runs["task"] = runs["task_id"].map(task_names).fillna(runs["task_id"])
     mo.stop(runs.empty, mo.callout("No such run: choose another task or a longer period."))
     return (runs,)
@@ -78,8 +81,18 @@ def _(mo, runs):
     begin = [*failed.index, *well.index] or [0]
     table = mo.ui.table(
         runs[
-            ["started_at", "task", "status", "duration_seconds", "entries", "warnings", "errors"]
-            + ["first_error_node", "first_error_message", "run_id"]
+            [
+                "started",
+                "task",
+                "status",
+                "duration_seconds",
+                "entries",
+                "warnings",
+                "errors",
+                "first_error_node",
+                "first_error_message",
+                "run_id",
+            ]
         ],
         initial_selection=begin,
         page_size=8,
@@ -95,20 +108,20 @@ def _(history, mo, query, runs, table, told):
     mo.stop(chosen.empty, mo.md("*No run is ticked.*"))
     with told(mo):
         steps = {
-            run_id: query(history, "run_steps", run_id=run_id, limit=1000)
+            run_id: query(history, "run_steps", run_id=run_id, limit=1000).sort_values("step")
             for run_id in chosen["run_id"]
         }
         troubles = {
             run_id: query(
                 history, "run_entries", run_id=run_id, levels=["warning", "error"], limit=500
-            )
+            ).sort_values("place")
             for run_id in chosen["run_id"]
         }
     return chosen, steps, troubles
 
 
 @app.cell
-def _(COLOURS, alt, pd, steps, troubles):
+def _(COLOURS, LOOK, alt, pd, steps, troubles):
     def since_start(moments: pd.Series, start: pd.Timestamp) -> pd.Series:
         """Seconds into the run."""
         return (pd.to_datetime(moments, utc=True) - start).dt.total_seconds()
@@ -159,24 +172,25 @@ def _(COLOURS, alt, pd, steps, troubles):
                 ),
             )
             .properties(width="container", height=alt.Step(28))
-            .configure(background="transparent")
+            .configure(**LOOK)
         )
 
     return (timeline,)
 
 
 @app.cell
-def _(chosen, heading, mo, timeline, troubles, words):
+def _(chosen, columns, heading, mo, pd, timeline, troubles, words):
     def says(run) -> str:
         """How a run went, as a heading."""
         seconds = run["duration_seconds"]
-        length = f" after {seconds:,.0f} s" if seconds == seconds else ""
+        length = f" after {seconds:,.0f} s" if pd.notna(seconds) else ""
         first = f"; the first error at {run['first_error_node']}" if run["errors"] else ""
         return f"{run['task']}: {str(run['status']).lower()}{length}{first}"
 
     def shown(run):
         """One run: how it went, its timeline, and what it complained of."""
         untimed = run["entries_without_time"]
+        said = troubles[run["run_id"]][["moment", "level", "node_id", "message"]]
         return mo.vstack(
             [
                 mo.md(heading(says(run))),
@@ -186,17 +200,17 @@ def _(chosen, heading, mo, timeline, troubles, words):
                 ),
                 timeline(run),
                 mo.ui.table(
-                    troubles[run["run_id"]][["moment", "level", "node_id", "message"]],
+                    said.assign(moment=[words.moment(moment, "UTC") for moment in said["moment"]]),
                     selection=None,
                     show_column_summaries=False,
                     wrapped_columns=["message"],
                 )
-                if len(troubles[run["run_id"]])
+                if len(said)
                 else mo.md("*It wrote no warning and no error.*"),
             ]
         )
 
-    mo.hstack([shown(run) for _, run in chosen.iterrows()], widths="equal", gap=2, wrap=True)
+    mo.Html(columns(*(shown(run) for _, run in chosen.iterrows())))
     return
 
 

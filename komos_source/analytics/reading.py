@@ -91,7 +91,9 @@ def open_history(
     try:
         newest = query(history, "newest_run")["newest"]
     except DatabaseUndefinedRelation as error:
-        raise DestinationError(f"nothing has been loaded into {history.where}. {_WHAT_TO_RUN}") from error
+        raise DestinationError(
+            f"nothing has been loaded into {history.where}. {_WHAT_TO_RUN}"
+        ) from error
     if newest.isna().all():
         raise DestinationError(f"there is no finished run in {history.where} yet. {_WHAT_TO_RUN}")
     return history

@@ -1,9 +1,9 @@
 """Node health as one page: a file that opens anywhere, without a network.
 
-Data flows one way: `findings` asks the database, `words` and `charts` say and draw what came, `page`
-puts it together. The charts are SVG and HTML made here, with a little inline JavaScript for filters
-and drill-down: the page prints, and reads without scripts. A chart library would have to be inlined
-into every page (Vega: about 1 MB) and would draw nothing on paper that these lines do not.
+Data flows one way: `findings` asks the database, `words` and `charts` say and draw what came, and
+`page` puts it together. The charts are SVG and HTML made here, with a little inline JavaScript for
+filters and drill-down: the page prints, and reads without scripts. A chart library would have to be
+inlined into every page (Vega: about 1 MB) and would draw nothing on paper that these lines do not.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def interval(low: float, rate: float, high: float, end: float) -> Markup:
 
 
 def odds(low: float, ratio: float, high: float) -> Markup:
-    """An odds ratio and its interval, on a logarithmic axis from 1/32 to 32 with 1 in the middle."""
+    """An odds ratio and its interval, on a logarithmic axis from 1/32 to 32."""
     return _bar(" odds", *(50 + 10 * math.log2(max(value, 1 / 32)) for value in (low, ratio, high)))
 
 
@@ -93,7 +93,8 @@ def trend(days: Sequence[date], seen: Sequence[Day], changed_on: date | None) ->
     dots = [frame.dot(day, most) for day in seen]
     marks = [] if cut is None else [frame.change(cut)]
     return Markup(
-        '<svg class="trend" viewBox="0 0 {} {}" role="img" aria-label="Share of runs by day">{}</svg>'
+        '<svg class="trend" viewBox="0 0 {} {}" role="img" aria-label="Share of runs by day">'
+        "{}</svg>"
     ).format(_WIDTH, _HEIGHT, Markup("").join([frame.axes(), *means, *dots, *marks]))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import pandas as pd
@@ -77,28 +78,27 @@ def find(history: History, days: int, time_zone: str | None = None) -> Findings:
     zone = _zone(time_zone or configured_time_zone())
     last = query(history, "newest_run")["newest"].iloc[0].astimezone(zone).date()
     shown = [last - timedelta(days=back) for back in range(days - 1, -1, -1)]
-    period = {
-        "since": datetime.combine(shown[0], time(), zone),
-        "until": datetime.combine(last + timedelta(days=1), time(), zone),
-    }
-    daily = query(history, "node_health_daily", time_zone=zone.key, **period)
-    compared = daily[daily["day"] >= pd.Timestamp(last - timedelta(RECENT_DAYS + BASELINE_DAYS - 1))]
     recent_from = last - timedelta(days=RECENT_DAYS - 1)
+    since = datetime.combine(shown[0], time(), zone)
+    until = datetime.combine(last + timedelta(days=1), time(), zone)
+    ask = partial(query, history, since=since, until=until)
+    daily = ask("node_health_daily", time_zone=zone.key)
+    compared = daily[daily["day"] >= pd.Timestamp(recent_from - timedelta(days=BASELINE_DAYS))]
     return Findings(
         where=history.where,
         made_at=datetime.now(UTC).astimezone(zone),
         zone=zone.key,
         days=shown,
         names=history.task_names(),
-        coverage=query(history, "task_coverage", **period),
-        health=query(history, "node_health", **period),
+        coverage=ask("task_coverage"),
+        health=ask("node_health"),
         hits={level: hits_by_day(daily, level) for level in LEVELS},
-        changes={level: compare(compared, recent_from=recent_from, level=level) for level in LEVELS},
-        templates=query(
-            history, "message_templates", levels=LEVELS, recent_days=RECENT_DAYS, **period
-        ),
-        precursors=failure_precursors(history, **period),
-        entries=query(history, "node_entries", levels=LEVELS, limit=_ENTRIES_A_NODE, **period),
+        changes={
+            level: compare(compared, recent_from=recent_from, level=level) for level in LEVELS
+        },
+        templates=ask("message_templates", levels=LEVELS, recent_days=RECENT_DAYS),
+        precursors=failure_precursors(history, since=since, until=until),
+        entries=ask("node_entries", levels=LEVELS, limit=_ENTRIES_A_NODE),
     )
 
 

@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from komos_source.report import charts, words
 from komos_source.report.findings import LEVELS, Findings
 
-NODES_SHOWN = 100
+NODES_SHOWN = 60
 """In the ranking and the heatmap: more would be a page that nobody scrolls through."""
 _ROWS_AT_FIRST = 15
 """Of these, so many are seen before somebody asks for all."""
@@ -154,9 +154,7 @@ class _Page:
             "changes": [
                 (self.nodes[row["task_id"], row["node_id"]], row) for _, row in changes.iterrows()
             ],
-            "unchanged": {
-                state: int((states == state).sum()) for state in ("ongoing", "quiet")
-            },
+            "unchanged": {state: int((states == state).sum()) for state in ("ongoing", "quiet")},
             "trends": [
                 (self.nodes[key], self._trend(level, key), self._says(level, key))
                 for key in self._worth_a_trend(level)
@@ -213,10 +211,10 @@ class _Page:
         mine = entries[(entries["task_id"] == key[0]) & (entries["node_id"] == key[1])]
         return {
             "health": self.health.loc[key],
-            "trends": [(level, self._trend(level, key), self._says(level, key)) for level in LEVELS],
-            "entries": [
-                row for _, row in mine.sort_values("moment", ascending=False).iterrows()
+            "trends": [
+                (level, self._trend(level, key), self._says(level, key)) for level in LEVELS
             ],
+            "entries": [row for _, row in mine.sort_values("moment", ascending=False).iterrows()],
         }
 
 
@@ -233,9 +231,9 @@ def _changed(changes: pd.DataFrame) -> pd.DataFrame:
 
 def _templates(templates: pd.DataFrame) -> pd.DataFrame:
     """The new ones first, then by how many runs said it."""
-    return templates.sort_values(
-        ["new_in_window", "runs"], ascending=False, kind="stable"
-    ).head(_TEMPLATES_SHOWN)
+    return templates.sort_values(["new_in_window", "runs"], ascending=False, kind="stable").head(
+        _TEMPLATES_SHOWN
+    )
 
 
 def _shortened(message: str | None) -> str:
@@ -250,5 +248,5 @@ def _template(text: str) -> Markup:
 
 
 def _breakable(name: str) -> Markup:
-    """A name that may go on in the next line after an underscore, and not in the midst of a word."""
+    """A name that may be broken after its underscores."""
     return Markup("_<wbr>").join(name.split("_"))

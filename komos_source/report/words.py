@@ -75,14 +75,18 @@ def headline(errors: pd.DataFrame) -> str:
         )
     new = errors[errors["state"] == "new"]
     if len(new):
-        return f"{counted(len(new), 'new node has', 'new nodes have')} had errors; no known one got worse"
+        has = counted(len(new), "new node has", "new nodes have")
+        return f"{has} had errors; no known one got worse"
     return "No node fails more than it did, beyond what chance explains"
 
 
 def changes_title(changes: pd.DataFrame, level: str) -> str:
     """How many nodes changed."""
     counts = {
-        **{f"{state} with {level}s": int((changes["state"] == state).sum()) for state in ("regressed", "new", "resolved")},
+        **{
+            f"{state} with {level}s": int((changes["state"] == state).sum())
+            for state in ("regressed", "new", "resolved")
+        },
         "on watch": int(changes["watch"].sum()),
     }
     found = [f"{number(count)} {what}" for what, count in counts.items() if count]
@@ -108,14 +112,13 @@ def ranking_title(ranked: pd.DataFrame, level: str) -> str:
 def heat_title(hits: pd.DataFrame, level: str) -> str:
     """What the heatmap shows, from the rows that are drawn: its worst day."""
     many = "errors" if level == "error" else "warnings"
-    by_day = hits.groupby("day")[["runs", "hits"]].sum()
+    by_day = hits.groupby("day", as_index=False)[["runs", "hits"]].sum()
     if not by_day["hits"].sum():
         return f"No {many} on any day"
-    share = by_day["hits"] / by_day["runs"]
-    worst = share.idxmax()
+    worst = by_day.iloc[int((by_day["hits"] / by_day["runs"]).argmax())]
     return (
-        f"{long_day(worst)} was the worst day: {many} in {percent(share[worst])} of "
-        f"{counted(int(by_day.loc[worst, 'runs']), 'visit')}"
+        f"{long_day(worst['day'])} was the worst day: {many} in "
+        f"{percent(worst['hits'] / worst['runs'])} of {counted(worst['runs'], 'visit')}"
     )
 
 
