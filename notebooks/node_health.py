@@ -182,7 +182,7 @@ def _(COLOURS, LOOK, alt, attention, changes, hits, kind, mo, pd, ranked, words)
             mark = alt.Chart(pd.DataFrame({"day": [cut]}))
             layers.append(mark.mark_rule(strokeDash=[4, 3], size=2, color="#4477aa").encode(x=x))
         title = alt.Title(node, subtitle=says, anchor="start")
-        chart = alt.layer(*layers).properties(width=290, height=120, title=title)
+        chart = alt.layer(*layers).properties(width=255, height=120, title=title)
         return chart.configure(**LOOK)
 
     worst = ranked.loc[ranked[f"runs_with_{kind}"] > 0, "node"]
@@ -211,7 +211,7 @@ def _(COLOURS, LOOK, alt, heading, kind, mo, rate, ranked, words):
         x=alt.X(
             f"{rate}_low:Q",
             title=f"share of runs with {kind}s",
-            axis=alt.Axis(format="%"),
+            axis=alt.Axis(format="%", tickCount=5),
         ),
         x2=f"{rate}_high:Q",
     )
