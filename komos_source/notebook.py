@@ -19,16 +19,21 @@ COLOURS = {"error": "#bb5566", "warning": "#ddaa33", "info": "#9aa5b1", "accent"
 """Paul Tol's "high contrast" scheme, which colour-blind people and grey printers tell apart
 (https://personal.sron.nl/~pault/), and a grey for what is of no concern."""
 
+_LONGEST_CHOICE = 40
 LOOK: dict[str, Any] = {"background": "transparent", "axis": {"gridOpacity": 0.25}}
 """For ``configure`` of Altair's charts: the page's ground shows through, light or dark."""
 
 
-def open_from(arguments: Mapping[str, Any]) -> History:
-    """The history that a notebook's arguments name: those of `open_history`, with dashes.
+def open_from(mo: Any) -> History:
+    """The history that the notebook's arguments name: those of `open_history`, with dashes.
+
+    Args:
+        mo: The module marimo, which is no dependency of ours. In Jupyter it has no arguments.
 
     Raises:
         KomosError: See `open_history`.
     """
+    arguments = mo.cli_args() if mo.app_meta().mode in {"run", "edit", "script"} else {}
     return open_history(**{key.replace("-", "_"): value for key, value in arguments.items()})
 
 
@@ -37,7 +42,7 @@ def told(mo: Any) -> Iterator[None]:
     """Shows what cannot be done, and what to do, in place of a traceback; a script fails with it.
 
     Args:
-        mo: The module marimo, which is no dependency of ours.
+        mo: The module marimo.
     """
     try:
         yield
@@ -45,6 +50,15 @@ def told(mo: Any) -> Iterator[None]:
         if mo.app_meta().mode not in {"run", "edit"}:
             raise
         mo.stop(True, mo.callout(str(error), kind="warn"))
+
+
+def task_choices(names: Mapping[str, str]) -> dict[str, str]:
+    """What a drop-down offers: ids by name, all tasks first; names that are not unique say more."""
+    choices = {"all tasks": ""}
+    for task_id, name in sorted(names.items(), key=lambda item: item[1]):
+        label = name if len(name) <= _LONGEST_CHOICE else f"{name[:_LONGEST_CHOICE]}…"
+        choices[f"{label} ({task_id[:8]})" if label in choices else label] = task_id
+    return choices
 
 
 def heading(text: str) -> str:

@@ -10,6 +10,7 @@ query aggregates in the database and closes its connection, so that no load is k
 
 import marimo
 
+__generated_with = "0.25.2"
 app = marimo.App(width="medium", app_title="Node health")
 
 
@@ -19,31 +20,27 @@ def _():
     import marimo as mo
     import pandas as pd
 
+    from komos_source import notebook
     from komos_source.analytics import query
     from komos_source.configuration import time_zone
-    from komos_source.notebook import COLOURS, LOOK, heading, open_from, told
     from komos_source.report import words
     from komos_source.report.findings import find
 
-    return COLOURS, LOOK, alt, find, heading, mo, open_from, pd, query, time_zone, told, words
+    return alt, find, mo, notebook, pd, query, time_zone, words
 
 
 @app.cell
-def _(mo, open_from, told):
-    with told(mo):
-        history = open_from(mo.cli_args())
+def _(mo, notebook):
+    with notebook.told(mo):
+        history = notebook.open_from(mo)
         task_names = history.task_names()
     return history, task_names
 
 
 @app.cell
-def _(mo, task_names, time_zone):
+def _(mo, notebook, task_names, time_zone):
     level = mo.ui.radio({"errors": "error", "warnings": "warning"}, value="errors", inline=True)
-    task = mo.ui.dropdown(
-        {"all tasks": "", **{name: key for key, name in sorted(task_names.items())}},
-        value="all tasks",
-        label="task",
-    )
+    task = mo.ui.dropdown(notebook.task_choices(task_names), value="all tasks", label="task")
     days = mo.ui.dropdown(
         {"4 weeks": 28, "8 weeks": 56, "13 weeks": 91}, value="4 weeks", label="period"
     )
@@ -59,9 +56,9 @@ def _(mo, task_names, time_zone):
 
 
 @app.cell
-def _(again, days, find, history, mo, told, zone):
+def _(again, days, find, history, mo, notebook, zone):
     again  # asks anew when pressed
-    with told(mo):
+    with notebook.told(mo):
         found = find(history, days.value, zone.value)
     return (found,)
 
@@ -88,11 +85,11 @@ def _(found, level, pd, task):
 
 
 @app.cell
-def _(changes, found, heading, health, mo, of_task, words):
+def _(changes, found, health, mo, notebook, of_task, words):
     coverage = of_task(found.coverage)
     mo.vstack(
         [
-            mo.md(heading(words.headline(changes))),
+            mo.md(notebook.heading(words.headline(of_task(found.changes["error"])))),
             mo.hstack(
                 [
                     mo.stat(
@@ -123,10 +120,10 @@ def _(changes, found, heading, health, mo, of_task, words):
 
 
 @app.cell
-def _(attention, heading, kind, mo, words):
+def _(attention, kind, mo, notebook, words):
     mo.vstack(
         [
-            mo.md(heading(words.changes_title(attention, kind))),
+            mo.md(notebook.heading(words.changes_title(attention, kind))),
             mo.ui.table(
                 attention.assign(changed_on=attention["changed_on"].dt.date)[
                     [
@@ -157,7 +154,7 @@ def _(attention, heading, kind, mo, words):
 
 
 @app.cell
-def _(COLOURS, LOOK, alt, attention, changes, hits, kind, mo, pd, ranked, words):
+def _(alt, attention, changes, hits, kind, mo, notebook, pd, ranked, words):
     def trend(node: str) -> alt.LayerChart:
         """Daily shares of a node, its share before and after a change, and the change."""
         change = changes[changes["node"] == node]
@@ -171,19 +168,19 @@ def _(COLOURS, LOOK, alt, attention, changes, hits, kind, mo, pd, ranked, words)
         base = alt.Chart(seen).encode(x=x)
         y = alt.Y("share:Q", title="share of runs", axis=alt.Axis(format="%", tickCount=4))
         layers = [
-            base.mark_circle(color=COLOURS[kind], opacity=0.5).encode(
+            base.mark_circle(color=notebook.COLOURS[kind], opacity=0.5).encode(
                 y=y,
                 size=alt.Size("runs:Q", legend=None, scale=alt.Scale(range=[10, 70])),
                 tooltip=["day", "hits", "runs"],
             ),
-            base.mark_line(color=COLOURS[kind]).encode(y="mean:Q", detail="part:N"),
+            base.mark_line(color=notebook.COLOURS[kind]).encode(y="mean:Q", detail="part:N"),
         ]
         if pd.notna(cut):
             mark = alt.Chart(pd.DataFrame({"day": [cut]}))
             layers.append(mark.mark_rule(strokeDash=[4, 3], size=2, color="#4477aa").encode(x=x))
         title = alt.Title(node, subtitle=says, anchor="start")
         chart = alt.layer(*layers).properties(width=255, height=120, title=title)
-        return chart.configure(**LOOK)
+        return chart.configure(**notebook.LOOK)
 
     worst = ranked.loc[ranked[f"runs_with_{kind}"] > 0, "node"]
     drawn = [
@@ -201,13 +198,13 @@ def _(COLOURS, LOOK, alt, attention, changes, hits, kind, mo, pd, ranked, words)
 
 
 @app.cell
-def _(COLOURS, LOOK, alt, heading, kind, mo, rate, ranked, words):
+def _(alt, kind, mo, notebook, ranked, rate, words):
     chosen = alt.selection_point(fields=["task_id", "node_id"], name="chosen")
     axes = alt.Chart(ranked).encode(
         y=alt.Y("node:N", sort=None, title=None, axis=alt.Axis(labelLimit=200)),
         tooltip=["node", "runs", alt.Tooltip(f"{rate}:Q", format=".1%"), "only_on_trouble"],
     )
-    intervals = axes.mark_rule(strokeWidth=6, opacity=0.35, color=COLOURS[kind]).encode(
+    intervals = axes.mark_rule(strokeWidth=6, opacity=0.35, color=notebook.COLOURS[kind]).encode(
         x=alt.X(
             f"{rate}_low:Q",
             title=f"share of runs with {kind}s",
@@ -216,18 +213,20 @@ def _(COLOURS, LOOK, alt, heading, kind, mo, rate, ranked, words):
         x2=f"{rate}_high:Q",
     )
     points = (
-        axes.mark_circle(size=130, color=COLOURS[kind])
+        axes.mark_circle(size=130, color=notebook.COLOURS[kind])
         .encode(x=f"{rate}:Q", opacity=alt.condition(chosen, alt.value(1), alt.value(0.4)))
         .add_params(chosen)
     )
     ranking = mo.ui.altair_chart(
-        (intervals + points).properties(width="container", height=alt.Step(20)).configure(**LOOK),
+        (intervals + points)
+        .properties(width="container", height=alt.Step(20))
+        .configure(**notebook.LOOK),
         chart_selection=False,
         legend_selection=False,
     )
     mo.vstack(
         [
-            mo.md(heading(words.ranking_title(ranked, kind))),
+            mo.md(notebook.heading(words.ranking_title(ranked, kind))),
             ranking,
             mo.md("*Bars are 95 % intervals. Click a dot to read the node's entries.*"),
         ]
@@ -236,7 +235,7 @@ def _(COLOURS, LOOK, alt, heading, kind, mo, rate, ranked, words):
 
 
 @app.cell
-def _(COLOURS, LOOK, alt, heading, hits, kind, mo, ranked, words):
+def _(alt, hits, kind, mo, notebook, ranked, words):
     squares = (
         alt.Chart(hits.assign(day=hits["day"].dt.strftime("%Y-%m-%d")))
         .mark_rect(stroke="#8886", strokeWidth=0.5)
@@ -253,7 +252,7 @@ def _(COLOURS, LOOK, alt, heading, hits, kind, mo, ranked, words):
                 title="share of runs",
                 scale=alt.Scale(
                     domain=[0, 0.5],
-                    range=["rgba(140, 140, 140, 0.12)", COLOURS[kind]],
+                    range=["rgba(140, 140, 140, 0.12)", notebook.COLOURS[kind]],
                     interpolate="rgb",
                     clamp=True,
                 ),
@@ -262,12 +261,12 @@ def _(COLOURS, LOOK, alt, heading, hits, kind, mo, ranked, words):
             tooltip=["node", "day", "hits", "runs"],
         )
         .properties(width="container", height=alt.Step(18))
-        .configure(**LOOK)
+        .configure(**notebook.LOOK)
     )
     heatmap = mo.ui.altair_chart(squares, chart_selection="point", legend_selection=False)
     mo.vstack(
         [
-            mo.md(heading(words.heat_title(hits, kind))),
+            mo.md(notebook.heading(words.heat_title(hits, kind))),
             heatmap,
             mo.md("*Blank is not zero: no run visited the node on that day.*"),
         ]
@@ -276,12 +275,12 @@ def _(COLOURS, LOOK, alt, heading, hits, kind, mo, ranked, words):
 
 
 @app.cell
-def _(heading, heatmap, mo, ranking):
+def _(heatmap, mo, notebook, ranking):
     clicks = [rows for rows in (ranking.value, heatmap.value) if len(rows)]
     nodes = clicks[0][["task_id", "node_id"]].drop_duplicates() if clicks else None
     picked = None if nodes is None or len(nodes) != 1 else tuple(nodes.iloc[0])
     mo.md(
-        heading(f"Entries of {picked[1]}, the newest 200")
+        notebook.heading(f"Entries of {picked[1]}, the newest 200")
         if picked
         else "## Entries\n*Click a dot or a square above to read what its node wrote.*"
     )
@@ -289,32 +288,35 @@ def _(heading, heatmap, mo, ranking):
 
 
 @app.cell
-def _(found, history, kind, mo, picked, query, told, words):
-    mo.stop(not picked)
-    with told(mo):
-        entries = query(
-            history, "node_entries", task_id=picked[0], node_id=picked[1], levels=[kind], limit=200
+def _(found, history, kind, mo, notebook, picked, query, words):
+    def entries_of(task_id: str, node_id: str) -> mo.ui.table:
+        """A node's newest entries of the chosen level."""
+        with notebook.told(mo):
+            entries = query(
+                history, "node_entries", task_id=task_id, node_id=node_id, levels=[kind], limit=200
+            )
+        entries = entries.sort_values("moment", ascending=False)
+        entries["moment"] = [words.moment(moment, found.zone) for moment in entries["moment"]]
+        return mo.ui.table(
+            entries[["moment", "level", "message", "run_id", "status"]],
+            selection=None,
+            show_column_summaries=False,
+            wrapped_columns=["message"],
         )
-    entries = entries.sort_values("moment", ascending=False)
-    entries["moment"] = [words.moment(moment, found.zone) for moment in entries["moment"]]
-    mo.ui.table(
-        entries[["moment", "level", "message", "run_id", "status"]],
-        selection=None,
-        show_column_summaries=False,
-        wrapped_columns=["message"],
-    )
+
+    entries_of(*picked) if picked else None
     return
 
 
 @app.cell
-def _(found, heading, mo, of_task, words):
+def _(found, mo, notebook, of_task, words):
     templates = of_task(found.templates).sort_values(["new_in_window", "runs"], ascending=False)
     for end in ("first_seen", "last_seen"):
         templates[end] = [words.moment(moment, found.zone)[:10] for moment in templates[end]]
     templates = templates.reset_index(drop=True)
     mo.vstack(
         [
-            mo.md(heading(words.templates_title(templates))),
+            mo.md(notebook.heading(words.templates_title(templates))),
             mo.ui.table(
                 templates[
                     [
@@ -339,11 +341,11 @@ def _(found, heading, mo, of_task, words):
 
 
 @app.cell
-def _(found, heading, mo, of_task, words):
+def _(found, mo, notebook, of_task, words):
     precursors = of_task(found.precursors)
     mo.vstack(
         [
-            mo.md(heading(words.precursors_title(precursors))),
+            mo.md(notebook.heading(words.precursors_title(precursors))),
             mo.ui.table(
                 precursors[
                     [

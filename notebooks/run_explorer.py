@@ -11,6 +11,7 @@ that no load is kept waiting.
 
 import marimo
 
+__generated_with = "0.25.2"
 app = marimo.App(width="full", app_title="Run explorer")
 
 
@@ -22,29 +23,25 @@ def _():
     import marimo as mo
     import pandas as pd
 
+    from komos_source import notebook
     from komos_source.analytics import query
-    from komos_source.notebook import COLOURS, LOOK, columns, heading, open_from, told
     from komos_source.report import words
 
-    return COLOURS, LOOK, alt, columns, heading, mo, open_from, pd, query, timedelta, told, words
+    return alt, mo, notebook, pd, query, timedelta, words
 
 
 @app.cell
-def _(mo, open_from, query, told):
-    with told(mo):
-        history = open_from(mo.cli_args())
+def _(mo, notebook, query):
+    with notebook.told(mo):
+        history = notebook.open_from(mo)
         task_names = history.task_names()
         newest = query(history, "newest_run")["newest"].iloc[0]
     return history, newest, task_names
 
 
 @app.cell
-def _(mo, task_names):
-    task = mo.ui.dropdown(
-        {"all tasks": "", **{name: key for key, name in sorted(task_names.items())}},
-        value="all tasks",
-        label="task",
-    )
+def _(mo, notebook, task_names):
+    task = mo.ui.dropdown(notebook.task_choices(task_names), value="all tasks", label="task")
     days = mo.ui.dropdown({"2 days": 2, "week": 7, "4 weeks": 28}, value="week", label="last")
     only_failed = mo.ui.switch(label="failed ones only")
     again = mo.ui.refresh(label="ask again")
@@ -59,14 +56,27 @@ def _(mo, task_names):
 
 @app.cell
 def _(
-    again, days, history, mo, newest, only_failed, query, task, task_names, timedelta, told, words
+    again,
+    days,
+    history,
+    mo,
+    newest,
+    notebook,
+    only_failed,
+    query,
+    task,
+    task_names,
+    timedelta,
+    words,
 ):
     again  # asks anew when pressed
-    with told(mo):
+    with notebook.told(mo):
         runs = query(history, "run_outcomes", since=newest - timedelta(days=days.value))
     runs = runs[runs["task_id"] == task.value] if task.value else runs
     runs = runs[runs["status"] == "FAILED"] if only_failed.value else runs
     runs = runs.sort_values("started_at", ascending=False).head(1000).reset_index(drop=True)
+    firsts = ["first_error_node", "first_error_message"]
+    runs[firsts] = runs[firsts].fillna("")
     runs["started"] = [words.moment(moment, "UTC") for moment in runs["started_at"]]
     runs["task"] = runs["task_id"].map(task_names).fillna(runs["task_id"])
     mo.stop(runs.empty, mo.callout("No such run: choose another task or a longer period."))
@@ -103,10 +113,10 @@ def _(mo, runs):
 
 
 @app.cell
-def _(history, mo, query, runs, table, told):
+def _(history, mo, notebook, query, runs, table):
     chosen = runs[runs["run_id"].isin(table.value["run_id"])].head(2)
     mo.stop(chosen.empty, mo.md("*No run is ticked.*"))
-    with told(mo):
+    with notebook.told(mo):
         steps = {
             run_id: query(history, "run_steps", run_id=run_id, limit=1000).sort_values("step")
             for run_id in chosen["run_id"]
@@ -121,7 +131,7 @@ def _(history, mo, query, runs, table, told):
 
 
 @app.cell
-def _(COLOURS, LOOK, alt, pd, steps, troubles):
+def _(alt, notebook, pd, steps, troubles):
     def since_start(moments: pd.Series, start: pd.Timestamp) -> pd.Series:
         """Seconds into the run."""
         return (pd.to_datetime(moments, utc=True) - start).dt.total_seconds()
@@ -139,7 +149,7 @@ def _(COLOURS, LOOK, alt, pd, steps, troubles):
         return (
             alt.layer(
                 alt.Chart(bars)
-                .mark_bar(height=12, color=COLOURS["info"], cornerRadius=3, minBandSize=2)
+                .mark_bar(height=12, color=notebook.COLOURS["info"], cornerRadius=3, minBandSize=2)
                 .encode(
                     x=alt.X("begin:Q", title="seconds into the run"),
                     x2="end:Q",
@@ -147,7 +157,7 @@ def _(COLOURS, LOOK, alt, pd, steps, troubles):
                     tooltip=["node_id", "step", "entries", "warnings", "errors", "begin", "end"],
                 ),
                 alt.Chart(bars)
-                .mark_tick(color=COLOURS["info"], height=12, thickness=2)
+                .mark_tick(color=notebook.COLOURS["info"], height=12, thickness=2)
                 .encode(x="begin:Q", y=y),
                 alt.Chart(said)
                 .mark_point(filled=True, size=110, opacity=1)
@@ -158,7 +168,7 @@ def _(COLOURS, LOOK, alt, pd, steps, troubles):
                         "level:N",
                         scale=alt.Scale(
                             domain=["warning", "error"],
-                            range=[COLOURS["warning"], COLOURS["error"]],
+                            range=[notebook.COLOURS["warning"], notebook.COLOURS["error"]],
                         ),
                         legend=alt.Legend(orient="top", title=None),
                     ),
@@ -172,14 +182,14 @@ def _(COLOURS, LOOK, alt, pd, steps, troubles):
                 ),
             )
             .properties(width="container", height=alt.Step(28))
-            .configure(**LOOK)
+            .configure(**notebook.LOOK)
         )
 
     return (timeline,)
 
 
 @app.cell
-def _(chosen, columns, heading, mo, pd, timeline, troubles, words):
+def _(chosen, mo, notebook, pd, timeline, troubles, words):
     def says(run) -> str:
         """How a run went, as a heading."""
         seconds = run["duration_seconds"]
@@ -193,7 +203,7 @@ def _(chosen, columns, heading, mo, pd, timeline, troubles, words):
         said = troubles[run["run_id"]][["moment", "level", "node_id", "message"]]
         return mo.vstack(
             [
-                mo.md(heading(says(run))),
+                mo.md(notebook.heading(says(run))),
                 mo.md(
                     f"`{run['run_id']}` · {words.counted(run['entries'], 'entry', 'entries')}"
                     + (f", {untimed} of them without a time and not drawn" if untimed else "")
@@ -210,7 +220,7 @@ def _(chosen, columns, heading, mo, pd, timeline, troubles, words):
             ]
         )
 
-    mo.Html(columns(*(shown(run) for _, run in chosen.iterrows())))
+    mo.Html(notebook.columns(*(shown(run) for _, run in chosen.iterrows())))
     return
 
 

@@ -33,8 +33,18 @@ def app(name: str, database: Path) -> Iterator[str]:
     with (
         log.open("w") as output,
         subprocess.Popen(
-            [sys.executable, "-m", "komos_source", "notebook", name, "--no-browser"]
-            + ["--port", str(port), "--database", str(database)],
+            [
+                sys.executable,
+                "-m",
+                "komos_source",
+                "notebook",
+                name,
+                "--no-browser",
+                "--port",
+                str(port),
+                "--database",
+                str(database),
+            ],
             env=environment(database.parent),
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dlt
@@ -34,10 +35,12 @@ class History:
     Attributes:
         pipeline: The pipeline that loads them.
         where: What a person calls the place.
+        directory: dlt's working directory, one of its own: that of a load belongs to the load.
     """
 
     pipeline: dlt.Pipeline
     where: str
+    directory: TemporaryDirectory[str]
 
     @contextlib.contextmanager
     def sql_client(self) -> Iterator[Any]:
@@ -77,17 +80,18 @@ def open_history(
         DestinationError: There is no database, or no finished run in it; says what to run.
         LockedError: Another process kept the DuckDB file open.
     """
+    directory = TemporaryDirectory(prefix="komos-")
     pipeline = make_pipeline(
         "duckdb" if database else destination,
         dataset,
         pipeline_name,
-        # dlt takes a relative path to be beside the first load of this pipeline name
-        database=str(Path(database).resolve()) if database else None,
+        directory.name,
+        database=str(database) if database else None,
     )
     file = duckdb_file(pipeline)
     if file and not Path(file).exists():
         raise DestinationError(f"there is no database {file} yet. {_WHAT_TO_RUN}")
-    history = History(pipeline, f"{file or destination}, dataset {dataset}")
+    history = History(pipeline, f"{file or destination}, dataset {dataset}", directory)
     try:
         newest = query(history, "newest_run")["newest"]
     except DatabaseUndefinedRelation as error:

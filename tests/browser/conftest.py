@@ -24,6 +24,7 @@ _BROWSERS = (
     *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 )
+_WIDEST = "Math.max(...[...document.querySelectorAll('html, #App')].map(e => e.scrollWidth))"
 _SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 EVIL = "<img src=x onerror=\"document.title='broken'\"><script>document.title='broken'</script>"
 
@@ -72,15 +73,20 @@ class Watched:
         if scheme in {"http", "https", "ws", "wss"}:
             self.hosts.add(rest.split("/")[0])
 
-    def looks(self, name: str) -> None:
-        """Takes its picture on a screen and a phone, light and dark; nothing may stick out."""
+    def looks(self, name: str, height: int = 1000) -> None:
+        """Takes its picture on a screen and a phone, light and dark; nothing may stick out.
+
+        Args:
+            name: What the files begin with.
+            height: Of the window, for apps that scroll inside it.
+        """
         _SCREENSHOTS.mkdir(exist_ok=True)
-        for width, height in ((1440, 1000), (390, 844)):
+        for width in (1440, 390):
             self.page.set_viewport_size({"width": width, "height": height})
             for scheme in ("light", "dark"):
                 self.page.emulate_media(color_scheme=scheme)
                 self.page.wait_for_timeout(300)  # charts follow the window's size
-                assert self.page.evaluate("document.documentElement.scrollWidth") <= width
+                assert self.page.evaluate(_WIDEST) <= width
                 file = _SCREENSHOTS / f"{name}-{width}-{scheme}.png"
                 self.page.screenshot(path=file, full_page=True)
         self.page.set_viewport_size({"width": 1440, "height": 1000})

@@ -54,7 +54,7 @@ def test_node_health_shows_charts_that_filters_change_and_clicks_lead_to_entries
     page.get_by_label("task").select_option(label="Price check")
     expect(_heading(page, "wait_prices leads")).to_be_visible()
     assert watched.hosts == {node_health.split("/")[2]}
-    watched.looks("node_health")
+    watched.looks("node_health", height=4500)
 
 
 def test_the_run_explorer_shows_two_runs_side_by_side(watched: Watched, made: Made) -> None:
@@ -65,7 +65,7 @@ def test_the_run_explorer_shows_two_runs_side_by_side(watched: Watched, made: Ma
         expect(_heading(page, "Price check: failed after")).to_be_visible()
         expect(_heading(page, "Price check: completed after")).to_be_visible()
         expect(page.locator("canvas")).to_have_count(2)
-        watched.looks("run_explorer")
+        watched.looks("run_explorer", height=1600)
 
 
 def test_on_a_missing_database_the_app_says_what_to_run(watched: Watched, tmp_path: Path) -> None:
