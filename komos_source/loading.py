@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,8 @@ import pyarrow as pa
 from dlt.common.configuration.exceptions import ConfigFieldMissingException
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.pipeline import get_dlt_pipelines_dir
-from dlt.pipeline.exceptions import PipelineStepFailed
 
-from komos_source import arguments, load_history, schemas, settings, state
+from komos_source import arguments, load_history, schemas, settings
 from komos_source.arrivals import arrived
 from komos_source.claims import check_buckets, load_beside_others
 from komos_source.configuration import time_zone, use_defaults_for
@@ -45,7 +43,9 @@ from komos_source.ledger import Ledger
 from komos_source.load_report import LoadReport
 from komos_source.locking import duckdb_held, one_load_at_a_time
 from komos_source.observing import observed, stage
+from komos_source.rewording import errors_reworded
 from komos_source.shards import Shard
+from komos_source.shortfall import distrust_what_is_missing
 from komos_source.source import komos_source
 from komos_source.stored import count_recovered, known_ids
 from komos_source.views import create_views
@@ -236,7 +236,7 @@ def _run(
     Returns:
         How many rows arrived in ``task_run_logs``.
     """
-    with _errors_reworded(pipeline):
+    with errors_reworded(pipeline):
         with stage(ledger, "reading state"), hold():
             pipeline.drop()
             pipeline.sync_destination()
@@ -251,7 +251,7 @@ def _run(
             load_ids = info.loads_ids if info else []
             ledger.load_ids += load_ids
             brought = arrived(pipeline, load_ids)
-            _distrust_what_is_missing(pipeline, ledger, brought)
+            distrust_what_is_missing(pipeline, ledger, brought)
             if views_in and not shard:
                 _create_views(pipeline, views_in, ledger)
     return sum(brought.values())
@@ -281,7 +281,7 @@ def _drain(
 @contextlib.contextmanager
 def _holding(pipeline: dlt.Pipeline, file: str | None, lock_timeout: float) -> Iterator[None]:
     """For the time of some steps the destination is ours alone, where it allows only one anyway."""
-    with _errors_reworded(pipeline), duckdb_held(file, lock_timeout):
+    with errors_reworded(pipeline), duckdb_held(file, lock_timeout):
         yield
 
 
@@ -306,75 +306,6 @@ def _source(**options: Any) -> Any:
         return komos_source(**options)
     except ConfigFieldMissingException as error:
         raise ConfigurationError(NO_API_KEY) from error
-
-
-@contextlib.contextmanager
-def _errors_reworded(pipeline: dlt.Pipeline) -> Iterator[None]:
-    """Dlt wraps what went wrong; here the cause comes out, worded for whoever must act."""
-    try:
-        yield
-    except PipelineStepFailed as error:
-        raise _ours(error) or DestinationError(
-            f"the {error.step} step failed: {error.exception}"
-        ) from error
-    except KomosError:
-        raise
-    except Exception as error:
-        if found := _ours(error):
-            raise found from error
-        raise DestinationError(
-            f"the destination {pipeline.destination.destination_name} cannot be used: {error}"
-        ) from error
-
-
-def _ours(error: BaseException | None) -> BaseException | None:
-    """Our own error, or an interruption, among an error's causes and members."""
-    while error is not None:
-        if isinstance(error, KomosError | KeyboardInterrupt):
-            return error
-        for member in getattr(error, "exceptions", ()):
-            if found := _ours(member):
-                return found
-        error = error.__cause__ or error.__context__
-    return None
-
-
-def _distrust_what_is_missing(
-    pipeline: dlt.Pipeline, ledger: Ledger, brought: Mapping[str, int]
-) -> None:
-    """Where fewer rows arrived than were emitted: says so; the next load reads them again."""
-    missing = {
-        run_id: f"{count} entries were emitted, {brought.get(run_id, 0)} arrived"
-        for run_id, count in ledger.emitted.items()
-        if brought.get(run_id, 0) != count
-    }
-    if not missing:
-        return
-    ledger.failures.update(missing)
-
-    @dlt.source(name=settings.SOURCE_NAME, section=settings.SOURCE_NAME)
-    def distrust() -> Any:
-        @dlt.resource(**schemas.TASK_RUN_LOG_LOADS.hints())
-        def rows() -> Iterator[Any]:
-            state.distrust(missing, dlt.current.source_state())
-            yield schemas.TASK_RUN_LOG_LOADS.from_rows(
-                [
-                    {
-                        "run_id": run_id,
-                        "checked_at": datetime.now(UTC),
-                        "settled": False,
-                        "outcome": "failed",
-                        "detail": detail,
-                    }
-                    for run_id, detail in missing.items()
-                ]
-            )
-
-        return rows
-
-    pipeline.extract(fit(distrust(), pipeline))
-    pipeline.normalize()
-    pipeline.load()
 
 
 def _create_views(pipeline: dlt.Pipeline, zone: str, ledger: Ledger) -> None:
