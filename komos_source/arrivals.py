@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import dlt
 import pyarrow as pa
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
-from komos_source import settings, state
-from komos_source.fitting import fit, table_format
-from komos_source.ledger import Ledger
-from komos_source.schemas import TASK_RUN_LOG_LOADS, TASK_RUN_LOGS
+from komos_source.fitting import table_format
+from komos_source.schemas import TASK_RUN_LOGS
 
 
 def arrived(pipeline: dlt.Pipeline, load_ids: Sequence[str]) -> Mapping[str, int]:
@@ -73,41 +69,3 @@ def _count_in_iceberg(pipeline: dlt.Pipeline, load_id: str) -> Mapping[str, int]
         row_filter=f"_dlt_load_id = '{load_id}'", selected_fields=("run_id",)
     ).to_arrow()
     return Counter(rows["run_id"].to_pylist())
-
-
-def distrust_what_is_missing(
-    pipeline: dlt.Pipeline, ledger: Ledger, brought: Mapping[str, int]
-) -> None:
-    """Where fewer rows arrived than were emitted: says so; the next load reads them again."""
-    missing = {
-        run_id: f"{count} entries were emitted, {brought.get(run_id, 0)} arrived"
-        for run_id, count in ledger.emitted.items()
-        if brought.get(run_id, 0) != count
-    }
-    if not missing:
-        return
-    ledger.failures.update(missing)
-
-    @dlt.source(name=settings.SOURCE_NAME, section=settings.SOURCE_NAME)
-    def distrust() -> Any:
-        @dlt.resource(**TASK_RUN_LOG_LOADS.hints())
-        def rows() -> Iterator[Any]:
-            state.distrust(missing, dlt.current.source_state())
-            yield TASK_RUN_LOG_LOADS.from_rows(
-                [
-                    {
-                        "run_id": run_id,
-                        "checked_at": datetime.now(UTC),
-                        "settled": False,
-                        "outcome": "failed",
-                        "detail": detail,
-                    }
-                    for run_id, detail in missing.items()
-                ]
-            )
-
-        return rows
-
-    pipeline.extract(fit(distrust(), pipeline))
-    pipeline.normalize()
-    pipeline.load()

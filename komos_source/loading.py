@@ -21,7 +21,7 @@ from dlt.common.configuration.exceptions import ConfigFieldMissingException
 from dlt.common.pipeline import get_dlt_pipelines_dir
 
 from komos_source import arguments, load_history, schemas, settings
-from komos_source.arrivals import arrived, distrust_what_is_missing
+from komos_source.arrivals import arrived
 from komos_source.claims import check_buckets, load_beside_others
 from komos_source.configuration import time_zone
 from komos_source.endpoint import NO_API_KEY
@@ -39,8 +39,10 @@ from komos_source.ledger import Ledger
 from komos_source.load_report import LoadReport
 from komos_source.locking import one_load_at_a_time
 from komos_source.observing import observed, stage
-from komos_source.pipeline import Hold, duckdb_file, errors_reworded, holding, make_pipeline
+from komos_source.pipeline import Hold, duckdb_file, holding, make_pipeline
+from komos_source.rewording import errors_reworded
 from komos_source.shards import Shard
+from komos_source.shortfall import distrust_what_is_missing
 from komos_source.source import komos_source
 from komos_source.stored import count_recovered, known_ids
 from komos_source.views import create_views

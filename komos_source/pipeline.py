@@ -1,4 +1,4 @@
-"""The dlt pipeline of this source: made, held for a time, its errors worded for who must act."""
+"""The dlt pipeline of this source: made, and kept for a time from other processes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import dlt
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.pipeline import get_dlt_pipelines_dir
-from dlt.pipeline.exceptions import PipelineStepFailed
 
 from komos_source import settings
 from komos_source.configuration import use_defaults_for
 from komos_source.destinations import destination_for
-from komos_source.exceptions import DestinationError, KomosError, UsageError
+from komos_source.exceptions import UsageError
 from komos_source.locking import duckdb_held
+from komos_source.rewording import errors_reworded
 from komos_source.shards import Shard
 
 Hold = Callable[[], AbstractContextManager[None]]
@@ -75,34 +75,3 @@ def holding(pipeline: dlt.Pipeline, file: str | None, lock_timeout: float) -> It
     """For the time of some steps the destination is ours alone, where it allows only one anyway."""
     with errors_reworded(pipeline), duckdb_held(file, lock_timeout):
         yield
-
-
-@contextlib.contextmanager
-def errors_reworded(pipeline: dlt.Pipeline) -> Iterator[None]:
-    """Dlt wraps what went wrong; here the cause comes out, worded for whoever must act."""
-    try:
-        yield
-    except PipelineStepFailed as error:
-        raise _ours(error) or DestinationError(
-            f"the {error.step} step failed: {error.exception}"
-        ) from error
-    except KomosError:
-        raise
-    except Exception as error:
-        if found := _ours(error):
-            raise found from error
-        raise DestinationError(
-            f"the destination {pipeline.destination.destination_name} cannot be used: {error}"
-        ) from error
-
-
-def _ours(error: BaseException | None) -> BaseException | None:
-    """Our own error, or an interruption, among an error's causes and members."""
-    while error is not None:
-        if isinstance(error, KomosError | KeyboardInterrupt):
-            return error
-        for member in getattr(error, "exceptions", ()):
-            if found := _ours(member):
-                return found
-        error = error.__cause__ or error.__context__
-    return None

@@ -7,14 +7,13 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
-import yaml
 
 from komos_source.locking import one_load_at_a_time
 from komos_source.testing import World
 from komos_source.webhooks.signature import Delivery
 from komos_source.webhooks.spool import Spool
 from tests.conftest import Home, expected
-from tests.dagster_code import INSTANCE_SETTINGS, definitions
+from tests.dagster_code import definitions
 from tests.integration.test_webhook_loads import Inbox
 
 
@@ -194,11 +193,6 @@ def test_the_sensor_asks_for_a_load_when_a_delivery_waits(
     spool.close()
     request = module.webhook_sensor(context)
     assert request.run_config["ops"]["load"]["config"]["poll"] is False
-
-
-def test_the_settings_shipped_for_an_instance_are_valid_and_tell_nobody() -> None:
-    settings = yaml.safe_load(INSTANCE_SETTINGS.read_text())
-    assert settings["telemetry"] == {"enabled": False}
 
 
 def test_with_shards_a_delivery_is_taken_after_all_of_them(
