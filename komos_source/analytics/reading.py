@@ -92,12 +92,6 @@ def open_history(
     if file and not Path(file).exists():
         raise DestinationError(f"there is no database {file} yet. {_WHAT_TO_RUN}")
     history = History(pipeline, f"{file or destination}, dataset {dataset}", directory)
-    try:
-        newest = query(history, "newest_run")["newest"]
-    except DatabaseUndefinedRelation as error:
-        raise DestinationError(
-            f"nothing has been loaded into {history.where}. {_WHAT_TO_RUN}"
-        ) from error
-    if newest.isna().all():
+    if query(history, "newest_run")["newest"].isna().all():
         raise DestinationError(f"there is no finished run in {history.where} yet. {_WHAT_TO_RUN}")
     return history

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from komos_source.analytics.reading import open_history
 from komos_source.report import write_report
@@ -70,11 +70,11 @@ def test_a_click_on_a_node_leads_to_its_entries_and_back(page: Page) -> None:
     assert dialog.locator(".entries li").count() >= 4
     assert dialog.locator("svg.trend").count() == 2
     page.keyboard.press("Escape")
-    assert page.locator("dialog:visible").count() == 0
+    expect(dialog).to_have_count(0)
     page.locator(".for-level:visible .heat a.node").first.click()
-    assert page.locator("dialog:visible").count() == 1
+    expect(dialog).to_have_count(1)
     page.go_back()
-    assert page.locator("dialog:visible").count() == 0
+    expect(dialog).to_have_count(0)
 
 
 def test_what_comes_from_data_stays_text(page: Page) -> None:
@@ -97,5 +97,5 @@ def test_without_scripts_it_reads_as_well(file: Path, watched: Watched) -> None:
 def test_on_paper_nothing_is_left_out(page: Page) -> None:
     on_screen = page.locator(_RANKED).count()
     page.emulate_media(media="print")
+    expect(page.locator(".filters")).to_be_hidden()
     assert page.locator(_RANKED).count() > on_screen
-    assert not page.locator(".filters").is_visible()

@@ -61,7 +61,7 @@ def test_without_data_it_says_what_to_run(home: Home) -> None:
     assert "there is no finished run" in empty.stderr
     other = komos(home, "report", "--dataset", "other")
     assert other.returncode == 1
-    assert "nothing has been loaded" in other.stderr
+    assert "there are no Komos tables in the dataset 'other'" in other.stderr
     assert "Traceback" not in missing.stderr + empty.stderr + other.stderr
 
 
@@ -84,7 +84,7 @@ def test_it_reads_postgres_as_well(
     loaded: Home, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)
-    with pytest.raises(DestinationError, match="nothing has been loaded into postgres"):
+    with pytest.raises(DestinationError, match="there are no Komos tables"):
         open_history("postgres")
     assert loaded.load(destination="postgres").exit_code == 0
     page = loaded.directory / "postgres.html"
