@@ -144,15 +144,19 @@ def _fill(url: str, dataset: str, rows: int, *, indexed: bool) -> None:
     """History as loads leave it: clustered by run, with random ids."""
     table = f"{dataset}.task_run_logs"
     if not indexed:
-        found = _sql(url, f"SELECT indexname FROM pg_indexes WHERE schemaname = '{dataset}'")
+        found = _sql(
+            url,
+            f"SELECT indexname FROM pg_indexes WHERE schemaname = '{dataset}'"
+            " AND indexdef LIKE 'CREATE INDEX%%task_run_logs%%'",
+        )
         for (index,) in found:
             _sql(url, f'DROP INDEX {dataset}."{index}"')
     _sql(
         url,
         f"INSERT INTO {table} (id, run_id, position, timestamp, level, message, node_id,"
         f" _dlt_load_id) SELECT gen_random_uuid()::text, md5((n / {_ROWS_A_RUN})::text),"
-        f" n % {_ROWS_A_RUN}, now() - n * interval '1 second', 'info',"
-        " 'Navigated to https://example.com/orders/' || n, 'node_' || n % 30,"
+        f" mod(n, {_ROWS_A_RUN}), now() - n * interval '1 second', 'info',"
+        " 'Navigated to https://example.com/orders/' || n, 'node_' || mod(n, 30),"
         f" (1700000000 + n / {_NEW})::text FROM generate_series(1, {rows}) AS n",
     )
     _sql(url, f"VACUUM ANALYZE {table}")

@@ -70,7 +70,7 @@ class Store:
     def load(self, emulator: Emulator, *options: str, exit_code: int = 0) -> dict[str, Any]:
         """Loads, and returns the report."""
         process = self.start(emulator, "-m", "komos_source", *self.command(), "--json", *options)
-        output, error = process.communicate(timeout=120)
+        output, error = process.communicate(timeout=600)
         assert process.returncode == exit_code, error
         return json.loads(output) if output else {"error": error}
 
