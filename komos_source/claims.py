@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import dlt
+from dlt.common.destination.exceptions import DestinationException
 from dlt.common.schema.typing import LOADS_TABLE_NAME, PIPELINE_STATE_TABLE_NAME
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.load.exceptions import LoadClientJobException
@@ -20,6 +22,8 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from komos_source import load_history, schemas, settings
 from komos_source.exceptions import UsageError
 from komos_source.shards import Shard
+
+T = TypeVar("T")
 
 _TRIES = 10
 _PAUSE = 1.0
@@ -45,7 +49,7 @@ def check_buckets(pipeline: dlt.Pipeline, shard: Shard | None, *, polls: bool = 
         return
     if not shard and not polls:
         return
-    claimed = _claimed(pipeline)
+    claimed = _beside_others(lambda: _claimed(pipeline)) if shard else _claimed(pipeline)
     if shard and not claimed:
         _claim(pipeline, shard)
         claimed = _claimed(pipeline)
@@ -73,19 +77,25 @@ def buckets_never_loaded(pipeline: dlt.Pipeline, pipeline_name: str) -> list[Sha
 
 
 def load_beside_others(pipeline: dlt.Pipeline) -> Any:
-    """Loads what is pending; tries again where another shard was quicker to create the same.
+    """Loads what is pending, as one of several shards that may do so at once."""
+    return _beside_others(pipeline.load)
 
-    ``CREATE … IF NOT EXISTS`` and ``ALTER TABLE`` fail in most databases if two do it at once.
+
+def _beside_others(step: Callable[[], T]) -> T:
+    """Takes a step again if it fails: another shard may have been quicker to create the same.
+
+    ``CREATE … IF NOT EXISTS`` and ``ALTER TABLE`` fail in most databases if two do it at once, and
+    so does the first connection to a DuckLake, which creates its catalog.
     """
-    for last in (*[False] * (_TRIES - 1), True):
+    for _ in range(_TRIES - 1):
         try:
-            return pipeline.load()
-        except PipelineStepFailed as error:
+            return step()
+        except (PipelineStepFailed, DestinationException) as error:
             # Jobs, unlike the making of tables, have been tried again by dlt.
-            if last or isinstance(error.exception, LoadClientJobException):
+            if isinstance(getattr(error, "exception", None), LoadClientJobException):
                 raise
             time.sleep(random.uniform(0.1, _PAUSE))  # noqa: S311 - only to get out of step
-    return None
+    return step()
 
 
 def _agree(dataset: str, claimed: set[int], shard: Shard | None) -> None:

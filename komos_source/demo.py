@@ -14,7 +14,8 @@ from komos_source.analytics.reading import open_history
 from komos_source.display import print_report, watched
 from komos_source.ledger import Ledger
 from komos_source.load_report import LoadReport
-from komos_source.loading import load, make_pipeline
+from komos_source.loading import load
+from komos_source.pipeline import make_pipeline
 from komos_source.report import write_report
 
 _DAYS = 28

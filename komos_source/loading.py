@@ -10,25 +10,20 @@ from __future__ import annotations
 import contextlib
 import functools
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import dlt
 import pyarrow as pa
 from dlt.common.configuration.exceptions import ConfigFieldMissingException
-from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.pipeline import get_dlt_pipelines_dir
-from dlt.pipeline.exceptions import PipelineStepFailed
 
-from komos_source import arguments, load_history, schemas, settings, state
+from komos_source import arguments, load_history, schemas, settings
 from komos_source.arrivals import arrived
 from komos_source.claims import check_buckets, load_beside_others
-from komos_source.configuration import time_zone, use_defaults_for
-from komos_source.destinations import destination_for
+from komos_source.configuration import time_zone
 from komos_source.endpoint import NO_API_KEY
 from komos_source.exceptions import (
     ApiUnreachableError,
@@ -38,23 +33,22 @@ from komos_source.exceptions import (
     LockedError,
     RequestError,
     SpoolError,
-    UsageError,
 )
 from komos_source.fitting import fit
 from komos_source.ledger import Ledger
 from komos_source.load_report import LoadReport
-from komos_source.locking import duckdb_held, one_load_at_a_time
+from komos_source.locking import one_load_at_a_time
 from komos_source.observing import observed, stage
+from komos_source.pipeline import Hold, duckdb_file, holding, make_pipeline
+from komos_source.rewording import errors_reworded
 from komos_source.shards import Shard
+from komos_source.shortfall import distrust_what_is_missing
 from komos_source.source import komos_source
 from komos_source.stored import count_recovered, known_ids
 from komos_source.views import create_views
 from komos_source.webhooks.configuration import spool_in_use
 from komos_source.webhooks.draining import Drained, Run, drain
 from komos_source.webhooks.extra import open_spool
-
-_Hold = Callable[[], AbstractContextManager[None]]
-"""Keeps other processes out of the destination for the time of some steps."""
 
 
 def load(
@@ -125,7 +119,7 @@ def load(
         # A load that was killed may have left it in any state, and dlt reads it at once.
         shutil.rmtree(directory / name, ignore_errors=True)
         pipeline = make_pipeline(destination, dataset, name, pipelines_dir, shard)
-        hold = functools.partial(_holding, pipeline, duckdb_file(pipeline), lock_timeout)
+        hold = functools.partial(holding, pipeline, duckdb_file(pipeline), lock_timeout)
         with hold():
             check_buckets(pipeline, shard, polls=poll)
         try:
@@ -144,7 +138,7 @@ def load(
 
 def _load(
     pipeline: dlt.Pipeline,
-    hold: _Hold,
+    hold: Hold,
     run: Run,
     source: Any,
     spool_url: str | None,
@@ -182,56 +176,9 @@ def _load(
     )
 
 
-def make_pipeline(
-    destination: str = settings.DESTINATION,
-    dataset: str = settings.DATASET_NAME,
-    pipeline_name: str = settings.PIPELINE_NAME,
-    pipelines_dir: str | None = None,
-    shard: Shard | None = None,
-    database: str | None = None,
-) -> dlt.Pipeline:
-    """The pipeline that loads run in, and that analyses read through.
-
-    A shard stages in a dataset of its own.
-
-    Args:
-        destination: See `load`, as for the next four.
-        dataset: See there.
-        pipeline_name: See there.
-        pipelines_dir: See there.
-        shard: See there.
-        database: A DuckDB file to use in place of the configured one.
-
-    Raises:
-        UsageError: dlt knows no such destination.
-    """
-    use_defaults_for(pipeline_name)
-    try:
-        return dlt.pipeline(
-            pipeline_name,
-            pipelines_dir=pipelines_dir or get_dlt_pipelines_dir(),
-            destination=destination_for(destination, shard, database),
-            dataset_name=dataset,
-        )
-    except (UnknownDestinationModule, ImportError) as error:
-        raise UsageError(
-            f"dlt has no destination {destination!r}: use duckdb, postgres, bigquery, snowflake or "
-            "another that dlt lists"
-        ) from error
-
-
-def duckdb_file(pipeline: dlt.Pipeline) -> str | None:
-    """The file behind a DuckDB destination; None for any other."""
-    if pipeline.destination.destination_name != "duckdb":
-        return None
-    credentials: Any = pipeline.destination_client().config.credentials
-    path = str(credentials.database)
-    return None if path == ":memory:" else path
-
-
 def _run(
     pipeline: dlt.Pipeline,
-    hold: _Hold,
+    hold: Hold,
     shard: Shard | None,
     views_in: str | None,
     source: Any,
@@ -245,7 +192,7 @@ def _run(
     Returns:
         How many rows arrived in ``task_run_logs``.
     """
-    with _errors_reworded(pipeline):
+    with errors_reworded(pipeline):
         with stage(ledger, "reading state"), hold():
             pipeline.drop()
             pipeline.sync_destination()
@@ -260,14 +207,14 @@ def _run(
             load_ids = info.loads_ids if info else []
             ledger.load_ids += load_ids
             brought = arrived(pipeline, load_ids)
-            _distrust_what_is_missing(pipeline, ledger, brought)
+            distrust_what_is_missing(pipeline, ledger, brought)
             if views_in and not shard:
                 _create_views(pipeline, views_in, ledger)
     return sum(brought.values())
 
 
 def _drain(
-    pipeline: dlt.Pipeline, hold: _Hold, run: Run, url: str | None, ledger: Ledger
+    pipeline: dlt.Pipeline, hold: Hold, run: Run, url: str | None, ledger: Ledger
 ) -> Drained:
     """Drains the spool, if there is one. The API is asked even if the spool cannot be used."""
     if url is None:
@@ -287,15 +234,8 @@ def _drain(
         return Drained()
 
 
-@contextlib.contextmanager
-def _holding(pipeline: dlt.Pipeline, file: str | None, lock_timeout: float) -> Iterator[None]:
-    """For the time of some steps the destination is ours alone, where it allows only one anyway."""
-    with _errors_reworded(pipeline), duckdb_held(file, lock_timeout):
-        yield
-
-
 def _record(
-    pipeline: dlt.Pipeline, hold: _Hold, ledger: Ledger, outcome: Mapping[str, Any]
+    pipeline: dlt.Pipeline, hold: Hold, ledger: Ledger, outcome: Mapping[str, Any]
 ) -> str | None:
     """Adds the load to ``komos_loads``; the data is in by now, so what goes wrong spoils nothing.
 
@@ -315,75 +255,6 @@ def _source(**options: Any) -> Any:
         return komos_source(**options)
     except ConfigFieldMissingException as error:
         raise ConfigurationError(NO_API_KEY) from error
-
-
-@contextlib.contextmanager
-def _errors_reworded(pipeline: dlt.Pipeline) -> Iterator[None]:
-    """Dlt wraps what went wrong; here the cause comes out, worded for whoever must act."""
-    try:
-        yield
-    except PipelineStepFailed as error:
-        raise _ours(error) or DestinationError(
-            f"the {error.step} step failed: {error.exception}"
-        ) from error
-    except KomosError:
-        raise
-    except Exception as error:
-        if found := _ours(error):
-            raise found from error
-        raise DestinationError(
-            f"the destination {pipeline.destination.destination_name} cannot be used: {error}"
-        ) from error
-
-
-def _ours(error: BaseException | None) -> BaseException | None:
-    """Our own error, or an interruption, among an error's causes and members."""
-    while error is not None:
-        if isinstance(error, KomosError | KeyboardInterrupt):
-            return error
-        for member in getattr(error, "exceptions", ()):
-            if found := _ours(member):
-                return found
-        error = error.__cause__ or error.__context__
-    return None
-
-
-def _distrust_what_is_missing(
-    pipeline: dlt.Pipeline, ledger: Ledger, brought: Mapping[str, int]
-) -> None:
-    """Where fewer rows arrived than were emitted: says so; the next load reads them again."""
-    missing = {
-        run_id: f"{count} entries were emitted, {brought.get(run_id, 0)} arrived"
-        for run_id, count in ledger.emitted.items()
-        if brought.get(run_id, 0) != count
-    }
-    if not missing:
-        return
-    ledger.failures.update(missing)
-
-    @dlt.source(name=settings.SOURCE_NAME, section=settings.SOURCE_NAME)
-    def distrust() -> Any:
-        @dlt.resource(**schemas.TASK_RUN_LOG_LOADS.hints())
-        def rows() -> Iterator[Any]:
-            state.distrust(missing, dlt.current.source_state())
-            yield schemas.TASK_RUN_LOG_LOADS.from_rows(
-                [
-                    {
-                        "run_id": run_id,
-                        "checked_at": datetime.now(UTC),
-                        "settled": False,
-                        "outcome": "failed",
-                        "detail": detail,
-                    }
-                    for run_id, detail in missing.items()
-                ]
-            )
-
-        return rows
-
-    pipeline.extract(fit(distrust(), pipeline))
-    pipeline.normalize()
-    pipeline.load()
 
 
 def _create_views(pipeline: dlt.Pipeline, zone: str, ledger: Ledger) -> None:

@@ -50,11 +50,18 @@ def komos():
             )
         return report.to_json()
 
+    @task
+    def after() -> None:
+        """What concerns all shards: webhooks, views."""
+        from komos_source.sharding import after_shards
+
+        after_shards(**WHERE)
+
     @task(trigger_rule="all_done")
     def check(question: str) -> str:
         """Asks one question of `komos_source.health`; fails if the answer is no."""
         from komos_source import health
-        from komos_source.loading import make_pipeline
+        from komos_source.pipeline import make_pipeline
 
         reader = make_pipeline(WHERE["destination"], WHERE["dataset"], "komos_checks")
         verdict = getattr(health, question)(reader)
@@ -64,7 +71,10 @@ def komos():
 
     loaded = load.expand(bucket=list(range(SHARDS)))
     checks = ["no_window_gap", "rejected_share", "freshness", "no_regression"]
-    loaded >> check.expand(question=checks)
+    if SHARDS > 1:
+        loaded >> after() >> check.expand(question=checks)
+    else:
+        loaded >> check.expand(question=checks)
 
 
 komos()

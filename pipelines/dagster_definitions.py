@@ -12,7 +12,7 @@ rest is configured as for `komos load`.
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 import dlt
@@ -25,8 +25,9 @@ from komos_source.exceptions import (
     LockedError,
     UsageError,
 )
-from komos_source.loading import load, make_pipeline
-from komos_source.sharding import load_shard
+from komos_source.loading import load
+from komos_source.pipeline import make_pipeline
+from komos_source.sharding import after_shards, load_shard
 from komos_source.webhooks.configuration import spool_in_use
 from komos_source.webhooks.extra import open_spool
 
@@ -125,6 +126,10 @@ def load_tables(
 )
 def node_health(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """The view of that name: rates of the worst nodes, and how many rows each table has."""
+    if SHARDS > 1:
+        if len(idle_shards(context.instance)) < SHARDS:
+            raise dg.RetryRequested(max_retries=20, seconds_to_wait=30)
+        after_shards(**WHERE, lock_timeout=LOCK_TIMEOUT)  # webhooks, views
     pipeline = reader()
     for table, rows in health.row_counts(pipeline).items():
         context.log_event(
@@ -173,9 +178,14 @@ check_job = dg.define_asset_job(
 )
 
 
+def runs_under_way(instance: dg.DagsterInstance, job: str) -> Sequence[dg.DagsterRun]:
+    """Runs of a job that are queued or in progress."""
+    return instance.get_runs(dg.RunsFilter(job_name=job, statuses=NOT_ENDED))
+
+
 def idle_shards(instance: dg.DagsterInstance) -> list[str]:
     """Shards of which no load is queued or in progress."""
-    loads = instance.get_runs(dg.RunsFilter(job_name=load_job.name, statuses=NOT_ENDED))
+    loads = runs_under_way(instance, load_job.name)
     busy = {run.tags.get("dagster/partition", SHARD_KEYS[0]) for run in loads}
     return [key for key in SHARD_KEYS if key not in busy]
 
@@ -185,6 +195,8 @@ def load_schedule(
     context: dg.ScheduleEvaluationContext,
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """A load of each shard that is idle."""
+    if SHARDS > 1 and runs_under_way(context.instance, check_job.name):
+        return dg.SkipReason("what comes after all shards has not ended yet")
     idle = idle_shards(context.instance)
     if not idle:
         return dg.SkipReason("the loads of the last tick have not ended yet")
@@ -213,19 +225,27 @@ check_schedule = dg.ScheduleDefinition(
 )
 
 
-@dg.sensor(job=load_job, minimum_interval_seconds=10, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    jobs=[load_job, check_job],
+    minimum_interval_seconds=10,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
 def webhook_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """A load without asking the API, as soon as a delivery waits in the webhooks' spool."""
+    """A load without asking the API, as soon as a delivery waits in the webhooks' spool.
+
+    With shards, what comes after them all takes the deliveries: whose they are they do not say.
+    """
     url = spool_in_use()
     if url is None:
         return dg.SkipReason("no spool is in use")
     with contextlib.closing(open_spool(url)) as spool:
         last = spool.last_number()
-    if not last or not idle_shards(context.instance):
+    if not last or len(idle_shards(context.instance)) < SHARDS:
         return dg.SkipReason("nothing waits" if not last else "a load is in progress")
-    return dg.RunRequest(
-        run_key=str(last), run_config=dg.RunConfig({"load": LoadConfig(poll=False)})
-    )
+    if SHARDS > 1:
+        return dg.RunRequest(str(last), job_name=check_job.name)
+    config = dg.RunConfig({"load": LoadConfig(poll=False)})
+    return dg.RunRequest(str(last), job_name=load_job.name, run_config=config)
 
 
 defs = dg.Definitions(
@@ -233,6 +253,5 @@ defs = dg.Definitions(
     asset_checks=[checks],
     jobs=[load_job, check_job],
     schedules=[load_schedule, check_schedule],
-    # Shards leave the spool alone: which shard a delivery belongs to it does not say.
-    sensors=[check_after_loads, *([webhook_sensor] if SHARDS == 1 else [])],
+    sensors=[check_after_loads, webhook_sensor],
 )

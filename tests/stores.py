@@ -85,16 +85,6 @@ class Store:
         return by_id
 
 
-def _duckdb(directory: Path) -> Store:
-    file = directory / "komos.duckdb"
-
-    def query(dataset: str, sql: str) -> Rows:
-        with duckdb.connect(str(file)) as connection:
-            return connection.execute(sql.format_map(_In(f"komos.{dataset}"))).fetchall()
-
-    return Store("duckdb", directory, {"DESTINATION__DUCKDB__CREDENTIALS": str(file)}, query)
-
-
 def _postgres(directory: Path, url: str) -> Store:
     def query(dataset: str, sql: str) -> Rows:
         engine = sqlalchemy.create_engine(url)
@@ -194,22 +184,9 @@ def ducklake_packages() -> Path:
     return target
 
 
-STORES = [
-    "duckdb",
-    "postgres",
-    "delta",
-    "iceberg",
-    "parquet",
-    "ducklake-sqlite",
-    "ducklake-postgres",
-]
-
-
 def make_store(name: str, directory: Path, request: pytest.FixtureRequest) -> Store:
-    """The empty destination of a name from `STORES`."""
+    """An empty destination: ``postgres``, ``ducklake-`` and its catalog, or a table format."""
     match name.split("-"):
-        case ["duckdb"]:
-            return _duckdb(directory)
         case ["postgres"]:
             return _postgres(directory, request.getfixturevalue("postgres_url"))
         case ["ducklake", "sqlite"]:

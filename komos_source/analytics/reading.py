@@ -19,8 +19,8 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from komos_source import schemas, settings
 from komos_source.analytics.querying import query
 from komos_source.exceptions import DestinationError
-from komos_source.loading import duckdb_file, make_pipeline
 from komos_source.locking import let_in
+from komos_source.pipeline import duckdb_file, make_pipeline
 
 _WHAT_TO_RUN = (
     "Run `komos load` to fill it, or `komos demo` for made data and then look at that with "

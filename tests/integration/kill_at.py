@@ -72,12 +72,6 @@ STEPS: dict[str, Callable[[], None]] = {
 }
 
 
-def steps_of(table_format: str | None) -> list[str]:
-    """The steps that a load has; files that are only added have no merge."""
-    without = "between the merge and dlt's marker" if table_format == "parquet" else None
-    return [step for step in STEPS if step != without]
-
-
 if __name__ == "__main__":
     STEPS[sys.argv.pop(1)]()
     main()

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
-import yaml
 
 from komos_source.locking import one_load_at_a_time
 from komos_source.testing import World
 from komos_source.webhooks.signature import Delivery
 from komos_source.webhooks.spool import Spool
 from tests.conftest import Home, expected
-from tests.dagster_code import INSTANCE_SETTINGS, definitions
+from tests.dagster_code import definitions
+from tests.integration.test_webhook_loads import Inbox
 
 
 @pytest.fixture(autouse=True)
@@ -195,6 +195,21 @@ def test_the_sensor_asks_for_a_load_when_a_delivery_waits(
     assert request.run_config["ops"]["load"]["config"]["poll"] is False
 
 
-def test_the_settings_shipped_for_an_instance_are_valid_and_tell_nobody() -> None:
-    settings = yaml.safe_load(INSTANCE_SETTINGS.read_text())
-    assert settings["telemetry"] == {"enabled": False}
+def test_with_shards_a_delivery_is_taken_after_all_of_them(
+    home: Home, world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = world.add_run(world.add_task("Orders"))
+    world.append(run_id, {"message": "polled"})
+    monkeypatch.setenv("KOMOS_SHARDS", "2")
+    monkeypatch.setenv("SOURCES__KOMOS__SPOOL", f"sqlite:///{home.directory / 'spool.db'}")
+    for key in "01":
+        run("komos_load", instance, shard=key)
+    inbox = Inbox(f"sqlite:///{home.directory / 'spool.db'}", world)
+    world.append(run_id, {"message": "pushed"})
+    inbox.entries(run_id, 1)
+    request = definitions().webhook_sensor(dg.build_sensor_context(instance))
+    assert request.job_name == "komos_checks"
+    assert run("komos_checks", instance).success
+    assert home.table().keys() == expected(world).keys()
+    assert inbox.spool.waiting() == 0
+    inbox.spool.close()

@@ -146,6 +146,8 @@ def test_the_schedule_ticks_the_sensor_fires_and_a_planted_gap_turns_a_check_red
         wait_for(lambda: False in evaluations(instance, "no_window_gap"))
         assert False not in evaluations(instance, "freshness")
         wait_for(lambda: table() == expected(world))
+    # Dagster notes here what it is going to tell its makers.
+    assert not (home.directory / "dagster_home" / ".telemetry").exists()
     inbox.spool.close()
 
 

@@ -107,6 +107,7 @@ def test_loads_into_files_are_rows_there(
     home: Home, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(tmp_path / "lake"))
+    monkeypatch.setenv("SOURCES__KOMOS__TABLE_FORMAT", "parquet")
     for _ in range(2):
         home.load(destination="filesystem")
     pipeline = dlt.attach("komos_task_run_logs", pipelines_dir=str(home.directory / "pipelines"))
