@@ -33,6 +33,8 @@ _QUERIES = {
     "node_gaps": Options(),
     "warning_outcomes": Options(),
     "newest_run": Options(),
+    "task_coverage": Options(),
+    "node_entries": Options(levels=("warning", "error"), limit=8),
 }
 _THREADS = 2
 
@@ -55,7 +57,8 @@ SELECT
     n
 FROM range($runs) AS made(n);
 CREATE TABLE task_run_log_loads AS
-SELECT id AS run_id, true AS settled, 'ok' AS outcome FROM task_runs;
+SELECT id AS run_id, true AS settled, 'ok' AS outcome, finished_at AS checked_at FROM task_runs;
+CREATE TABLE task_run_logs_rejected (run_id VARCHAR);
 CREATE TABLE task_run_window_gaps (
     task_id VARCHAR, detected_at TIMESTAMPTZ, oldest_visible_at TIMESTAMPTZ,
     newest_known_at TIMESTAMPTZ

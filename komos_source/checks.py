@@ -13,8 +13,8 @@ from komos_source import settings
 from komos_source.client import KomosClient
 from komos_source.endpoint import NO_API_KEY, check_api_key, check_base_url
 from komos_source.exceptions import KomosError
-from komos_source.loading import duckdb_file, make_pipeline
 from komos_source.locking import duckdb_held
+from komos_source.pipeline import duckdb_file, make_pipeline
 from komos_source.webhooks.configuration import spool_in_use
 from komos_source.webhooks.extra import open_spool
 

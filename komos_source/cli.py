@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import signal
 import sys
@@ -14,25 +13,17 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from komos_source import logs, process
+from komos_source import commands, logs, process
+from komos_source.commands import EXIT_CODES
 from komos_source.settings import API_KEY_VARIABLE
 
 if TYPE_CHECKING:
     from komos_source.load_report import LoadReport
 
-_EXIT_CODES = """
-\b
-Exit codes:
-  0  done
-  1  nothing could be done (configuration, key refused, API or destination out of reach)
-  2  wrong usage
-  3  done, but some runs could not be fetched; the next load tries them again
-"""
-
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=_EXIT_CODES,
+    epilog=EXIT_CODES,
 )
 @click.version_option(package_name="komos-source")
 def cli() -> None:
@@ -45,10 +36,12 @@ def cli() -> None:
       komos load                            load what is new into komos.duckdb
       komos load --run-id 9c77d908-7bf4-4e7f-9a20-2c5e7fdf2e94
       komos load --destination postgres --json
+      komos report                          node health as one page
+      komos notebook                        the same to explore
     """
 
 
-@cli.command(epilog=_EXIT_CODES)
+@cli.command(epilog=EXIT_CODES)
 @click.option("--run-id", "run_ids", multiple=True, help="Load this run only (repeatable).")
 @click.option("--runs-file", type=click.Path(path_type=Path), help="File with one run id a line.")
 @click.option("--task-id", "task_ids", multiple=True, help="Load this task's runs (repeatable).")
@@ -131,7 +124,7 @@ def load(
     sys.exit(report.exit_code)
 
 
-@cli.command("after-shards", epilog=_EXIT_CODES)
+@cli.command("after-shards", epilog=EXIT_CODES)
 @click.option("--destination", default="duckdb", show_default=True, help="A dlt destination.")
 @click.option("--dataset", default="komos", show_default=True, help="Dataset the shards load into.")
 @click.option("--pipeline-name", default="komos_task_run_logs", show_default=True)
@@ -166,7 +159,7 @@ def _follow(pace: float, as_json: bool, options: dict[str, Any]) -> None:
         _explain(report)
 
     with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
-        follow(pace, loaded, _complain, **options)
+        follow(pace, loaded, process.complain, **options)
 
 
 @cli.command()
@@ -185,72 +178,8 @@ def check(destination: str, dataset: str) -> None:
     sys.exit(0 if ok else 1)
 
 
-@cli.command()
-@click.option("--dir", "directory", type=click.Path(path_type=Path), default=Path("komos-demo"))
-def demo(directory: Path) -> None:
-    """Load weeks of made history from an emulator over real HTTP, and show node rates."""
-    from komos_source.demo import run_demo
-
-    run_demo(directory)
-
-
-@cli.command()
-@click.option("--port", default=8765, show_default=True, help="Port to listen on (loopback).")
-@click.option("--seed", default=7, show_default=True, help="Of the made history.")
-@click.option("--pace", default=1.0, show_default=True, help="World seconds per real second.")
-@click.option("--latency", default=0.0, help="Seconds each answer is delayed.")
-@click.option("--webhook-url", help="Send webhooks there, too.")
-@click.option("--webhook-secret", default="wh_demo_secret", show_default=True)
-def emulate(
-    port: int, seed: int, pace: float, latency: float, webhook_url: str | None, webhook_secret: str
-) -> None:
-    """Serve a made Komos organisation on this machine, for trying clients."""
-    from datetime import UTC, datetime, timedelta
-
-    from komos_source.testing import Emulator, Webhooks, made_history
-
-    now = datetime.now(UTC)
-    world = made_history(seed, end=now + timedelta(days=7), days=35, pace=pace)
-    world.clock.set(now)
-    try:
-        emulator = Emulator(world, port=port)
-    except OSError as error:
-        _fail(f"port {port} cannot be used: {error}")
-    emulator.faults.latency = latency
-    click.echo(f"Komos emulator on {emulator.base_url}, key {emulator.api_key}. Try:")
-    click.echo(
-        f"  SOURCES__KOMOS__BASE_URL={emulator.base_url} "
-        f"KOMOS_API_KEY={emulator.api_key} komos load"
-    )
-    with contextlib.ExitStack() as stack:
-        if webhook_url:
-            stack.enter_context(Webhooks(world, webhook_url, webhook_secret))
-        emulator.serve_forever()
-
-
-@cli.group()
-def webhooks() -> None:
-    """Receive what Komos pushes."""
-
-
-@webhooks.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8766, show_default=True, help="Port to listen on.")
-@click.option("--spool", help="SQLAlchemy URL of the spool.  [default: sqlite:///komos_spool.db]")
-def serve(host: str, port: int, spool: str | None) -> None:
-    """Take task-run.* deliveries into the spool, which `komos load` drains.
-
-    \b
-    Examples:
-      SOURCES__KOMOS__WEBHOOK_SECRET=wh_… komos webhooks serve
-      komos webhooks serve --port 9000 --spool postgresql+psycopg://komos@db/komos
-    """
-    from komos_source.webhooks.serving import run_receiver
-
-    try:
-        run_receiver(host, port, spool, lambda url: click.echo(f"listening on {url}"))
-    except OSError as error:
-        _fail(f"{host}, port {port} cannot be used: {error}")
+for command in commands.ALL:
+    cli.add_command(command)
 
 
 def _explain(report: LoadReport) -> None:
@@ -260,18 +189,6 @@ def _explain(report: LoadReport) -> None:
         click.echo(f"run {run_id}: {reason}", err=True)
     for problem in report.problems:
         click.echo(problem, err=True)
-
-
-def _fail(message: str, code: int = 1) -> NoReturn:
-    _complain(message)
-    sys.exit(code)
-
-
-def _complain(message: str) -> None:
-    if logs.going_to_stderr():
-        logs.emit(logging.ERROR, message)
-    else:
-        click.echo(f"komos: {message}", err=True)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
@@ -303,8 +220,8 @@ def _run() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        _fail("stopped; nothing is lost, the next load goes on from here", 130)
+        process.fail("stopped; nothing is lost, the next load goes on from here", 130)
     except UsageError as error:
-        _fail(str(error), 2)
+        process.fail(str(error), 2)
     except KomosError as error:
-        _fail(str(error), 1)
+        process.fail(str(error), 1)

@@ -10,10 +10,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from komos_source.analytics.reading import open_history
 from komos_source.display import print_report, watched
 from komos_source.ledger import Ledger
 from komos_source.load_report import LoadReport
-from komos_source.loading import load, make_pipeline
+from komos_source.loading import load
+from komos_source.pipeline import make_pipeline
+from komos_source.report import write_report
 
 _DAYS = 28
 _STEP = 4
@@ -86,4 +89,8 @@ def run_demo(directory: Path) -> None:
             task, node, str(runs), f"{warning:.1%}", f"{error:.1%}", f"{low:.0%} – {high:.0%}"
         )
     console.print(table)
+    page = file.with_name("report.html")
+    write_report(open_history(database=file), page)
+    console.print(f"Node health is in {page}: open it in a browser.", soft_wrap=True)
+    console.print(f"To explore it: komos notebook --database {file}", soft_wrap=True)
     console.print(f"The data is in {file}: try  duckdb {file} -c 'USE komos.komos; SHOW TABLES'")

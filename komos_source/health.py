@@ -1,7 +1,7 @@
 """Is the loaded history sound? Four questions to the destination, for any scheduler to ask.
 
     from komos_source.health import verdicts
-    from komos_source.loading import make_pipeline
+    from komos_source.pipeline import make_pipeline
 
     for verdict in verdicts(make_pipeline(pipeline_name="komos_checks")):
         print(verdict)

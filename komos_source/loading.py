@@ -10,8 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,12 @@ from typing import Any
 import dlt
 import pyarrow as pa
 from dlt.common.configuration.exceptions import ConfigFieldMissingException
-from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.pipeline import get_dlt_pipelines_dir
 
 from komos_source import arguments, load_history, schemas, settings
 from komos_source.arrivals import arrived
 from komos_source.claims import check_buckets, load_beside_others
-from komos_source.configuration import time_zone, use_defaults_for
-from komos_source.destinations import destination_for
+from komos_source.configuration import time_zone
 from komos_source.endpoint import NO_API_KEY
 from komos_source.exceptions import (
     ApiUnreachableError,
@@ -36,13 +33,13 @@ from komos_source.exceptions import (
     LockedError,
     RequestError,
     SpoolError,
-    UsageError,
 )
 from komos_source.fitting import fit
 from komos_source.ledger import Ledger
 from komos_source.load_report import LoadReport
-from komos_source.locking import duckdb_held, one_load_at_a_time
+from komos_source.locking import one_load_at_a_time
 from komos_source.observing import observed, stage
+from komos_source.pipeline import Hold, duckdb_file, holding, make_pipeline
 from komos_source.rewording import errors_reworded
 from komos_source.shards import Shard
 from komos_source.shortfall import distrust_what_is_missing
@@ -52,9 +49,6 @@ from komos_source.views import create_views
 from komos_source.webhooks.configuration import spool_in_use
 from komos_source.webhooks.draining import Drained, Run, drain
 from komos_source.webhooks.extra import open_spool
-
-_Hold = Callable[[], AbstractContextManager[None]]
-"""Keeps other processes out of the destination for the time of some steps."""
 
 
 def load(
@@ -125,7 +119,7 @@ def load(
         # A load that was killed may have left it in any state, and dlt reads it at once.
         shutil.rmtree(directory / name, ignore_errors=True)
         pipeline = make_pipeline(destination, dataset, name, pipelines_dir, shard)
-        hold = functools.partial(_holding, pipeline, duckdb_file(pipeline), lock_timeout)
+        hold = functools.partial(holding, pipeline, duckdb_file(pipeline), lock_timeout)
         with hold():
             check_buckets(pipeline, shard, polls=poll)
         try:
@@ -144,7 +138,7 @@ def load(
 
 def _load(
     pipeline: dlt.Pipeline,
-    hold: _Hold,
+    hold: Hold,
     run: Run,
     source: Any,
     spool_url: str | None,
@@ -182,47 +176,9 @@ def _load(
     )
 
 
-def make_pipeline(
-    destination: str = settings.DESTINATION,
-    dataset: str = settings.DATASET_NAME,
-    pipeline_name: str = settings.PIPELINE_NAME,
-    pipelines_dir: str | None = None,
-    shard: Shard | None = None,
-) -> dlt.Pipeline:
-    """The pipeline that loads run in, and that analyses read through.
-
-    A shard stages in a dataset of its own.
-
-    Raises:
-        UsageError: dlt knows no such destination.
-    """
-    use_defaults_for(pipeline_name)
-    try:
-        return dlt.pipeline(
-            pipeline_name,
-            pipelines_dir=pipelines_dir or get_dlt_pipelines_dir(),
-            destination=destination_for(destination, shard),
-            dataset_name=dataset,
-        )
-    except (UnknownDestinationModule, ImportError) as error:
-        raise UsageError(
-            f"dlt has no destination {destination!r}: use duckdb, postgres, bigquery, snowflake or "
-            "another that dlt lists"
-        ) from error
-
-
-def duckdb_file(pipeline: dlt.Pipeline) -> str | None:
-    """The file behind a DuckDB destination; None for any other."""
-    if pipeline.destination.destination_name != "duckdb":
-        return None
-    credentials: Any = pipeline.destination_client().config.credentials
-    path = str(credentials.database)
-    return None if path == ":memory:" else path
-
-
 def _run(
     pipeline: dlt.Pipeline,
-    hold: _Hold,
+    hold: Hold,
     shard: Shard | None,
     views_in: str | None,
     source: Any,
@@ -258,7 +214,7 @@ def _run(
 
 
 def _drain(
-    pipeline: dlt.Pipeline, hold: _Hold, run: Run, url: str | None, ledger: Ledger
+    pipeline: dlt.Pipeline, hold: Hold, run: Run, url: str | None, ledger: Ledger
 ) -> Drained:
     """Drains the spool, if there is one. The API is asked even if the spool cannot be used."""
     if url is None:
@@ -278,15 +234,8 @@ def _drain(
         return Drained()
 
 
-@contextlib.contextmanager
-def _holding(pipeline: dlt.Pipeline, file: str | None, lock_timeout: float) -> Iterator[None]:
-    """For the time of some steps the destination is ours alone, where it allows only one anyway."""
-    with errors_reworded(pipeline), duckdb_held(file, lock_timeout):
-        yield
-
-
 def _record(
-    pipeline: dlt.Pipeline, hold: _Hold, ledger: Ledger, outcome: Mapping[str, Any]
+    pipeline: dlt.Pipeline, hold: Hold, ledger: Ledger, outcome: Mapping[str, Any]
 ) -> str | None:
     """Adds the load to ``komos_loads``; the data is in by now, so what goes wrong spoils nothing.
 

@@ -1,7 +1,8 @@
-"""What the ``komos`` process does to be quick: for a process of our own only, never on import."""
+"""The ``komos`` process itself: how it speaks, is quick, and ends; nothing for importers."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,10 @@ from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import NoReturn
+
+import click
+
+from komos_source import logs
 
 
 def prepare() -> None:
@@ -51,3 +56,17 @@ class _Hidden(MetaPathFinder):
     ) -> None:
         if fullname == "pandas":
             raise ModuleNotFoundError("hidden for the moment", name=fullname)
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Says what is wrong, and ends with an exit code."""
+    complain(message)
+    sys.exit(code)
+
+
+def complain(message: str) -> None:
+    """Says what is wrong: to a person, or as an event where events are logged."""
+    if logs.going_to_stderr():
+        logs.emit(logging.ERROR, message)
+    else:
+        click.echo(f"komos: {message}", err=True)

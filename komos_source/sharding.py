@@ -14,8 +14,9 @@ from komos_source import settings
 from komos_source.claims import buckets_never_loaded
 from komos_source.configuration import time_zone
 from komos_source.load_report import LoadReport
-from komos_source.loading import duckdb_file, load, make_pipeline
+from komos_source.loading import load
 from komos_source.locking import duckdb_held
+from komos_source.pipeline import duckdb_file, make_pipeline
 from komos_source.shards import Shard
 from komos_source.stored import count_recovered
 from komos_source.views import create_views

@@ -61,7 +61,7 @@ def komos():
     def check(question: str) -> str:
         """Asks one question of `komos_source.health`; fails if the answer is no."""
         from komos_source import health
-        from komos_source.loading import make_pipeline
+        from komos_source.pipeline import make_pipeline
 
         reader = make_pipeline(WHERE["destination"], WHERE["dataset"], "komos_checks")
         verdict = getattr(health, question)(reader)

@@ -25,7 +25,8 @@ from komos_source.exceptions import (
     LockedError,
     UsageError,
 )
-from komos_source.loading import load, make_pipeline
+from komos_source.loading import load
+from komos_source.pipeline import make_pipeline
 from komos_source.sharding import after_shards, load_shard
 from komos_source.webhooks.configuration import spool_in_use
 from komos_source.webhooks.extra import open_spool

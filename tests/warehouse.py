@@ -9,7 +9,7 @@ import dlt
 import duckdb
 
 from komos_source import schemas
-from komos_source.loading import make_pipeline
+from komos_source.pipeline import make_pipeline
 from komos_source.testing import World
 from komos_source.timestamps import parse_timestamp
 

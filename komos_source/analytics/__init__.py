@@ -1,7 +1,7 @@
 """Which node fails, since when, and whether it is noise: SQL and the few lines that run it.
 
     from komos_source.analytics import failure_precursors, node_regressions, query
-    from komos_source.loading import make_pipeline
+    from komos_source.pipeline import make_pipeline
 
     pipeline = make_pipeline()
     query(pipeline, "node_health", since=datetime(2025, 10, 1, tzinfo=UTC))

@@ -33,6 +33,10 @@ def query(
     time_zone: str | None = None,
     recent_days: int = 2,
     levels: Sequence[str] | None = None,
+    task_id: str | None = None,
+    node_id: str | None = None,
+    run_id: str | None = None,
+    limit: int | None = None,
 ) -> pd.DataFrame:
     """Runs a query of this package over a period; without bounds it gives what its view gives.
 
@@ -47,14 +51,20 @@ def query(
         time_zone: IANA name of the time zone days are counted in; the configured one if None.
         recent_days: What ``new_in_window`` means by recent.
         levels: Templates of these levels only; masking is what takes time in a large table, and
-            most entries are info.
+            most entries are info. Entries likewise.
+        task_id: Only this task, where the query lists entries; likewise the next two.
+        node_id: Only this node.
+        run_id: Only this run.
+        limit: At most so many entries (of a run; of each node and level) or steps.
 
     Raises:
         LockedError: Another process kept the DuckDB file open.
         DestinationError: Nothing has been loaded yet, or the destination cannot be reached.
     """
     zone = time_zone or configured_time_zone()
-    options = Options(since, until, zone, recent_days, levels or None)
+    options = Options(
+        since, until, zone, recent_days, levels or None, task_id, node_id, run_id, limit
+    )
     with let_in(source.sql_client, LOCK_TIMEOUT) as client:
         dialect = client.capabilities.sqlglot_dialect
         text = render(name, dialect, options, client.make_qualified_table_name)

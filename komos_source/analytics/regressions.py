@@ -117,7 +117,7 @@ def compare(
     """
     if daily.empty:
         return pd.DataFrame(columns=_COLUMNS)
-    days = _hits_by_day(daily, level)
+    days = hits_by_day(daily, level)
     is_recent = days["day"] >= pd.Timestamp(recent_from)
     found = _totals(days[~is_recent], "baseline").join(
         _totals(days[is_recent], "recent"), how="outer"
@@ -153,11 +153,18 @@ def compare(
     return found.reset_index()[_COLUMNS]
 
 
-def _hits_by_day(daily: pd.DataFrame, level: str) -> pd.DataFrame:
+def hits_by_day(daily: pd.DataFrame, level: str) -> pd.DataFrame:
     """Per node and day: runs, and hits among them.
 
     A node that writes only on trouble has no row where all went well: it gets one for each day on
     which its task ran, and the task's runs as its own.
+
+    Args:
+        daily: Rows of ``node_health_daily``.
+        level: What is a hit: a run with an ``error`` there, or with a ``warning``.
+
+    Returns:
+        Columns ``task_id``, ``node_id``, ``day``, ``runs``, ``hits``; no row where nothing ran.
     """
     daily = daily.rename(columns={f"runs_with_{level}": "hits"})
     columns = [*_NODE, "day", "runs", "hits"]

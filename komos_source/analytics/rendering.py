@@ -33,7 +33,11 @@ class Options:
         until: Runs that began at this time or later are left out; None for no bound.
         time_zone: IANA name of the time zone that days are counted in.
         recent_days: A template counts as new if it was first seen in the last so many days.
-        levels: Only templates of these levels; None for all.
+        levels: Only templates, or entries, of these levels; None for all.
+        task_id: Only this task; None for all, as for the next two.
+        node_id: Only this node.
+        run_id: Only this run.
+        limit: At most so many of what the query lists; None for all.
     """
 
     since: datetime | None = None
@@ -41,6 +45,10 @@ class Options:
     time_zone: str = "UTC"
     recent_days: int = 2
     levels: Sequence[str] | None = None
+    task_id: str | None = None
+    node_id: str | None = None
+    run_id: str | None = None
+    limit: int | None = None
 
 
 def render(

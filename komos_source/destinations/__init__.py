@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import dlt
@@ -11,10 +12,15 @@ from komos_source import settings
 from komos_source.shards import Shard
 
 
-def destination_for(name: str, shard: Shard | None = None) -> Any:
+def destination_for(name: str, shard: Shard | None = None, database: str | None = None) -> Any:
     """The destination as configured; a shard stages in a dataset of its own.
 
     Two loads that share a staging dataset lose rows, without an error.
+
+    Args:
+        name: dlt's name of it.
+        shard: Which one, if any.
+        database: A DuckDB file to use in place of the configured one.
 
     Raises:
         UnknownDestinationModule: dlt knows no such destination.
@@ -27,8 +33,8 @@ def destination_for(name: str, shard: Shard | None = None) -> Any:
         case "duckdb":
             from komos_source.destinations.duckdb import duckdb
 
-            if not dlt.secrets.get("destination.duckdb.credentials"):
-                options["credentials"] = settings.DUCKDB_FILE
+            configured: Any = dlt.secrets.get("destination.duckdb.credentials")
+            options["credentials"] = _from_here(database or configured or settings.DUCKDB_FILE)
             return duckdb(**options)
         case "postgres":
             from komos_source.destinations.postgres import postgres
@@ -36,3 +42,15 @@ def destination_for(name: str, shard: Shard | None = None) -> Any:
             return postgres(**options)
         case _:
             return Destination.from_reference(name, **options)
+
+
+def _from_here(database: Any) -> Any:
+    """A DuckDB file by its full name, where it is a file.
+
+    dlt takes a relative name to be beside wherever a pipeline of this name ran before.
+    """
+    scheme = "duckdb:///"
+    file = str(database).removeprefix(scheme)
+    if not isinstance(database, str) or "://" in file or file.startswith((":", "md:")):
+        return database
+    return scheme + str(Path(file).resolve())

@@ -183,6 +183,7 @@ def test_the_demo_shows_that_world_and_table_are_equal(tmp_path: Path) -> None:
     assert len(counts) == 3
     assert len(set(counts)) == 1
     assert "extract_orders" in done.stdout
+    assert "extract_orders fails in" in (tmp_path / "demo" / "report.html").read_text("utf-8")
 
 
 def test_every_command_is_in_the_readme(home: Home) -> None:

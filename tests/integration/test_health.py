@@ -16,7 +16,7 @@ from komos_source.health import (
     row_counts,
     verdicts,
 )
-from komos_source.loading import make_pipeline
+from komos_source.pipeline import make_pipeline
 from komos_source.testing import World, made_history
 from tests.conftest import Home
 from tests.integration.test_webhook_loads import Inbox

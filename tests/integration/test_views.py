@@ -15,7 +15,7 @@ import pytest
 
 from komos_source.analytics import failure_precursors, node_regressions, query
 from komos_source.exceptions import ConfigurationError, DestinationError, LockedError
-from komos_source.loading import make_pipeline
+from komos_source.pipeline import make_pipeline
 from komos_source.testing import World
 from komos_source.views import VIEWS, create_views
 from tests.conftest import Home

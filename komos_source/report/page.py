@@ -1,0 +1,252 @@
+"""The page: what was found, in the order in which a person asks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from komos_source.report import charts, words
+from komos_source.report.findings import LEVELS, Findings
+
+NODES_SHOWN = 60
+"""In the ranking and the heatmap: more would be a page that nobody scrolls through."""
+_ROWS_AT_FIRST = 15
+"""Of these, so many are seen before somebody asks for all."""
+_TEMPLATES_SHOWN = 60
+_PRECURSORS_SHOWN = 10
+_TRENDS_SHOWN = 9
+_TRENDS_AT_LEAST = 6
+_MESSAGE_SHOWN = 600
+_CHANGED = ("regressed", "new", "resolved")
+_NODE = ["task_id", "node_id"]
+_MASK = re.compile("&lt;(text|url|uuid|time|selector|n)&gt;")
+_FILES = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node as all sections refer to it.
+
+    Attributes:
+        anchor: Id of its detail on the page.
+        task_id: Of its task.
+        task: Name of its task.
+        node_id: Its own id.
+    """
+
+    anchor: str
+    task_id: str
+    task: str
+    node_id: str
+
+
+def render(findings: Findings) -> str:
+    """The page as HTML that needs no other file and no network."""
+    environment = Environment(
+        loader=FileSystemLoader(_FILES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": words.percent,
+        "number": words.number,
+        "p": words.how_sure,
+        "day": words.short_day,
+        "long_day": words.long_day,
+        "moment": lambda value: words.moment(value, findings.zone),
+        "shortened": _shortened,
+        "template": _template,
+        "breakable": _breakable,
+    }
+    return environment.get_template("page.html.j2").render(
+        style=Markup((_FILES / "page.css").read_text("utf-8")),  # noqa: S704 - files of ours
+        script=Markup((_FILES / "page.js").read_text("utf-8")),  # noqa: S704
+        words=words,
+        charts=charts,
+        rows_at_first=_ROWS_AT_FIRST,
+        findings=findings,
+        **_Page(findings).sections(),
+    )
+
+
+class _Page:
+    """Looks things up for the sections; all of it comes from the findings."""
+
+    def __init__(self, findings: Findings) -> None:
+        self.findings = findings
+        self.health = findings.health.set_index(_NODE)
+        self.ranked = {level: _ranked(findings.health, level) for level in LEVELS}
+        self.changes = {level: _changed(findings.changes[level]) for level in LEVELS}
+        self.templates = _templates(findings.templates)
+        self.days = {
+            level: {key: self._seen(rows) for key, rows in findings.hits[level].groupby(_NODE)}
+            for level in LEVELS
+        }
+        shown = dict.fromkeys(
+            key
+            for frame in (*self.changes.values(), *self.ranked.values(), self.templates)
+            for key in zip(frame["task_id"], frame["node_id"], strict=True)
+        )
+        self.nodes = {
+            key: Node(f"n{place}", key[0], findings.names.get(key[0], key[0]), key[1])
+            for place, key in enumerate(shown)
+        }
+
+    def sections(self) -> dict[str, Any]:
+        """What the template fills in."""
+        findings = self.findings
+        return {
+            "tasks": sorted({(node.task, node.task_id) for node in self.nodes.values()}),
+            "totals": self._totals(),
+            "levels": [(level, self._level(level)) for level in LEVELS],
+            "templates": [
+                (self.nodes[row["task_id"], row["node_id"]], row)
+                for _, row in self.templates.iterrows()
+            ],
+            "templates_left_out": len(findings.templates) - len(self.templates),
+            "precursors": [
+                (findings.names.get(row["task_id"], row["task_id"]), row)
+                for _, row in findings.precursors.head(_PRECURSORS_SHOWN).iterrows()
+            ],
+            "coverage": [
+                (findings.names.get(row["task_id"], row["task_id"]), row)
+                for _, row in findings.coverage.iterrows()
+            ],
+            "details": [(node, self._detail(key)) for key, node in self.nodes.items()],
+        }
+
+    def _totals(self) -> dict[str, int]:
+        coverage, health = self.findings.coverage, self.findings.health
+        errors = self.findings.changes["error"]
+        return {
+            **{name: int(coverage[name].sum()) for name in ("finished_runs", "failed_runs")},
+            **{name: int(health[name].sum()) for name in ("entries", "warnings", "errors")},
+            "nodes": len(health),
+            "regressed": int((errors["state"] == "regressed").sum()),
+            "watched": int(errors["watch"].sum()),
+            "new_templates": int(self.findings.templates["new_in_window"].sum()),
+        }
+
+    def _level(self, level: str) -> dict[str, Any]:
+        ranked, changes = self.ranked[level], self.changes[level]
+        keys = list(zip(ranked["task_id"], ranked["node_id"], strict=True))
+        hits = self.findings.hits[level].set_index(_NODE)
+        states = self.findings.changes[level]["state"]
+        return {
+            "ranked": [
+                (node, row)
+                for node, (_, row) in zip(self._named(keys), ranked.iterrows(), strict=True)
+            ],
+            "left_out": len(self.health) - len(ranked),
+            "end": charts.axis_end(ranked[f"{level}_rate_high"].max() if len(ranked) else 0.0),
+            "heat_title": words.heat_title(hits.loc[hits.index.isin(keys)], level),
+            "heat": [(self.nodes[key], self._cells(level, key)) for key in keys],
+            "changes": [
+                (self.nodes[row["task_id"], row["node_id"]], row) for _, row in changes.iterrows()
+            ],
+            "unchanged": {state: int((states == state).sum()) for state in ("ongoing", "quiet")},
+            "trends": [
+                (self.nodes[key], self._trend(level, key), self._says(level, key))
+                for key in self._worth_a_trend(level)
+            ],
+        }
+
+    def _named(self, keys: Sequence[tuple[str, str]]) -> list[Node]:
+        return [self.nodes[key] for key in keys]
+
+    def _worth_a_trend(self, level: str) -> list[tuple[str, str]]:
+        """Nodes that changed, and if they are few the first of the ranking."""
+        changes, ranked = self.changes[level], self.ranked[level]
+        hit = ranked[ranked[f"runs_with_{level}"] > 0]
+        changed = list(zip(changes["task_id"], changes["node_id"], strict=True))
+        first = list(zip(hit["task_id"], hit["node_id"], strict=True))[:_TRENDS_AT_LEAST]
+        several = list(dict.fromkeys([*changed, *first]))
+        return several[: max(_TRENDS_AT_LEAST, min(_TRENDS_SHOWN, len(changed)))]
+
+    def _change(self, level: str, key: tuple[str, str]) -> pd.Series | None:
+        rows = self.findings.changes[level]
+        found = rows[(rows["task_id"] == key[0]) & (rows["node_id"] == key[1])]
+        return None if found.empty else found.iloc[0]
+
+    def _says(self, level: str, key: tuple[str, str]) -> str:
+        change = self._change(level, key)
+        if change is None:
+            return "not visited lately"
+        return words.change(change, level)
+
+    def _trend(self, level: str, key: tuple[str, str]) -> Markup:
+        change = self._change(level, key)
+        changed_on = None if change is None else change["changed_on"]
+        return charts.trend(
+            self.findings.days,
+            self.days[level].get(key, []),
+            None if pd.isna(changed_on) else changed_on.date(),
+        )
+
+    def _cells(self, level: str, key: tuple[str, str]) -> list[tuple[date, charts.Day | None]]:
+        seen = {day.place: day for day in self.days[level].get(key, [])}
+        return [(day, seen.get(place)) for place, day in enumerate(self.findings.days)]
+
+    def _seen(self, rows: pd.DataFrame) -> list[charts.Day]:
+        first = pd.Timestamp(self.findings.days[0])
+        return [
+            charts.Day((day - first).days, runs, hits)
+            for day, runs, hits in sorted(
+                zip(rows["day"], rows["runs"].tolist(), rows["hits"].tolist(), strict=True)
+            )
+        ]
+
+    def _detail(self, key: tuple[str, str]) -> dict[str, Any]:
+        entries = self.findings.entries
+        mine = entries[(entries["task_id"] == key[0]) & (entries["node_id"] == key[1])]
+        return {
+            "health": self.health.loc[key],
+            "trends": [
+                (level, self._trend(level, key), self._says(level, key)) for level in LEVELS
+            ],
+            "entries": [row for _, row in mine.sort_values("moment", ascending=False).iterrows()],
+        }
+
+
+def _ranked(health: pd.DataFrame, level: str) -> pd.DataFrame:
+    """Nodes by the lower bound of their rate, so that one bad run of one does not lead."""
+    order = [f"{level}_rate_low", f"{level}_rate", "runs"]
+    return health.sort_values(order, ascending=False, kind="stable").head(NODES_SHOWN)
+
+
+def _changed(changes: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `node_regressions` that ask for attention, and at most as many as the page shows."""
+    return changes[changes["state"].isin(_CHANGED) | changes["watch"]].head(NODES_SHOWN)
+
+
+def _templates(templates: pd.DataFrame) -> pd.DataFrame:
+    """The new ones first, then by how many runs said it."""
+    return templates.sort_values(["new_in_window", "runs"], ascending=False, kind="stable").head(
+        _TEMPLATES_SHOWN
+    )
+
+
+def _shortened(message: str | None) -> str:
+    if not message:
+        return "(empty)"
+    return message if len(message) <= _MESSAGE_SHOWN else f"{message[:_MESSAGE_SHOWN]} …"
+
+
+def _template(text: str) -> Markup:
+    """A template with its masks set apart."""
+    return Markup(_MASK.sub(r"<i>\1</i>", str(escape(text))))  # noqa: S704 - escaped
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may be broken after its underscores."""
+    return Markup("_<wbr>").join(name.split("_"))

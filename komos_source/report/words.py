@@ -1,0 +1,160 @@
+"""How numbers, days and findings are put into words. Pure."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+import pandas as pd
+
+_SPACE = "\N{NO-BREAK SPACE}"
+
+
+def percent(share: float) -> str:
+    """A share for reading: one decimal below 10 %, where it is not zero."""
+    hundredths = 100 * share
+    exact = hundredths >= 9.95 or abs(hundredths - round(hundredths)) < 0.05  # noqa: PLR2004 - decimals
+    return f"{hundredths:.{0 if exact else 1}f}{_SPACE}%"
+
+
+def number(count: float) -> str:
+    """A count with its thousands apart."""
+    return f"{count:,.0f}"
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """A count with its noun: 1 node, 2 nodes."""
+    return f"{number(count)}{_SPACE}{one if count == 1 else many or one + 's'}"
+
+
+def short_day(day: date) -> str:
+    """A day of a period that says its year elsewhere: 12 Oct."""
+    return f"{day.day}{_SPACE}{day:%b}"
+
+
+def long_day(day: date) -> str:
+    """A day in full: 12 October 2025."""
+    return f"{day.day} {day:%B %Y}"
+
+
+def moment(value: datetime | None, zone: str) -> str:
+    """A moment in a time zone, to the second; a dash for none."""
+    if value is None or pd.isna(value):
+        return "–"
+    return f"{pd.Timestamp(value).tz_convert(zone):%Y-%m-%d %H:%M:%S}"
+
+
+def how_sure(p_value: float) -> str:
+    """A p-value as people read it."""
+    if pd.isna(p_value):
+        return "–"
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"  # noqa: PLR2004 - decimals
+
+
+def change(row: pd.Series, level: str) -> str:
+    """What a row of `node_regressions` says about its node."""
+    has = f"of runs with {'an error' if level == 'error' else 'a warning'}"
+    if not row["recent_runs"]:
+        return f"{percent(row['baseline_rate'])} {has}; not visited in the last days"
+    recent = percent(row["recent_rate"])
+    if not row["baseline_runs"]:
+        return f"{recent} {has}; not visited before"
+    since = f", since {short_day(row['changed_on'])}" if pd.notna(row["changed_on"]) else ""
+    before = percent(row["baseline_rate"])
+    return f"{before if before == recent else f'{before} → {recent}'} {has}{since}"
+
+
+def headline(errors: pd.DataFrame) -> str:
+    """The sentence the page opens with, from the changes of runs with errors."""
+    regressed = errors[errors["state"] == "regressed"]
+    if len(regressed):
+        first = regressed.iloc[0]
+        more = f", and {counted(len(regressed) - 1, 'more node')}" if len(regressed) > 1 else ""
+        return (
+            f"{first['node_id']} fails in {percent(first['recent_rate'])} of its runs, up from "
+            f"{percent(first['baseline_rate'])}, since about {short_day(first['changed_on'])}{more}"
+        )
+    new = errors[errors["state"] == "new"]
+    if len(new):
+        has = counted(len(new), "new node has", "new nodes have")
+        return f"{has} had errors; no known one got worse"
+    return "No node fails more than it did, beyond what chance explains"
+
+
+def changes_title(changes: pd.DataFrame, level: str) -> str:
+    """How many nodes changed."""
+    counts = {
+        **{
+            f"{state} with {level}s": int((changes["state"] == state).sum())
+            for state in ("regressed", "new", "resolved")
+        },
+        "on watch": int(changes["watch"].sum()),
+    }
+    found = [f"{number(count)} {what}" for what, count in counts.items() if count]
+    if not found:
+        return f"No node has {level}s more often or more rarely than before, beyond chance"
+    return f"Nodes that changed: {', '.join(found)}"
+
+
+def ranking_title(ranked: pd.DataFrame, level: str) -> str:
+    """What the ranking shows, from its rows in order."""
+    many = "errors" if level == "error" else "warnings"
+    hit = ranked[ranked[f"runs_with_{level}"] > 0]
+    if hit.empty:
+        return f"No run had {many}"
+    first = hit.iloc[0]
+    return (
+        f"{first['node_id']} leads: {many} in {percent(first[f'{level}_rate'])} of the runs that "
+        f"visited it (95 % sure: {percent(first[f'{level}_rate_low'])} to "
+        f"{percent(first[f'{level}_rate_high'])})"
+    )
+
+
+def heat_title(hits: pd.DataFrame, level: str) -> str:
+    """What the heatmap shows, from the rows that are drawn: its worst day."""
+    many = "errors" if level == "error" else "warnings"
+    by_day = hits.groupby("day", as_index=False)[["runs", "hits"]].sum()
+    if not by_day["hits"].sum():
+        return f"No {many} on any day"
+    worst = by_day.iloc[int((by_day["hits"] / by_day["runs"]).argmax())]
+    return (
+        f"{long_day(worst['day'])} was the worst day: {many} in "
+        f"{percent(worst['hits'] / worst['runs'])} of {counted(worst['runs'], 'visit')}"
+    )
+
+
+def templates_title(templates: pd.DataFrame) -> str:
+    """What the message templates show."""
+    if templates.empty:
+        return "No warnings, no errors"
+    new = templates[templates["new_in_window"]]
+    if len(new):
+        first = new.iloc[0]
+        more = f" and {len(new) - 1} more" if len(new) > 1 else ""
+        return f"New: “{first['template']}” at {first['node_id']}{more}"
+    return f"{counted(len(templates), 'message')}, none of them new"
+
+
+def precursors_title(precursors: pd.DataFrame) -> str:
+    """What the failure precursors show."""
+    sure = precursors[precursors["p_adjusted"] <= 0.05]  # noqa: PLR2004 - as node_regressions' alpha
+    if sure.empty:
+        return "No warning foretells a failed run, beyond what chance explains"
+    first = sure.iloc[0]
+    return (
+        f"After “{first['template']}” {percent(first['failed_with'] / first['runs_with'])} of runs "
+        f"fail, without it {percent(first['failed_without'] / max(1, first['runs_without']))}"
+    )
+
+
+def coverage_title(coverage: pd.DataFrame) -> str:
+    """Whether anything may be missing."""
+    notes = [
+        counted(int(coverage[column].sum()), *words)
+        for column, *words in (
+            ("unread_runs", "run not read to its end", "runs not read to their end"),
+            ("window_gaps", "gap between loads", "gaps between loads"),
+            ("rejected_entries", "entry that is no row", "entries that are no rows"),
+        )
+        if coverage[column].sum()
+    ]
+    return "; ".join(notes) if notes else "Everything the API showed has been read"

@@ -1,0 +1,374 @@
+# /// script
+# [tool.marimo.display]
+# theme = "system"
+# ///
+"""Node health: which node fails, since when, and whether it is noise.
+
+Open it with ``komos notebook``, or run it as a script: ``python notebooks/node_health.py``. Every
+query aggregates in the database and closes its connection, so that no load is kept waiting.
+"""
+
+import marimo
+
+__generated_with = "0.25.2"
+app = marimo.App(width="medium", app_title="Node health")
+
+
+@app.cell
+def _():
+    import altair as alt
+    import marimo as mo
+    import pandas as pd
+
+    from komos_source import notebook
+    from komos_source.analytics import query
+    from komos_source.configuration import time_zone
+    from komos_source.report import words
+    from komos_source.report.findings import find
+
+    return alt, find, mo, notebook, pd, query, time_zone, words
+
+
+@app.cell
+def _(mo, notebook):
+    with notebook.told(mo):
+        history = notebook.open_from(mo)
+        task_names = history.task_names()
+    return history, task_names
+
+
+@app.cell
+def _(mo, notebook, task_names, time_zone):
+    level = mo.ui.radio({"errors": "error", "warnings": "warning"}, value="errors", inline=True)
+    task = mo.ui.dropdown(notebook.task_choices(task_names), value="all tasks", label="task")
+    days = mo.ui.dropdown(
+        {"4 weeks": 28, "8 weeks": 56, "13 weeks": 91}, value="4 weeks", label="period"
+    )
+    zone = mo.ui.text(time_zone(), label="time zone")
+    again = mo.ui.refresh(label="ask again")
+    mo.vstack(
+        [
+            mo.md("# Node health"),
+            mo.hstack([level, task, days, zone, again], justify="start", gap=1.5, wrap=True),
+        ]
+    )
+    return again, days, level, task, zone
+
+
+@app.cell
+def _(again, days, find, history, mo, notebook, zone):
+    again  # asks anew when pressed
+    with notebook.told(mo):
+        found = find(history, days.value, zone.value)
+    return (found,)
+
+
+@app.cell
+def _(found, level, pd, task):
+    def of_task(rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows of the chosen task, with names for reading."""
+        rows = rows[rows["task_id"] == task.value] if task.value else rows
+        rows = rows.assign(task=rows["task_id"].map(found.names).fillna(rows["task_id"]))
+        return (
+            rows.assign(node=rows["node_id"] + " · " + rows["task"]) if "node_id" in rows else rows
+        )
+
+    # A chart gets no more nodes than it can draw: the first ones by the lower bound of their rate.
+    kind, rate = level.value, f"{level.value}_rate"
+    health = of_task(found.health).sort_values([f"{rate}_low", "runs"], ascending=False)
+    ranked = health.head(40)
+    hits = of_task(found.hits[kind]).assign(share=lambda rows: rows["hits"] / rows["runs"])
+    hits = hits[hits["node"].isin(ranked["node"])]
+    changes = of_task(found.changes[kind])
+    attention = changes[changes["state"].isin(["regressed", "new", "resolved"]) | changes["watch"]]
+    return attention, changes, health, hits, kind, of_task, rate, ranked
+
+
+@app.cell
+def _(changes, found, health, mo, notebook, of_task, words):
+    coverage = of_task(found.coverage)
+    mo.vstack(
+        [
+            mo.md(notebook.heading(words.headline(of_task(found.changes["error"])))),
+            mo.hstack(
+                [
+                    mo.stat(
+                        words.number(coverage["finished_runs"].sum()),
+                        label="finished runs",
+                        caption=f"{coverage['failed_runs'].sum():,} failed",
+                    ),
+                    mo.stat(words.number(len(health)), label="nodes visited"),
+                    mo.stat(
+                        words.number((changes["state"] == "regressed").sum()),
+                        label="regressed",
+                        caption=f"{changes['watch'].sum()} more on watch",
+                    ),
+                    mo.stat(
+                        words.number(health["entries"].sum()),
+                        label="entries",
+                        caption=f"{health['warnings'].sum():,} warnings, "
+                        f"{health['errors'].sum():,} errors",
+                    ),
+                ],
+                justify="start",
+                wrap=True,
+            ),
+            mo.md(words.coverage_title(found.coverage)),
+        ]
+    )
+    return
+
+
+@app.cell
+def _(attention, kind, mo, notebook, words):
+    mo.vstack(
+        [
+            mo.md(notebook.heading(words.changes_title(attention, kind))),
+            mo.ui.table(
+                attention.assign(changed_on=attention["changed_on"].dt.date)[
+                    [
+                        "state",
+                        "watch",
+                        "node",
+                        "changed_on",
+                        "baseline_rate",
+                        "recent_rate",
+                        "p_value",
+                        "p_adjusted",
+                    ]
+                ],
+                selection=None,
+                format_mapping={
+                    "baseline_rate": "{:.1%}",
+                    "recent_rate": "{:.1%}",
+                    "p_value": "{:.3f}",
+                    "p_adjusted": "{:.3f}",
+                },
+                show_column_summaries=False,
+            )
+            if len(attention)
+            else mo.md("The last 2 days are held against the 14 before."),
+        ]
+    )
+    return
+
+
+@app.cell
+def _(alt, attention, changes, hits, kind, mo, notebook, pd, ranked, words):
+    def trend(node: str) -> alt.LayerChart:
+        """Daily shares of a node, its share before and after a change, and the change."""
+        change = changes[changes["node"] == node]
+        says = words.change(change.iloc[0], kind) if len(change) else "not visited lately"
+        cut = change["changed_on"].iloc[0] if len(change) else pd.NaT
+        seen = hits[hits["node"] == node].sort_values("day")
+        part = seen["day"] >= cut if pd.notna(cut) else pd.Series(False, seen.index)
+        sums = seen.groupby(part)[["hits", "runs"]].transform("sum")
+        seen = seen.assign(part=part, mean=sums["hits"] / sums["runs"])
+        x = alt.X("day:T", title=None, axis=alt.Axis(format="%-d %b", tickCount=4))
+        base = alt.Chart(seen).encode(x=x)
+        y = alt.Y("share:Q", title="share of runs", axis=alt.Axis(format="%", tickCount=4))
+        layers = [
+            base.mark_circle(color=notebook.COLOURS[kind], opacity=0.5).encode(
+                y=y,
+                size=alt.Size("runs:Q", legend=None, scale=alt.Scale(range=[10, 70])),
+                tooltip=["day", "hits", "runs"],
+            ),
+            base.mark_line(color=notebook.COLOURS[kind]).encode(y="mean:Q", detail="part:N"),
+        ]
+        if pd.notna(cut):
+            mark = alt.Chart(pd.DataFrame({"day": [cut]}))
+            layers.append(mark.mark_rule(strokeDash=[4, 3], size=2, color="#4477aa").encode(x=x))
+        title = alt.Title(node, subtitle=says, anchor="start")
+        chart = alt.layer(*layers).properties(width=255, height=120, title=title)
+        return chart.configure(**notebook.LOOK)
+
+    worst = ranked.loc[ranked[f"runs_with_{kind}"] > 0, "node"]
+    drawn = [
+        node for node in dict.fromkeys([*attention["node"], *worst]) if node in set(hits["node"])
+    ]
+    mo.vstack(
+        [
+            mo.md("## What changed, and what fails most, day by day"),
+            mo.hstack([trend(node) for node in drawn[:6]], justify="start", gap=1, wrap=True)
+            if drawn
+            else mo.md(f"No run had {kind}s."),
+        ]
+    )
+    return
+
+
+@app.cell
+def _(alt, kind, mo, notebook, ranked, rate, words):
+    chosen = alt.selection_point(fields=["task_id", "node_id"], name="chosen")
+    axes = alt.Chart(ranked).encode(
+        y=alt.Y("node:N", sort=None, title=None, axis=alt.Axis(labelLimit=200)),
+        tooltip=["node", "runs", alt.Tooltip(f"{rate}:Q", format=".1%"), "only_on_trouble"],
+    )
+    intervals = axes.mark_rule(strokeWidth=6, opacity=0.35, color=notebook.COLOURS[kind]).encode(
+        x=alt.X(
+            f"{rate}_low:Q",
+            title=f"share of runs with {kind}s",
+            axis=alt.Axis(format="%", tickCount=5),
+        ),
+        x2=f"{rate}_high:Q",
+    )
+    points = (
+        axes.mark_circle(size=130, color=notebook.COLOURS[kind])
+        .encode(x=f"{rate}:Q", opacity=alt.condition(chosen, alt.value(1), alt.value(0.4)))
+        .add_params(chosen)
+    )
+    ranking = mo.ui.altair_chart(
+        (intervals + points)
+        .properties(width="container", height=alt.Step(20))
+        .configure(**notebook.LOOK),
+        chart_selection=False,
+        legend_selection=False,
+    )
+    mo.vstack(
+        [
+            mo.md(notebook.heading(words.ranking_title(ranked, kind))),
+            ranking,
+            mo.md("*Bars are 95 % intervals. Click a dot to read the node's entries.*"),
+        ]
+    )
+    return (ranking,)
+
+
+@app.cell
+def _(alt, hits, kind, mo, notebook, ranked, words):
+    squares = (
+        alt.Chart(hits.assign(day=hits["day"].dt.strftime("%Y-%m-%d")))
+        .mark_rect(stroke="#8886", strokeWidth=0.5)
+        .encode(
+            x=alt.X("day:O", timeUnit="yearmonthdate", title="day", axis=alt.Axis(format="%-d %b")),
+            y=alt.Y(
+                "node:N",
+                sort=ranked["node"].tolist(),
+                title=None,
+                axis=alt.Axis(labelLimit=200),
+            ),
+            color=alt.Color(
+                "share:Q",
+                title="share of runs",
+                scale=alt.Scale(
+                    domain=[0, 0.5],
+                    range=["rgba(140, 140, 140, 0.12)", notebook.COLOURS[kind]],
+                    interpolate="rgb",
+                    clamp=True,
+                ),
+                legend=alt.Legend(format="%", orient="top"),
+            ),
+            tooltip=["node", "day", "hits", "runs"],
+        )
+        .properties(width="container", height=alt.Step(18))
+        .configure(**notebook.LOOK)
+    )
+    heatmap = mo.ui.altair_chart(squares, chart_selection="point", legend_selection=False)
+    mo.vstack(
+        [
+            mo.md(notebook.heading(words.heat_title(hits, kind))),
+            heatmap,
+            mo.md("*Blank is not zero: no run visited the node on that day.*"),
+        ]
+    )
+    return (heatmap,)
+
+
+@app.cell
+def _(heatmap, mo, notebook, ranking):
+    clicks = [rows for rows in (ranking.value, heatmap.value) if len(rows)]
+    nodes = clicks[0][["task_id", "node_id"]].drop_duplicates() if clicks else None
+    picked = None if nodes is None or len(nodes) != 1 else tuple(nodes.iloc[0])
+    mo.md(
+        notebook.heading(f"Entries of {picked[1]}, the newest 200")
+        if picked
+        else "## Entries\n*Click a dot or a square above to read what its node wrote.*"
+    )
+    return (picked,)
+
+
+@app.cell
+def _(found, history, kind, mo, notebook, picked, query, words):
+    def entries_of(task_id: str, node_id: str) -> mo.ui.table:
+        """A node's newest entries of the chosen level."""
+        with notebook.told(mo):
+            entries = query(
+                history, "node_entries", task_id=task_id, node_id=node_id, levels=[kind], limit=200
+            )
+        entries = entries.sort_values("moment", ascending=False)
+        entries["moment"] = [words.moment(moment, found.zone) for moment in entries["moment"]]
+        return mo.ui.table(
+            entries[["moment", "level", "message", "run_id", "status"]],
+            selection=None,
+            show_column_summaries=False,
+            wrapped_columns=["message"],
+        )
+
+    entries_of(*picked) if picked else None
+    return
+
+
+@app.cell
+def _(found, mo, notebook, of_task, words):
+    templates = of_task(found.templates).sort_values(["new_in_window", "runs"], ascending=False)
+    for end in ("first_seen", "last_seen"):
+        templates[end] = [words.moment(moment, found.zone)[:10] for moment in templates[end]]
+    templates = templates.reset_index(drop=True)
+    mo.vstack(
+        [
+            mo.md(notebook.heading(words.templates_title(templates))),
+            mo.ui.table(
+                templates[
+                    [
+                        "new_in_window",
+                        "level",
+                        "template",
+                        "node",
+                        "runs",
+                        "entries",
+                        "first_seen",
+                        "last_seen",
+                        "example",
+                    ]
+                ],
+                selection=None,
+                show_column_summaries=False,
+                wrapped_columns=["template"],
+            ),
+        ]
+    )
+    return
+
+
+@app.cell
+def _(found, mo, notebook, of_task, words):
+    precursors = of_task(found.precursors)
+    mo.vstack(
+        [
+            mo.md(notebook.heading(words.precursors_title(precursors))),
+            mo.ui.table(
+                precursors[
+                    [
+                        "task",
+                        "template",
+                        "failed_with",
+                        "runs_with",
+                        "failed_without",
+                        "runs_without",
+                        "odds_ratio",
+                        "odds_ratio_low",
+                        "odds_ratio_high",
+                        "p_adjusted",
+                    ]
+                ].round(3),
+                selection=None,
+                show_column_summaries=False,
+                wrapped_columns=["template"],
+            ),
+        ]
+    )
+    return
+
+
+if __name__ == "__main__":
+    app.run()

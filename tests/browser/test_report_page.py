@@ -1,0 +1,101 @@
+"""The report in a real browser: what is there, what filters change, where a click leads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from komos_source.analytics.reading import open_history
+from komos_source.report import write_report
+from tests.browser.conftest import Made, Watched
+
+_RANKED = ".for-level:visible .ranking tbody tr:visible"
+
+
+@pytest.fixture(scope="session")
+def file(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("report") / "report.html"
+    write_report(open_history(database=made.file), file)
+    return file
+
+
+@pytest.fixture
+def page(watched: Watched, file: Path) -> Page:
+    watched.page.goto(file.as_uri())
+    return watched.page
+
+
+def test_it_shows_all_charts_without_any_network(watched: Watched, page: Page) -> None:
+    assert page.locator("svg.trend:visible").count() >= 6
+    assert page.locator(".for-level:visible .ranking .ci:visible").count() == 15
+    assert page.locator(".for-level:visible td.cell:visible").count() == 15 * 28
+    assert page.locator(".coverage tbody tr:visible").count() == 9
+    assert page.locator(".trend:visible .change").count() >= 1
+    watched.looks("report")
+    assert watched.hosts == set()
+
+
+def test_it_opens_with_the_finding_and_marks_its_day(made: Made, page: Page) -> None:
+    assert made.world.stories is not None
+    heading = page.locator("h1").inner_text()
+    assert heading.startswith(f"{made.world.stories.regressed[1]} fails in ")
+    regressed = page.locator(".for-level:visible .changes tr", has_text="regressed").first
+    assert "extract_orders" in regressed.inner_text()
+    assert page.locator(".messages tbody tr", has_text="Consent layer").inner_text().count("new")
+
+
+def test_filters_change_what_is_shown(page: Page) -> None:
+    page.locator(".for-level:visible .ranking button.all").click()
+    everything = page.locator(_RANKED).count()
+    errors = page.locator(".for-level:visible .ranking h2").inner_text()
+    page.get_by_text("▲ warnings").click()
+    assert page.locator(".for-level:visible .ranking h2").inner_text() != errors
+    page.locator("select[name=task]").select_option(label="Price check")
+    of_task = page.locator(_RANKED)
+    assert 0 < of_task.count() < everything
+    assert all("Price check" in text for text in of_task.all_inner_texts())
+    page.locator("input[name=find]").fill("wait_")
+    assert page.locator(_RANKED).count() == 1
+    assert "1 of" in page.locator("output").inner_text()
+    page.locator("input[name=find]").fill("no such node")
+    assert page.locator(_RANKED).count() == 0
+
+
+def test_a_click_on_a_node_leads_to_its_entries_and_back(page: Page) -> None:
+    page.locator(".for-level:visible .changes a.node", has_text="extract_orders").click()
+    dialog = page.locator("dialog:visible")
+    assert "Order sync" in dialog.inner_text()
+    assert dialog.locator(".entries li").count() >= 4
+    assert dialog.locator("svg.trend").count() == 2
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    page.locator(".for-level:visible .heat a.node").first.click()
+    expect(dialog).to_have_count(1)
+    page.go_back()
+    expect(dialog).to_have_count(0)
+
+
+def test_what_comes_from_data_stays_text(page: Page) -> None:
+    page.locator("input[name=find]").fill("evil")
+    page.locator(".for-level:visible .ranking a.node:visible").click()
+    assert "<script>document.title='broken'</script>" in page.locator("dialog:visible").inner_text()
+    assert page.title().startswith("Node health")
+    assert page.locator("img").count() == 0
+
+
+def test_without_scripts_it_reads_as_well(file: Path, watched: Watched) -> None:
+    context = watched.page.context.browser.new_context(java_script_enabled=False)  # type: ignore[union-attr]
+    page = context.new_page()
+    page.goto(file.as_uri())
+    assert page.locator(_RANKED).count() > 15
+    assert not page.locator(".filters").is_visible()
+    context.close()
+
+
+def test_on_paper_nothing_is_left_out(page: Page) -> None:
+    on_screen = page.locator(_RANKED).count()
+    page.emulate_media(media="print")
+    expect(page.locator(".filters")).to_be_hidden()
+    assert page.locator(_RANKED).count() > on_screen

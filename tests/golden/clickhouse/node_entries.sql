@@ -1,0 +1,36 @@
+WITH entries AS (
+  SELECT
+    runs.task_id AS task_id,
+    COALESCE(logs.node_id, '(no node)') AS node,
+    logs.run_id AS run_id,
+    runs.status AS status,
+    logs.level AS level,
+    COALESCE(logs.timestamp, runs.started_at, runs.created_at) AS moment,
+    logs.message AS message,
+    logs.id AS id
+  FROM komos.task_run_logs AS logs
+  INNER JOIN komos.task_runs AS runs
+    ON runs.id = logs.run_id
+  WHERE
+    runs.status IN ('COMPLETED', 'FAILED', 'CANCELLED')
+), ranked AS (
+  SELECT
+    entries.*,
+    ROW_NUMBER() OVER (
+      PARTITION BY entries.task_id, entries.node, entries.level
+      ORDER BY entries.moment DESC, entries.id DESC
+    ) AS place
+  FROM entries
+)
+SELECT
+  ranked.task_id AS task_id,
+  ranked.node AS node_id,
+  ranked.run_id AS run_id,
+  ranked.status AS status,
+  ranked.level AS level,
+  ranked.moment AS moment,
+  ranked.message AS message
+FROM ranked
+WHERE
+  TRUE
+SETTINGS join_use_nulls = 1

@@ -1,0 +1,92 @@
+"""The notebooks as scripts, as pages and as Jupyter's: a failing cell is never passed over."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from komos_source import notebook
+from komos_source.testing import World, made_history
+from tests.notebooks import NOTEBOOKS, environment
+from tests.warehouse import pipeline_over
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("notebooks")
+    with pytest.MonkeyPatch.context() as patch:
+        pipeline_over(made_history(), directory, patch)
+    return directory / "komos.duckdb"
+
+
+def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=directory,
+        env=environment(directory),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", notebook.NAMES)
+def test_as_a_script_it_runs_to_the_end(name: str, database: Path) -> None:
+    file = NOTEBOOKS / f"{name}.py"
+    assert notebook.notebook_file(name) == file
+    done = run(database.parent, str(file), "--database", str(database))
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", notebook.NAMES)
+def test_as_a_page_and_in_jupyter_it_runs_to_the_end(name: str, database: Path) -> None:
+    file, directory = str(NOTEBOOKS / f"{name}.py"), database.parent
+    page = ("-m", "marimo", "export", "html", file, "-o", f"{name}.html", "--no-sandbox")
+    done = run(directory, *page, "--", "--database", str(database))
+    assert done.returncode == 0, done.stderr
+    ipynb = directory / f"{name}.ipynb"
+    done = run(directory, "-m", "marimo", "export", "ipynb", file, "-o", str(ipynb))
+    assert done.returncode == 0, done.stderr
+    cells = nbformat.read(ipynb, as_version=4)  # type: ignore[no-untyped-call]
+    with pytest.MonkeyPatch.context() as patch:
+        # Jupyter passes no arguments: it reads what the configuration names.
+        patch.setenv("DESTINATION__DUCKDB__CREDENTIALS", f"duckdb:///{database}")
+        patch.setenv("DLT_DATA_DIR", str(directory / "jupyter"))
+        NotebookClient(cells, timeout=120, kernel_name="python3").execute()
+
+
+def test_without_data_it_fails_and_says_what_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = tmp_path / "missing.duckdb"
+    done = run(tmp_path, str(NOTEBOOKS / "run_explorer.py"), "--database", str(missing))
+    assert done.returncode != 0
+    assert "there is no database" in done.stderr
+    assert "komos load" in done.stderr
+    assert not missing.exists()
+    pipeline_over(World(), tmp_path, monkeypatch)
+    empty = str(tmp_path / "komos.duckdb")
+    done = run(tmp_path, str(NOTEBOOKS / "node_health.py"), "--database", empty)
+    assert done.returncode != 0
+    assert "there is no finished run" in done.stderr
+
+
+def test_a_failing_cell_fails_script_and_page(database: Path, tmp_path: Path) -> None:
+    text = (NOTEBOOKS / "node_health.py").read_text("utf-8")
+    broken = tmp_path / "broken.py"
+    broken.write_text(text.replace("ranked = ", "ranked = 1 / 0 or "))
+    assert broken.read_text() != text
+    done = run(tmp_path, str(broken), "--database", str(database))
+    assert done.returncode != 0
+    assert "ZeroDivisionError" in done.stderr
+    page = ("-m", "marimo", "export", "html", "broken.py", "-o", "broken.html", "--no-sandbox")
+    done = run(tmp_path, *page, "--", "--database", str(database))
+    assert done.returncode != 0
