@@ -106,7 +106,7 @@ def rejected_share(source: SqlSource, limit: float = 0.001, within: timedelta = 
 
 
 def freshness(source: SqlSource, limit: timedelta = _FRESH) -> Verdict:
-    """Whether every pipeline that loads here, such as each shard, has done so lately.
+    """Whether every pipeline that loads here, such as each shard, has asked the API lately.
 
     One that has done nothing for a week is taken to be retired, unless there is no other.
 
@@ -119,7 +119,8 @@ def freshness(source: SqlSource, limit: timedelta = _FRESH) -> Verdict:
     """
     rows = _ask(
         source,
-        "SELECT pipeline_name, MAX(ended_at) FROM {} WHERE exit_code <> 1 GROUP BY pipeline_name",
+        "SELECT pipeline_name, MAX(ended_at) FROM {} "
+        "WHERE exit_code <> 1 AND requests > 0 GROUP BY pipeline_name",
         schemas.KOMOS_LOADS.name,
     )
     now = _now()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import dlt
 import pytest
 
 from komos_source.exceptions import DestinationError
@@ -18,9 +19,10 @@ from komos_source.health import (
 from komos_source.pipeline import make_pipeline
 from komos_source.testing import World, made_history
 from tests.conftest import Home
+from tests.integration.test_webhook_loads import Inbox
 
 
-def reader(home: Home):  # type: ignore[no-untyped-def]
+def reader(home: Home) -> dlt.Pipeline:
     return make_pipeline(pipeline_name="komos_checks", pipelines_dir=str(home.directory / "dlt"))
 
 
@@ -84,6 +86,20 @@ def test_a_load_that_failed_does_not_count_as_fresh(home: Home, world: World) ->
     home.load()
     home.rows("UPDATE komos_loads SET exit_code = 1")
     assert freshness(reader(home)).detail == "nothing was ever loaded"
+
+
+def test_a_load_of_webhooks_alone_does_not_count_as_fresh(home: Home, world: World) -> None:
+    world.append(world.add_run(world.add_task("Orders")), {})
+    home.load()
+    home.rows("UPDATE komos_loads SET ended_at = ended_at - INTERVAL 3 HOUR")
+    spool = f"sqlite:///{home.directory / 'spool.db'}"
+    inbox = Inbox(spool, world)
+    run_id = world.add_run(world.add_task("Prices"))
+    world.append(run_id, {})
+    inbox.entries(run_id, 0)
+    inbox.spool.close()
+    assert home.load(poll=False, spool=spool).entries_loaded == 1
+    assert not freshness(reader(home)).passed
 
 
 def test_a_node_that_got_worse_is_named(home: Home) -> None:
