@@ -51,7 +51,7 @@ lint: $(READY) ## Check style and types
 lock: ## Pin all dependencies anew in requirements.lock
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet pip-tools
-	.venv-lock/bin/pip-compile --quiet --extra dev --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --output-file requirements.lock pyproject.toml
+	.venv-lock/bin/pip-compile --quiet --extra dev --strip-extras --unsafe-package komos-source --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --output-file requirements.lock pyproject.toml
 
 build: $(READY) ## Build the wheel and the source distribution
 	$(BIN)/python -m build
