@@ -29,8 +29,11 @@ _SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 EVIL = "<img src=x onerror=\"document.title='broken'\"><script>document.title='broken'</script>"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Ends with its module: while it lives, an event loop runs in this thread, and no test beside
+    could run one of its own.
+    """
     with sync_playwright() as playwright:
         own = playwright.chromium.executable_path
         found = own if Path(own).exists() else next(filter(None, map(shutil.which, _BROWSERS)), "")
