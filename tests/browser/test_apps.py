@@ -101,6 +101,8 @@ def test_a_notebook_left_open_during_fifty_loads_hinders_none_and_sees_them(
             ask_again()
             expect(runs).to_have_attribute("data-value", f'"{1 + loads}"')
         assert page.locator("marimo-callout-output").count() == 0
-    # marimo drops a chart's data with the chart; asked so often, the browser may come too late.
+        page.close()  # before the server goes
+    # marimo drops a chart's data with the chart: asked so often, the browser may come too late, and
+    # what is under way as the page closes is broken off.
     watched.errors[:] = [error for error in watched.errors if "/@file/" not in error]
     assert home.value("SELECT COUNT(*) FROM task_run_logs") == 102
