@@ -69,7 +69,7 @@ class Watched:
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type == "error":
-            self.errors.append(message.text)
+            self.errors.append(f"{message.text} {message.location['url']}")
 
     def _asked(self, request: Request) -> None:
         scheme, _, rest = request.url.partition("://")

@@ -94,14 +94,15 @@ def test_a_notebook_left_open_during_fifty_loads_hinders_none_and_sees_them(
     with app("node_health", home.file) as address:
         page = _open(watched, address, "click leads")
         runs = page.locator("marimo-stat").first
-        for _ in range(10):
-            before = runs.inner_text()
+        for loads in range(5, 55, 5):
             ask_again()
             for _ in range(5):  # while the notebook reads
                 load_another_run()
-            expect(runs).not_to_have_text(before, use_inner_text=True)
-            page.wait_for_load_state("networkidle")
-        ask_again()
-        expect(runs).to_contain_text("51")
+            ask_again()
+            expect(runs).to_have_attribute("data-value", f'"{1 + loads}"')
         assert page.locator("marimo-callout-output").count() == 0
+        page.close()  # before the server goes
+    # marimo drops a chart's data with the chart: asked so often, the browser may come too late, and
+    # what is under way as the page closes is broken off.
+    watched.errors[:] = [error for error in watched.errors if "/@file/" not in error]
     assert home.value("SELECT COUNT(*) FROM task_run_logs") == 102
