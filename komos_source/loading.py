@@ -39,13 +39,13 @@ from komos_source.exceptions import (
     SpoolError,
     UsageError,
 )
-from komos_source.fitting import fit
+from komos_source.fitting import fit, merges_in_sql
 from komos_source.ledger import Ledger
 from komos_source.load_report import LoadReport
 from komos_source.locking import duckdb_held, one_load_at_a_time
 from komos_source.shards import Shard
 from komos_source.source import komos_source
-from komos_source.stored import count_recovered, known_ids
+from komos_source.stored import count_recovered, forget_old_states, known_ids
 from komos_source.views import create_views
 from komos_source.webhooks.configuration import spool_in_use
 from komos_source.webhooks.draining import Drained, Run, drain
@@ -223,6 +223,8 @@ def _run(
             info = load_beside_others(pipeline) if shard else pipeline.load()
             brought = arrived(pipeline, info.loads_ids if info else [])
             _distrust_what_is_missing(pipeline, ledger, brought)
+            if merges_in_sql(pipeline):
+                forget_old_states(pipeline)
             if views_in and not shard:
                 _create_views(pipeline, views_in, ledger)
     return sum(brought.values())
