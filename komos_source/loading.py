@@ -123,6 +123,11 @@ def load(
         hold = functools.partial(_holding, pipeline, duckdb_file(pipeline), lock_timeout)
         with hold():
             check_buckets(pipeline, shard, polls=poll)
+        if spool_url and not merges_in_sql(pipeline):
+            ledger.problems.append(
+                "the webhooks' spool has been left alone: it can be drained into databases only"
+            )
+            spool_url = None
         run = functools.partial(_run, pipeline, hold, shard, zone if views else None)
         pushed = _drain(pipeline, hold, run, spool_url, ledger)
         rows, api_failure = pushed.rows, None
