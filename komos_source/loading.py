@@ -34,7 +34,7 @@ from komos_source.exceptions import (
     RequestError,
     SpoolError,
 )
-from komos_source.fitting import fit
+from komos_source.fitting import fit, merges_in_sql
 from komos_source.ledger import Ledger
 from komos_source.load_report import LoadReport
 from komos_source.locking import one_load_at_a_time
@@ -44,7 +44,7 @@ from komos_source.rewording import errors_reworded
 from komos_source.shards import Shard
 from komos_source.shortfall import distrust_what_is_missing
 from komos_source.source import komos_source
-from komos_source.stored import count_recovered, known_ids
+from komos_source.stored import count_recovered, forget_old_states, known_ids
 from komos_source.views import create_views
 from komos_source.webhooks.configuration import spool_in_use
 from komos_source.webhooks.draining import Drained, Run, drain
@@ -122,6 +122,11 @@ def load(
         hold = functools.partial(holding, pipeline, duckdb_file(pipeline), lock_timeout)
         with hold():
             check_buckets(pipeline, shard, polls=poll)
+        if spool_url and not merges_in_sql(pipeline):
+            ledger.problems.append(
+                "the webhooks' spool has been left alone: it can be drained into databases only"
+            )
+            spool_url = None
         try:
             run = functools.partial(_run, pipeline, hold, shard, zone if views else None)
             report = _load(pipeline, hold, run, source, spool_url, ledger)
@@ -208,6 +213,8 @@ def _run(
             ledger.load_ids += load_ids
             brought = arrived(pipeline, load_ids)
             distrust_what_is_missing(pipeline, ledger, brought)
+            if merges_in_sql(pipeline):
+                forget_old_states(pipeline)
             if views_in and not shard:
                 _create_views(pipeline, views_in, ledger)
     return sum(brought.values())

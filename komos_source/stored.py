@@ -7,12 +7,14 @@ from collections.abc import Set
 import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
+from dlt.common.schema.typing import PIPELINE_STATE_TABLE_NAME
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
 from komos_source.schemas import TASK_RUN_WINDOW_GAPS, TASK_RUNS, Table
 
 _RUNS_AT_ONCE = 500
 _IDS_AT_ONCE = 10_000
+_STATES_KEPT = 10
 
 
 def known_ids(pipeline: dlt.Pipeline, table: Table, rows: pa.Table) -> Set[str]:
@@ -56,4 +58,21 @@ def count_recovered(pipeline: dlt.Pipeline) -> None:
         )
         client.execute_sql(
             f"UPDATE {gaps} SET runs_recovered = {recovered} WHERE runs_recovered <> {recovered}"  # noqa: S608 - likewise
+        )
+
+
+def forget_old_states(pipeline: dlt.Pipeline) -> None:
+    """Deletes all but the last few states of a pipeline, at every tenth.
+
+    dlt reads the newest only and keeps them all: 1.5 kB a task each time something is new.
+    """
+    version = pipeline.state["_state_version"]
+    if version % _STATES_KEPT:
+        return
+    with pipeline.sql_client() as client:
+        table = client.make_qualified_table_name(PIPELINE_STATE_TABLE_NAME)
+        client.execute_sql(
+            f"DELETE FROM {table} WHERE pipeline_name = %s AND version <= %s",  # noqa: S608 - a name of dlt's
+            pipeline.pipeline_name,
+            version - _STATES_KEPT,
         )

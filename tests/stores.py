@@ -87,7 +87,7 @@ class Store:
 
 def _postgres(directory: Path, url: str) -> Store:
     def query(dataset: str, sql: str) -> Rows:
-        engine = sqlalchemy.create_engine(url)
+        engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             rows = connection.exec_driver_sql(sql.format_map(_In(dataset)))
             return [tuple(row) for row in rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -92,3 +93,24 @@ def test_postgres_finds_old_rows_by_an_index(
         "(_dlt_load_id)",
         "(id)",
     ]
+
+
+def test_webhooks_wait_for_a_database_and_files_load_without_them(
+    tmp_path: Path, emulator: Emulator, world: World, request: pytest.FixtureRequest
+) -> None:
+    history(world)
+    store = make_store("delta", tmp_path, request)
+    spool = {"SOURCES__KOMOS__SPOOL": f"sqlite:///{tmp_path / 'spool.db'}"}
+    store = replace(store, environment={**store.environment, **spool})
+    process = store.start(emulator, "-m", "komos_source", *store.command(), "--json")
+    _, error = process.communicate(timeout=600)
+    assert process.returncode == 3, error
+    assert "the webhooks' spool has been left alone" in error
+    assert store.table() == expected(world)
+
+
+def test_a_table_format_that_is_none_is_refused(
+    tmp_path: Path, emulator: Emulator, request: pytest.FixtureRequest
+) -> None:
+    refused = make_store("orc", tmp_path, request).load(emulator, exit_code=1)
+    assert "delta, iceberg or parquet is expected" in refused["error"]

@@ -425,3 +425,16 @@ def test_the_tables_have_the_documented_columns(home: Home, world: World) -> Non
         "task_run_window_gaps",
         *VIEWS,
     }
+
+
+def test_states_that_are_past_do_not_pile_up(home: Home, world: World) -> None:
+    task = world.add_task("Orders")
+    for _ in range(23):
+        add_finished_run(world, task)
+        home.load(views=False)
+    states = "SELECT COUNT(*), MAX(version) FROM _dlt_pipeline_state"
+    kept, newest = home.rows(states)[0]
+    assert newest > 20
+    assert kept < 20
+    home.load()
+    assert home.table() == expected(world)

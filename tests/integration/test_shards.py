@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from komos_source.exceptions import UsageError
+from komos_source.sharding import after_shards, load_shard
 from komos_source.testing import Emulator, World
 from komos_source.testing.world import iso
-from tests.conftest import expected
+from tests.conftest import Home, expected
 from tests.stores import Store, make_store
 
 WORKERS = 4
@@ -158,3 +160,38 @@ def test_after_shards_the_views_are_there_and_a_bucket_left_out_is_named(
     postgres.load(emulator, "--shard", "0/2")
     refused = postgres.load(emulator, exit_code=2)
     assert "is loaded in 2 shards" in refused["error"]
+
+
+def test_the_number_of_shards_can_be_changed_while_nothing_runs(
+    postgres: Store, emulator: Emulator, world: World
+) -> None:
+    crowd(world, 6, 120)
+    load_all(postgres, emulator, 2)
+    world.append(world.run_ids()[0], {"timestamp": iso(world.clock.now() + timedelta(hours=1))})
+    unsettled = postgres.query("komos", "SELECT run_id FROM {task_run_log_loads} WHERE NOT settled")
+    postgres.query("komos", "UPDATE {task_run_shards} SET buckets = 3 RETURNING buckets")
+    load_all(postgres, emulator, 3)
+    load_all(postgres, emulator, 3, *(part for (run,) in unsettled for part in ("--run-id", run)))
+    assert postgres.table() == expected(world)
+    assert "loaded in 3 shards" in postgres.load(emulator, "--shard", "0/2", exit_code=2)["error"]
+
+
+def test_shards_take_turns_in_a_duckdb_file(home: Home, world: World) -> None:
+    crowd(world, 6, 120)
+    options = {
+        "api_key": home.emulator.api_key,
+        "base_url": home.emulator.base_url,
+        "pipelines_dir": str(home.directory / "pipelines"),
+    }
+    for bucket in range(2):
+        assert load_shard(bucket, 2, **options).exit_code == 0
+    assert after_shards(pipelines_dir=options["pipelines_dir"]).problems == ()
+    assert home.table() == expected(world)
+    with pytest.raises(UsageError, match="is loaded in 2 shards"):
+        home.load()
+
+
+def test_after_shards_has_nothing_to_do_where_there_are_none(home: Home) -> None:
+    home.load()
+    with pytest.raises(UsageError, match="is not loaded in shards"):
+        after_shards(pipelines_dir=str(home.directory / "pipelines"))
