@@ -2,8 +2,8 @@
 
 - An empty text stays one. dlt's COPY reads ``""`` as NULL in every column that may be null.
 - Tables have an index on their key and on the load that brought a row. dlt makes none, so that each
-  merge, and each count of what arrived, reads the whole table (10 M log rows, 10,000 of them new:
-  3.7 s in Postgres against 0.6 s).
+  merge, and each count of what arrived, reads the whole table (10,000 new rows beside 10 M: 2.1 s
+  of processor time in Postgres against 0.3 s).
 """
 
 from __future__ import annotations
