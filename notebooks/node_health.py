@@ -26,6 +26,9 @@ def _():
     from komos_source.report import words
     from komos_source.report.findings import find
 
+    # A chart carries its rows. marimo would keep them in a file that goes when the chart is drawn
+    # anew, at times before the browser has read it.
+    alt.data_transformers.enable("default")
     return alt, find, mo, notebook, pd, query, time_zone, words
 
 

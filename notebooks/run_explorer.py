@@ -27,6 +27,9 @@ def _():
     from komos_source.analytics import query
     from komos_source.report import words
 
+    # A chart carries its rows. marimo would keep them in a file that goes when the chart is drawn
+    # anew, at times before the browser has read it.
+    alt.data_transformers.enable("default")
     return alt, mo, notebook, pd, query, timedelta, words
 
 
