@@ -28,7 +28,7 @@ def _():
 
     # A chart carries its rows. marimo would keep them in a file that goes when the chart is drawn
     # anew, at times before the browser has read it.
-    alt.data_transformers.enable("default")
+    _ = alt.data_transformers.enable("default")
     return alt, find, mo, notebook, pd, query, time_zone, words
 
 
@@ -345,7 +345,7 @@ def _(found, mo, notebook, of_task, words):
 
 @app.cell
 def _(found, mo, notebook, of_task, words):
-    precursors = of_task(found.precursors)
+    precursors = of_task(found.precursors).reset_index(drop=True)
     mo.vstack(
         [
             mo.md(notebook.heading(words.precursors_title(precursors))),

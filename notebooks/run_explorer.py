@@ -29,7 +29,7 @@ def _():
 
     # A chart carries its rows. marimo would keep them in a file that goes when the chart is drawn
     # anew, at times before the browser has read it.
-    alt.data_transformers.enable("default")
+    _ = alt.data_transformers.enable("default")
     return alt, mo, notebook, pd, query, timedelta, words
 
 
