@@ -12,6 +12,7 @@ from rich.table import Table
 
 from komos_source.analytics.reading import open_history
 from komos_source.display import print_report, watched
+from komos_source.exceptions import ConfigurationError
 from komos_source.ledger import Ledger
 from komos_source.load_report import LoadReport
 from komos_source.loading import load
@@ -90,7 +91,10 @@ def run_demo(directory: Path) -> None:
         )
     console.print(table)
     page = file.with_name("report.html")
-    write_report(open_history(database=file), page)
-    console.print(f"Node health is in {page}: open it in a browser.", soft_wrap=True)
+    try:
+        write_report(open_history(database=file), page)
+        console.print(f"Node health is in {page}: open it in a browser.", soft_wrap=True)
+    except ConfigurationError as error:  # a plain installation, without the extra for analyses
+        console.print(f"No page of node health: {error}", markup=False, soft_wrap=True)
     console.print(f"To explore it: komos notebook --database {file}", soft_wrap=True)
     console.print(f"The data is in {file}: try  duckdb {file} -c 'USE komos.komos; SHOW TABLES'")

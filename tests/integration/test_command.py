@@ -186,6 +186,27 @@ def test_the_demo_shows_that_world_and_table_are_equal(tmp_path: Path) -> None:
     assert "extract_orders fails in" in (tmp_path / "demo" / "report.html").read_text("utf-8")
 
 
+@pytest.mark.parametrize("missing", ["jinja2", "scipy"])
+def test_the_demo_of_a_plain_installation_says_what_the_page_needs(
+    tmp_path: Path, missing: str
+) -> None:
+    script = (
+        f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['komos', 'demo', '--dir', 'd'];"
+        "from komos_source.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "komos-source[analysis]" in done.stdout
+    assert "extract_orders" in done.stdout
+
+
 def test_every_command_is_in_the_readme(home: Home) -> None:
     from komos_source.cli import cli
 
