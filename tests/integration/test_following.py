@@ -100,7 +100,7 @@ def wait_until(reached: Callable[[], bool], timeout: float = 120.0) -> None:
     deadline = time.monotonic() + timeout
     while not reached():
         assert time.monotonic() < deadline, "not reached in time"
-        time.sleep(0.05)
+        time.sleep(0.2)  # looking opens the file, and keeps the loader out meanwhile
 
 
 def table_if_free(home: Home) -> dict[str, tuple[Any, ...]]:
