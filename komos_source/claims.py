@@ -21,6 +21,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from komos_source import load_history, schemas, settings
 from komos_source.exceptions import UsageError
+from komos_source.fitting import merges_in_sql
 from komos_source.shards import Shard
 
 T = TypeVar("T")
@@ -38,9 +39,7 @@ def check_buckets(pipeline: dlt.Pipeline, shard: Shard | None, *, polls: bool = 
         UsageError: The dataset is loaded in another number of shards, or without, or the
             destination cannot be loaded in shards.
     """
-    if "delete-insert" not in (
-        pipeline.destination.capabilities().supported_merge_strategies or ()
-    ):
+    if not merges_in_sql(pipeline):
         if shard:
             raise UsageError(
                 f"{pipeline.destination.destination_name} cannot be loaded in shards, as it does "
