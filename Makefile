@@ -29,8 +29,8 @@ $(READY): $(USABLE)
 demo: $(USABLE) ## Load made history into DuckDB over real HTTP and show node rates
 	$(BIN)/komos demo
 
-test: $(READY) ## Run the whole test suite
-	$(BIN)/python -m pytest
+test: $(READY) ## Run the whole test suite, a process a core
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 bench: $(READY) ## Measure loads beside what else could be used (PEERS=all SCENARIO=bulk)
 	$(BIN)/python -m benchmarks.run --peers $(PEERS) --scenario $(SCENARIO) --repeats $(REPEATS)

@@ -27,8 +27,10 @@ def _():
     from komos_source.report.findings import find
 
     # A chart carries its rows. marimo would keep them in a file that goes when the chart is drawn
-    # anew, at times before the browser has read it.
-    _ = alt.data_transformers.enable("default")
+    # anew, at times before the browser has read it; of a transformer chosen here it takes only one
+    # whose name begins with its own (marimo/_plugins/ui/_impl/altair_chart.py, _parse_spec).
+    alt.data_transformers.register("marimo_rows", alt.default_data_transformer)
+    _ = alt.data_transformers.enable("marimo_rows")
     return alt, find, mo, notebook, pd, query, time_zone, words
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -329,13 +330,14 @@ def test_ten_thousand_fuzzed_requests_do_no_harm(receiver: Receiver) -> None:
             status = int(answer.split()[1]) if answer.startswith(b"HTTP/1.1 ") else 0
             statuses[status] = statuses.get(status, 0) + 1
 
-    send(2_000)
-    before = process.memory_info().rss
-    send(8_000)
-    grown = process.memory_info().rss - before
-    print(f"statuses {statuses}, memory grown by {grown / 2**20:.1f} MiB")  # noqa: T201 - evidence
+    sizes = []
+    for _ in range(5):
+        send(2_000)
+        sizes.append(process.memory_info().rss / 2**20)
+    print(f"statuses {statuses}, memory {sizes} MiB")  # noqa: T201 - evidence
     assert {204, 400, 401, 413, 415} <= statuses.keys()
     assert not any(status >= 500 for status in statuses)
-    assert grown < 20 * 2**20
+    # A cache that fills grows now and then; what is never given back grows every time.
+    assert min(after - before for before, after in itertools.pairwise(sizes)) < 1
     assert "Traceback" not in receiver.log
     assert receiver.post(log_body()).status_code == 204
