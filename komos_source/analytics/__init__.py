@@ -13,8 +13,21 @@ views. The functions are for what portable SQL cannot do; they return pandas Dat
 
 from __future__ import annotations
 
-from komos_source.analytics.precursors import failure_precursors
-from komos_source.analytics.querying import query
-from komos_source.analytics.regressions import node_regressions
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from komos_source.analytics.precursors import failure_precursors
+    from komos_source.analytics.querying import query
+    from komos_source.analytics.regressions import node_regressions
 
 __all__ = ["failure_precursors", "node_regressions", "query"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a function when it is first asked for: a load that makes views needs no pandas."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from komos_source.analytics import precursors, querying, regressions
+
+    modules = (precursors, querying, regressions)
+    return next(getattr(module, name) for module in modules if hasattr(module, name))
