@@ -32,6 +32,10 @@ def prepare() -> None:
     with _hidden("pygments", "rich"):
         import httpx  # noqa: F401 - it brings a command line of its own where it finds these
 
+    with _hidden("sqlalchemy"):
+        # To take a connection string apart; dlt has the few lines for it too.
+        import dlt.common.libs.sql_alchemy_compat
+
     import komos_source.loading  # noqa: F401 - dlt, mostly
 
     gc.freeze()

@@ -36,6 +36,10 @@ def destination_for(name: str, shard: Shard | None = None, database: str | None 
             configured: Any = dlt.secrets.get("destination.duckdb.credentials")
             options["credentials"] = _from_here(database or configured or settings.DUCKDB_FILE)
             return duckdb(**options)
+        case "ducklake":
+            from komos_source.destinations.ducklake import ducklake
+
+            return ducklake(**options)
         case "postgres":
             from komos_source.destinations.postgres import postgres
 
