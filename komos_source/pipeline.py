@@ -75,3 +75,18 @@ def holding(pipeline: dlt.Pipeline, file: str | None, lock_timeout: float) -> It
     """For the time of some steps the destination is ours alone, where it allows only one anyway."""
     with errors_reworded(pipeline), duckdb_held(file, lock_timeout):
         yield
+
+
+@contextlib.contextmanager
+def lake_attached(pipeline: dlt.Pipeline) -> Iterator[None]:
+    """A DuckLake is attached once for all that is done meanwhile; nothing happens elsewhere."""
+    if pipeline.destination.destination_name != "ducklake":
+        yield
+        return
+    with errors_reworded(pipeline):
+        client = pipeline.sql_client()
+        client.open_connection()
+    try:
+        yield
+    finally:
+        client.close_connection()

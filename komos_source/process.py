@@ -34,7 +34,7 @@ def prepare() -> None:
 
     with _hidden("sqlalchemy"):
         # To take a connection string apart; dlt has the few lines for it too.
-        import dlt.common.libs.sql_alchemy_compat
+        pass
 
     import komos_source.loading  # noqa: F401 - dlt, mostly
 

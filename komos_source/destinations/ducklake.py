@@ -1,22 +1,108 @@
 """dlt's DuckLake destination, with what it lacks for this source.
 
-Rows come as Parquet files, and are merged straight from them. Staged, each of many shards would
-have a dataset of staging tables of its own, and the catalog a snapshot for each step of each.
+- Rows come as Parquet files, and are merged straight from them. Staged, each of many shards would
+  have a dataset of staging tables of its own in the catalog.
+- Connections that are open at the same time share one DuckDB with the lake attached; a load keeps
+  it open (`pipeline.lake_attached`). dlt attaches the lake anew for each of a load's some thirty
+  connections, and each time the whole catalog is read.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+import threading
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import dlt
+import duckdb
+from dlt.destinations.exceptions import DestinationConnectionError
 from dlt.destinations.impl.ducklake.ducklake import DuckLakeClient
+from dlt.destinations.impl.ducklake.sql_client import DuckLakeSqlClient
+from dlt.destinations.sql_client import raise_open_connection_error
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
 from komos_source.destinations.parquet_merge import MergesFromParquet
 from komos_source.destinations.remembering import RemembersCapabilities
 
 
+@dataclass
+class _Lake:
+    """An attached lake: the client that did it, and how many connections use it."""
+
+    owner: DuckLakeSqlClient
+    users: int = 0
+
+
+class _SqlClient(DuckLakeSqlClient):
+    _lakes: ClassVar[dict[str, _Lake]] = {}
+    """By the statement that attaches them."""
+    _lock: ClassVar[threading.RLock] = threading.RLock()
+
+    @raise_open_connection_error
+    def open_connection(self) -> Any:
+        with self._lock:
+            if self.attach_statement not in self._lakes:
+                self._lakes[self.attach_statement] = _Lake(_attached(self))
+            lake = self._lakes[self.attach_statement]
+            lake.users += 1
+            self._conn = lake.owner.native_connection.cursor()
+        try:
+            name = self.capabilities.escape_identifier(self.credentials.ducklake_name)
+            self._conn.execute(f"USE {name}")
+            with contextlib.suppress(duckdb.Error):  # the first load makes the dataset
+                self._conn.execute(f"SET search_path = '{self.fully_qualified_dataset_name()}'")
+        except BaseException:
+            self.close_connection()
+            raise
+        return self._conn
+
+    def close_connection(self) -> None:
+        if not self._conn:
+            return
+        self._conn.close()
+        self._conn = None  # type: ignore[assignment] # as dlt's own do
+        with self._lock:
+            lake = self._lakes[self.attach_statement]
+            lake.users -= 1
+            if not lake.users:
+                del self._lakes[self.attach_statement]
+                lake.owner.close_connection()
+
+
+@retry(
+    retry=retry_if_exception_type(DestinationConnectionError),
+    stop=stop_after_attempt(5),
+    wait=wait_random(0.1, 1),
+    reraise=True,
+)
+def _attached(client: DuckLakeSqlClient) -> DuckLakeSqlClient:
+    """A client like this one, connected.
+
+    The first connection makes the catalog; of several processes that try it at once all but one
+    fail.
+    """
+    owner = DuckLakeSqlClient(*_arguments(client))
+    owner.open_connection()
+    return owner
+
+
+def _arguments(client: DuckLakeSqlClient) -> tuple[Any, ...]:
+    """What a client was made with."""
+    return (
+        client.dataset_name,
+        client.staging_dataset_name,
+        client.credentials,
+        client.capabilities,
+        client.override_data_path,
+        client.automatic_migration,
+    )
+
+
 class _Client(MergesFromParquet, DuckLakeClient):
-    pass
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sql_client = _SqlClient(*_arguments(self.sql_client))
 
 
 class ducklake(RemembersCapabilities, dlt.destinations.ducklake):  # noqa: N801 - dlt reads the destination's name off the class

@@ -59,11 +59,12 @@ class _MergeJob(SqlFollowupJob):
     @classmethod
     def of(cls, table: Any, paths: Sequence[str], client: Any) -> _MergeJob:
         file_id = ParsedLoadJobFileName.new_file_id()
+        key = get_columns_names_with_prop(table, "primary_key")
         job = cls(ParsedLoadJobFileName(table["name"], file_id, 0, "sql").file_name())
         statements = merge_statements(
             client.make_qualified_table_name(table["name"]),
             paths,
-            [client.escape_column_name(k) for k in get_columns_names_with_prop(table, "primary_key")],
+            [client.escape_column_name(column) for column in key],
             table.get("x-merge-destination-scope"),
         )
         job._save_text_file("\n".join(statements))
@@ -103,6 +104,7 @@ def merge_statements(
 
 def _has_rows(path: str) -> bool:
     """Whether a file of a completed job holds any; the last one has not been moved there yet."""
-    done = Path(path)
-    file = done if done.exists() else done.parents[1] / PackageStorage.STARTED_JOBS_FOLDER / done.name
+    file = Path(path)
+    if not file.exists():
+        file = file.parents[1] / PackageStorage.STARTED_JOBS_FOLDER / file.name
     return bool(pq.read_metadata(file).num_rows)
