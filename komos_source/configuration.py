@@ -60,7 +60,7 @@ class LastResort(ConfigProvider):
 
 _SWITCHED_ON = {
     "normalize.parquet_normalizer.add_dlt_load_id",  # arrived rows are counted by the load's id
-    "load.truncate_staging_dataset",  # else DuckDB compresses and keeps what is staged, too
+    "load.truncate_staging_dataset",  # what has been merged is of no use any more
 }
 _last_resort = LastResort()
 
