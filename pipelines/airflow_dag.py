@@ -1,6 +1,6 @@
 """Komos in Airflow: load on a schedule, then ask whether what is there is sound.
 
-    pip install 'komos-source[airflow]'     # in Airflow's environment
+    pip install '.[airflow]'                # from a checkout, into Airflow's environment
     cp pipelines/airflow_dag.py $AIRFLOW_HOME/dags/
 
 KOMOS_SHARDS=64 makes 64 tasks of the load, on whatever workers there are; KOMOS_DESTINATION and

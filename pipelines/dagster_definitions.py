@@ -2,7 +2,7 @@
 
 On a laptop, with telemetry switched off by the instance's settings beside this file:
 
-    pip install 'komos-source[dagster]' dagster-webserver
+    pip install '.[dagster]' dagster-webserver
     DAGSTER_HOME=$PWD/pipelines/dagster_home dagster dev -f pipelines/dagster_definitions.py
 
 The same file goes to a cluster: there KOMOS_SHARDS=64 makes 64 partitions, each loaded by a run of
