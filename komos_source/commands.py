@@ -22,17 +22,37 @@ Exit codes:
 """
 
 
-def _where_to_read(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options that name what an analysis reads."""
-    options = (
-        click.option("--destination", default="duckdb", show_default=True, help="What loads use."),
-        click.option("--dataset", default="komos", show_default=True, help="What loads use."),
-        click.option("--pipeline-name", default="komos_task_run_logs", show_default=True),
-        click.option("--database", type=click.Path(), help="Read this DuckDB file instead."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+_Command = Callable[..., None]
+
+
+def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """Several options as one decorator."""
+
+    def add(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+where_to_load = _options(
+    click.option("--destination", default="duckdb", show_default=True, help="A dlt destination."),
+    click.option(
+        "--dataset", default="komos", show_default=True, help="Dataset (schema) to load into."
+    ),
+    click.option("--pipeline-name", default="komos_task_run_logs", show_default=True),
+    click.option("--views/--no-views", default=True, help="Create missing views for analysis."),
+    click.option(
+        "--lock-timeout", default=60.0, show_default=True, help="Seconds to wait for locks."
+    ),
+)
+_where_to_read = _options(
+    click.option("--destination", default="duckdb", show_default=True, help="What loads use."),
+    click.option("--dataset", default="komos", show_default=True, help="What loads use."),
+    click.option("--pipeline-name", default="komos_task_run_logs", show_default=True),
+    click.option("--database", type=click.Path(), help="Read this DuckDB file instead."),
+)
 
 
 @click.command(epilog=EXIT_CODES)

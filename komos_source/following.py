@@ -87,8 +87,9 @@ def _load_on(
     options: dict[str, Any],
 ) -> None:
     api, destination = Outage(pace), Outage(pace)
-    chosen = options.get("run_ids") or options.get("task_ids")  # such loads leave the spool alone
-    spool = None if chosen else _Spool(options.get("spool"))
+    # Loads of a part leave the spool alone: it would never be empty.
+    part = any(options.get(name) is not None for name in ("run_ids", "task_ids", "shard"))
+    spool = None if part else _Spool(options.get("spool"))
     next_poll = next_load = time.monotonic()
     while not stopped.is_set():
         now = time.monotonic()

@@ -8,6 +8,7 @@ Parquet, Delta, Iceberg) is each row a package.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -18,6 +19,7 @@ from importlib.metadata import version
 from typing import Any
 
 import dlt
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from komos_source import __version__, settings
@@ -85,8 +87,6 @@ def write(pipeline: dlt.Pipeline, ledger: Ledger, outcome: Mapping[str, Any]) ->
     Raises:
         Exception: Whatever the destination raised; the data is loaded all the same.
     """
-    if not _has_table(pipeline):
-        return
     row = {
         "id": str(uuid.uuid4()),
         "pipeline_name": pipeline.pipeline_name,
@@ -108,11 +108,15 @@ def write(pipeline: dlt.Pipeline, ledger: Ledger, outcome: Mapping[str, Any]) ->
             names = ", ".join(client.capabilities.escape_identifier(name) for name in row)
             places = ", ".join(["%s"] * len(row))
             table = client.sql_client.make_qualified_table_name(KOMOS_LOADS.name)
-            client.sql_client.execute_sql(
-                f"INSERT INTO {table} ({names}) VALUES ({places})",  # noqa: S608 - names of ours
-                *row.values(),
-            )
+            # Asked of the database: a load that found nothing to do knows no schema.
+            with contextlib.suppress(DatabaseUndefinedRelation):
+                client.sql_client.execute_sql(
+                    f"INSERT INTO {table} ({names}) VALUES ({places})",  # noqa: S608 - names of ours
+                    *row.values(),
+                )
             return
+    if not _has_table(pipeline):
+        return
     pipeline.extract(fit(_source([row]), pipeline))
     pipeline.normalize()
     pipeline.load()

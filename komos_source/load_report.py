@@ -40,7 +40,7 @@ class LoadReport:
     @property
     def exit_code(self) -> int:
         """0 done; 1 nothing could be done; 3 done, but not everything could be fetched."""
-        if self.problems and not self.runs_seen:
+        if self.problems and self.requests and not self.runs_seen:
             return 1
         return 3 if self.failures or self.problems else 0
 

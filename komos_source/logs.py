@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 LOGGER = logging.getLogger("komos_source")
+LOGGER.addHandler(logging.NullHandler())  # else Python writes warnings to standard error, bare
 
 
 def emit(level: int, event: str, **fields: Any) -> None:
@@ -35,7 +36,7 @@ def to_stderr(form: str) -> None:
 
 def going_to_stderr() -> bool:
     """Whether this process writes events instead of messages for a person."""
-    return bool(LOGGER.handlers)
+    return any(isinstance(handler, logging.StreamHandler) for handler in LOGGER.handlers)
 
 
 class _Json(logging.Formatter):

@@ -7,16 +7,17 @@ What concerns all of them is done once, after.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import functools
 from typing import Any
 
 from komos_source import settings
 from komos_source.claims import buckets_never_loaded
 from komos_source.configuration import time_zone
+from komos_source.exceptions import DestinationError
+from komos_source.ledger import Ledger
 from komos_source.load_report import LoadReport
 from komos_source.loading import load
-from komos_source.locking import duckdb_held
-from komos_source.pipeline import duckdb_file, make_pipeline
+from komos_source.pipeline import duckdb_file, holding, make_pipeline
 from komos_source.shards import Shard
 from komos_source.stored import count_recovered
 from komos_source.views import create_views
@@ -55,8 +56,8 @@ def after_shards(
 ) -> LoadReport:
     """Does what concerns all shards, once they have been loaded, and while none is.
 
-    That is: to load what webhooks have brought, to count which runs it recovered of window gaps, to
-    create the views, and to see whether each bucket has been loaded.
+    That is: to see whether each bucket has been loaded, to create the views, to load what webhooks
+    have brought, and to count which runs that recovered of window gaps.
 
     Args:
         destination: As for `komos_source.loading.load`, like all others.
@@ -68,7 +69,8 @@ def after_shards(
         spool: See there.
 
     Returns:
-        The report of what webhooks brought; a bucket that has never been loaded is a problem in it.
+        The report of what webhooks brought, which ``komos_loads`` has too. A bucket that has never
+        been loaded, and a view that could not be created, are problems in it.
 
     Raises:
         UsageError: The dataset is not loaded in shards.
@@ -76,8 +78,16 @@ def after_shards(
     """
     own = f"{pipeline_name}_after_shards"
     pipeline = make_pipeline(destination, dataset, own, pipelines_dir)
-    with duckdb_held(duckdb_file(pipeline), lock_timeout):
+    hold = functools.partial(holding, pipeline, duckdb_file(pipeline), lock_timeout)
+    ledger = Ledger()
+    with hold():
         never = buckets_never_loaded(pipeline, pipeline_name)
+        ledger.problems += [f"shard {shard} has never been loaded" for shard in never]
+        if views:
+            try:
+                create_views(pipeline, time_zone())
+            except DestinationError as error:
+                ledger.problems.append(str(error))
     report = load(
         destination=destination,
         dataset=dataset,
@@ -85,12 +95,10 @@ def after_shards(
         pipelines_dir=pipelines_dir,
         lock_timeout=lock_timeout,
         views=False,
+        ledger=ledger,
         spool=spool,
         poll=False,
     )
-    with duckdb_held(duckdb_file(pipeline), lock_timeout):
+    with hold():
         count_recovered(pipeline)
-        if views:
-            create_views(pipeline, time_zone())
-    problems = [f"shard {shard} has never been loaded" for shard in never]
-    return replace(report, problems=(*report.problems, *problems))
+    return report

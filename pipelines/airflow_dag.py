@@ -1,6 +1,6 @@
 """Komos in Airflow: load on a schedule, then ask whether what is there is sound.
 
-    pip install 'komos-source[airflow]'     # in Airflow's environment
+    pip install '.[airflow]'                # from a checkout, into Airflow's environment
     cp pipelines/airflow_dag.py $AIRFLOW_HOME/dags/
 
 KOMOS_SHARDS=64 makes 64 tasks of the load, on whatever workers there are; KOMOS_DESTINATION and
@@ -10,6 +10,7 @@ is not used: it runs a pipeline without the recovery, the lock and the counting 
 
 import os
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from airflow.sdk import dag, task
 from airflow.sdk.exceptions import AirflowFailException
@@ -19,6 +20,16 @@ WHERE = {
     "destination": os.environ.get("KOMOS_DESTINATION", "duckdb"),
     "dataset": os.environ.get("KOMOS_DATASET", "komos"),
 }
+
+
+def counts(report: Any) -> dict[str, float]:
+    """Of a `LoadReport`; fails the task if it is not of everything."""
+    if report.exit_code:
+        reasons = [*report.problems, *report.failures.values()]
+        raise AirflowFailException(
+            f"loaded, but not everything; the next load tries the rest again: {reasons[:20]}"
+        )
+    return report.to_json()
 
 
 @dag(
@@ -43,19 +54,14 @@ def komos():
             report = load_shard(bucket, SHARDS, **WHERE) if SHARDS > 1 else load(**WHERE)
         except (UsageError, ConfigurationError, AuthenticationError) as error:
             raise AirflowFailException(str(error)) from error
-        if report.exit_code:
-            reasons = [*report.problems, *report.failures.values()]
-            raise AirflowFailException(
-                f"loaded, but not everything; the next load tries the rest again: {reasons[:20]}"
-            )
-        return report.to_json()
+        return counts(report)
 
-    @task
-    def after() -> None:
-        """What concerns all shards: webhooks, views."""
+    @task(trigger_rule="all_done")
+    def after() -> dict[str, float]:
+        """What concerns all shards: webhooks, views, whether each has been loaded."""
         from komos_source.sharding import after_shards
 
-        after_shards(**WHERE)
+        return counts(after_shards(**WHERE))
 
     @task(trigger_rule="all_done")
     def check(question: str) -> str:
@@ -69,12 +75,21 @@ def komos():
             raise AirflowFailException(verdict.detail)
         return verdict.detail
 
+    @task(trigger_rule="one_failed")
+    def outcome() -> None:
+        """Fails the run if any task has failed. Airflow judges it by its last tasks only."""
+        raise AirflowFailException("not all tasks have succeeded")
+
     loaded = load.expand(bucket=list(range(SHARDS)))
-    checks = ["no_window_gap", "rejected_share", "freshness", "no_regression"]
+    questions = ["no_window_gap", "rejected_share", "freshness", "no_regression"]
+    checked = check.expand(question=questions)
     if SHARDS > 1:
-        loaded >> after() >> check.expand(question=checks)
+        afterwards = after()
+        loaded >> afterwards >> checked
+        [loaded, afterwards, checked] >> outcome()
     else:
-        loaded >> check.expand(question=checks)
+        loaded >> checked
+        [loaded, checked] >> outcome()
 
 
 komos()

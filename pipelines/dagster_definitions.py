@@ -2,7 +2,7 @@
 
 On a laptop, with telemetry switched off by the instance's settings beside this file:
 
-    pip install 'komos-source[dagster]' dagster-webserver
+    pip install '.[dagster]' dagster-webserver
     DAGSTER_HOME=$PWD/pipelines/dagster_home dagster dev -f pipelines/dagster_definitions.py
 
 The same file goes to a cluster: there KOMOS_SHARDS=64 makes 64 partitions, each loaded by a run of
@@ -25,6 +25,7 @@ from komos_source.exceptions import (
     LockedError,
     UsageError,
 )
+from komos_source.load_report import LoadReport
 from komos_source.loading import load
 from komos_source.pipeline import make_pipeline
 from komos_source.sharding import after_shards, load_shard
@@ -109,6 +110,11 @@ def load_tables(
         raise dg.Failure(str(error), allow_retries=False) from error
     for hints in HINTS:
         yield dg.MaterializeResult(["komos", hints["name"]], metadata=report.to_json())
+    fail_if_incomplete(report)
+
+
+def fail_if_incomplete(report: LoadReport) -> None:
+    """Fails a step that did not get everything; what it has materialized stays."""
     if report.exit_code:
         details = {"failures": dict(report.failures), "problems": list(report.problems)}
         raise dg.Failure(
@@ -124,12 +130,13 @@ def load_tables(
     group_name="komos",
     kinds={WHERE["destination"]},
 )
-def node_health(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+def node_health(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
     """The view of that name: rates of the worst nodes, and how many rows each table has."""
+    after = None
     if SHARDS > 1:
         if len(idle_shards(context.instance)) < SHARDS:
             raise dg.RetryRequested(max_retries=20, seconds_to_wait=30)
-        after_shards(**WHERE, lock_timeout=LOCK_TIMEOUT)  # webhooks, views
+        after = after_shards(**WHERE, lock_timeout=LOCK_TIMEOUT)  # webhooks, views
     pipeline = reader()
     for table, rows in health.row_counts(pipeline).items():
         context.log_event(
@@ -138,13 +145,15 @@ def node_health(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     rates = query(pipeline, "node_health")
     worst = rates.sort_values(["error_rate", "warning_rate"], ascending=False).head(10)
     shown = ["task_id", "node_id", "runs", "error_rate", "warning_rate"]
-    return dg.MaterializeResult(
+    yield dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(rates),
             "runs": int(rates["runs"].sum()),
             "worst_nodes": dg.MarkdownMetadataValue(worst[shown].to_markdown(index=False)),
         }
     )
+    if after:
+        fail_if_incomplete(after)
 
 
 QUESTIONS = {

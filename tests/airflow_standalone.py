@@ -1,7 +1,9 @@
-"""Runs `pipelines/airflow_dag.py` under `airflow standalone`, against the emulator; `make airflow`.
+"""Runs `pipelines/airflow_dag.py` in Airflow, against the emulator; `make airflow`.
 
-Not a test of the suite: Airflow is too heavy to install there. Exits with 0 when a scheduled run
-has loaded everything and all its tasks have ended well.
+First by `airflow dags test`, then on its schedule under `airflow standalone`; without shards and
+with two; and that a load which fails makes the run fail. Not a test of the suite: Airflow is too
+heavy to install there. Exits with 0 when each run has loaded everything and all its tasks have
+ended as they should.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import duckdb
@@ -22,47 +27,63 @@ import duckdb
 from komos_source.testing import Emulator, World
 
 _DAG = Path(__file__).parents[1] / "pipelines" / "airflow_dag.py"
+_AIRFLOW = Path(sys.executable).with_name("airflow")
 _PATIENCE = 600.0
+Tasks = list[tuple[str, str]]
 
 
 def main() -> int:
+    print("Airflow", version("apache-airflow"))
+    well = [_all_is_well(shards) for shards in (1, 2)]
+    return 0 if all(well) else 1
+
+
+def _all_is_well(shards: int) -> bool:
     world = World()
-    for name in ("Orders", "Prices", "Stock"):
-        task_id = world.add_task(name)
-        for _ in range(10):
-            world.append(world.add_run(task_id), *[{}] * 20)
+    tasks = [world.add_task(name) for name in ("Orders", "Prices", "Stock")]
     with tempfile.TemporaryDirectory() as directory, Emulator(world) as emulator:
         home = Path(directory)
         (home / "dags").mkdir()
-        shutil.copy(_DAG, home / "dags")
-        with (home / "airflow.log").open("w") as log:
-            airflow = subprocess.Popen(
-                [str(Path(sys.executable).with_name("airflow")), "standalone"],
-                cwd=home,
-                env=_environment(home, emulator),
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        try:
-            tasks = _ended_tasks(home / "airflow.db")
-        finally:
-            os.killpg(airflow.pid, signal.SIGINT)
-            try:
-                airflow.wait(60)
-            except subprocess.TimeoutExpired:
-                os.killpg(airflow.pid, signal.SIGKILL)
-        with duckdb.connect(str(home / "komos.duckdb")) as connection:
-            rows = connection.sql("SELECT id FROM komos.komos.task_run_logs").fetchall()
-        wanted = {entry["id"] for _, _, entry in world.entries()}
-    for task, state in tasks:
-        print(task, state)
-    print(f"world {len(wanted)} entries, table {len(rows)} rows")
-    well = all(state == "success" for _, state in tasks)
-    return 0 if well and sorted(row[0] for row in rows) == sorted(wanted) else 1
+        dag = Path(shutil.copy(_DAG, home / "dags"))
+        environment = _environment(home, emulator, shards)
+
+        test = ("dags", "test", "komos", "--dagfile-path", str(dag))
+        _run(home, environment, "db", "migrate")
+
+        _new_runs(world, tasks)
+        _run(home, environment, *test)
+        tested = _ended_tasks(home / "airflow.db", "manual")
+        well = [_told(f"dags test, shards: {shards}", tested, home, world)]
+
+        _new_runs(world, tasks)
+        with _standalone(home, environment):
+            scheduled = _ended_tasks(home / "airflow.db", "scheduled")
+        well.append(_told(f"standalone, shards: {shards}", scheduled, home, world))
+
+        _run(home, environment | {"SOURCES__KOMOS__API_KEY": "sk_live_wrong"}, *test, ends=1)
+        refused = dict(_ended_tasks(home / "airflow.db", "manual"))
+        print(f"key refused, shards: {shards}:", refused)
+        return all(well) and refused["load 0"] == refused["outcome -1"] == "failed"
 
 
-def _environment(home: Path, emulator: Emulator) -> dict[str, str]:
+def _new_runs(world: World, tasks: list[str]) -> None:
+    for task in tasks:
+        for _ in range(10):
+            world.append(world.add_run(task), *[{}] * 20)
+
+
+def _told(what: str, tasks: Tasks, home: Path, world: World) -> bool:
+    """Prints how a run went, and says whether it went well."""
+    with duckdb.connect(str(home / "komos.duckdb")) as connection:
+        rows = connection.sql("SELECT id FROM komos.komos.task_run_logs").fetchall()
+    wanted = {entry["id"] for _, _, entry in world.entries()}
+    print(f"{what}: world {len(wanted)} entries, table {len(rows)} rows;", *map(" ".join, tasks))
+    # The last task is there to fail if another has.
+    ends = all(state == ("skipped" if "outcome" in name else "success") for name, state in tasks)
+    return ends and sorted(row[0] for row in rows) == sorted(wanted)
+
+
+def _environment(home: Path, emulator: Emulator, shards: int) -> dict[str, str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     return os.environ | {
@@ -72,6 +93,7 @@ def _environment(home: Path, emulator: Emulator) -> dict[str, str]:
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://localhost:{port}/execution/",
         "AIRFLOW__API__PORT": str(port),
+        "KOMOS_SHARDS": str(shards),
         "SOURCES__KOMOS__API_KEY": emulator.api_key,
         "SOURCES__KOMOS__BASE_URL": emulator.base_url,
         "DESTINATION__DUCKDB__CREDENTIALS": f"duckdb:///{home / 'komos.duckdb'}",
@@ -79,8 +101,43 @@ def _environment(home: Path, emulator: Emulator) -> dict[str, str]:
     }
 
 
-def _ended_tasks(database: Path) -> list[tuple[str, str]]:
-    """Tasks of the first run that has ended, with their states."""
+def _run(home: Path, environment: dict[str, str], *command: str, ends: int = 0) -> None:
+    done = subprocess.run(
+        [_AIRFLOW, *command],
+        cwd=home,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode != ends:
+        raise SystemExit(f"airflow {' '.join(command)}: {done.returncode}\n{done.stdout}")
+
+
+@contextmanager
+def _standalone(home: Path, environment: dict[str, str]) -> Iterator[None]:
+    with (home / "airflow.log").open("w") as log:
+        airflow = subprocess.Popen(
+            [_AIRFLOW, "standalone"],
+            cwd=home,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield
+    finally:
+        os.killpg(airflow.pid, signal.SIGINT)
+        try:
+            airflow.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(airflow.pid, signal.SIGKILL)
+
+
+def _ended_tasks(database: Path, run_type: str) -> Tasks:
+    """Tasks of the newest run of a type that has ended, with their states."""
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         time.sleep(2)
@@ -90,7 +147,9 @@ def _ended_tasks(database: Path) -> list[tuple[str, str]]:
             continue  # Airflow has not made it yet
         try:
             ended = connection.execute(
-                "SELECT run_id FROM dag_run WHERE state IN ('success', 'failed')"
+                "SELECT run_id FROM dag_run WHERE state IN ('success', 'failed') AND run_type = ?"
+                " ORDER BY id DESC",
+                (run_type,),
             ).fetchone()
             if ended:
                 return connection.execute(
@@ -102,7 +161,7 @@ def _ended_tasks(database: Path) -> list[tuple[str, str]]:
             continue
         finally:
             connection.close()
-    raise SystemExit(f"no run of the DAG has ended within {_PATIENCE:.0f} s")
+    raise SystemExit(f"no {run_type} run of the DAG has ended within {_PATIENCE:.0f} s")
 
 
 if __name__ == "__main__":

@@ -139,6 +139,10 @@ def test_check_tells_what_is_missing_and_what_is_well(home: Home, run_id: str) -
     done = komos(home, "check")
     assert done.returncode == 0, done.stdout
     assert "1 tasks are visible" in done.stdout
+    key = home.emulator.api_key
+    done = komos(home, "check", SOURCES__KOMOS__API_KEY="", KOMOS_API_KEY=key)
+    assert done.returncode == 0, done.stdout
+    assert "found in KOMOS_API_KEY" in done.stdout
     done = komos(home, "check", SOURCES__KOMOS__API_KEY="")
     assert done.returncode == 1
     assert "set SOURCES__KOMOS__API_KEY" in done.stdout

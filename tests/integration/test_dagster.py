@@ -144,6 +144,21 @@ def test_shards_are_partitions_that_together_hold_everything(
     assert checks(run("komos_checks", instance))["freshness"]
 
 
+def test_a_shard_that_was_never_loaded_is_told_after_all_the_others(
+    world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.append(world.add_run(world.add_task("Orders")), {})
+    monkeypatch.setenv("KOMOS_SHARDS", "2")
+    run("komos_load", instance, shard="0")
+    result = run("komos_checks", instance)
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    details = failure.step_failure_data.user_failure_data
+    assert details is not None
+    assert details.metadata["problems"].value == ["shard 1/2 has never been loaded"]
+    assert result.asset_materializations_for_node("komos__node_health")
+    assert checks(result)
+
+
 def test_a_load_in_progress_is_waited_for_not_joined(home: Home, world: World) -> None:
     world.add_task("Orders")
     module = definitions()

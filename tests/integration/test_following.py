@@ -19,6 +19,7 @@ from typing import Any
 
 import duckdb
 import pytest
+import sqlalchemy
 
 from komos_source import following
 from komos_source.following import Outage
@@ -29,6 +30,7 @@ from komos_source.webhooks.signature import Delivery
 from komos_source.webhooks.spool import Spool
 from tests.conftest import Home, expected
 from tests.receiver import SECRET, Receiver
+from tests.stores import make_store
 
 SOAK_SECONDS = float(os.environ.get("KOMOS_SOAK_SECONDS", "25"))
 
@@ -42,8 +44,10 @@ def world() -> World:
 class Follower:
     """``komos load --follow`` in a process of its own."""
 
-    def __init__(self, home: Home, *options: str, pace: float = 1.0, **environment: str) -> None:
-        self.log = home.directory / "follow.log"
+    def __init__(
+        self, home: Home, log: str, *options: str, pace: float = 1.0, **environment: str
+    ) -> None:
+        self.log = home.directory / log
         self._command = [sys.executable, "-m", "komos_source", "load", "--follow", str(pace)]
         self._command += options
         self._home = home
@@ -86,7 +90,7 @@ def follow(home: Home) -> Iterator[Callable[..., Follower]]:
     started: list[Follower] = []
 
     def start(*options: str, **settings: Any) -> Follower:
-        started.append(Follower(home, *options, **settings))
+        started.append(Follower(home, f"follow_{len(started)}.log", *options, **settings))
         return started[-1]
 
     yield start
@@ -290,12 +294,50 @@ def test_chosen_runs_can_be_followed_and_the_spool_is_left_alone(
     world.append(run_id, {})
     spool = Spool(f"sqlite:///{home.directory / 'spool.db'}")
     spool.put([Delivery("task-run.started", world.new_id(), b"{}", "0" * 64)])
-    follower = follow("--run-id", run_id, pace=1.0, SOURCES__KOMOS__SPOOL=spool.name)
-    wait_until(lambda: len(follower.lines) >= 3)
+    follower = follow("--run-id", run_id, pace=4.0, SOURCES__KOMOS__SPOOL=spool.name)
+    wait_until(lambda: len(follower.lines) >= 2)
     assert follower.stop() == 0
     assert home.table() == expected(world)
     assert spool.waiting() == 1
     assert not any("drained" in line for line in follower.lines)
+    spool.close()
+
+
+def test_two_shards_are_followed_beside_each_other_and_leave_the_spool_alone(
+    home: Home,
+    world: World,
+    follow: Callable[..., Follower],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    store = make_store("postgres", tmp_path, request)
+    spool = Spool(f"sqlite:///{tmp_path / 'spool.db'}")
+    spool.put([Delivery("task-run.started", world.new_id(), b"{}", "0" * 64)])
+    environment = {"SOURCES__KOMOS__SPOOL": spool.name, **store.environment}
+    tasks = [world.add_task(f"Task {number}") for number in range(8)]
+
+    def new_runs() -> None:
+        for task in tasks:
+            world.append(world.add_run(task), {}, {})
+
+    def complete() -> bool:
+        with contextlib.suppress(sqlalchemy.exc.ProgrammingError):  # no table yet
+            return store.table() == expected(world)
+        return False
+
+    new_runs()
+    followers = [
+        follow("--destination", "postgres", "--shard", f"{bucket}/2", pace=6.0, **environment)
+        for bucket in range(2)
+    ]
+    wait_until(complete)
+    new_runs()
+    wait_until(lambda: complete() and all(len(follower.lines) > 1 for follower in followers))
+    assert [follower.stop() for follower in followers] == [0, 0]
+    assert complete()
+    assert spool.waiting() == 1
+    for follower in followers:
+        assert all("logs read" in line for line in follower.lines), follower.lines
     spool.close()
 
 

@@ -123,6 +123,12 @@ def test_what_could_not_be_fetched_is_a_warning(home: Home, run_id: str) -> None
     assert warnings[1]["exit_code"] == 3
 
 
+def test_unless_events_are_asked_for_a_person_reads_sentences_only(home: Home, run_id: str) -> None:
+    home.emulator.faults.add("/logs", "status", status=500)
+    (said,) = komos(home, "load", "--json").stderr.splitlines()
+    assert said.startswith(f"run {run_id}: ")
+
+
 @pytest.mark.parametrize("log_format", ["plain", "json"])
 def test_a_failing_load_logs_why_and_never_the_key(
     home: Home, run_id: str, log_format: str

@@ -155,6 +155,12 @@ def test_after_shards_the_views_are_there_and_a_bucket_left_out_is_named(
         output, error = process.communicate(timeout=60)
         assert process.returncode == code, error
         assert says in output + error
+    rows = (
+        "SELECT exit_code, problems FROM {komos_loads}"
+        " WHERE pipeline_name = 'komos_task_run_logs_after_shards' ORDER BY started_at"
+    )
+    never = '["shard 1/2 has never been loaded"]'
+    assert postgres.query("komos", rows) == [(3, never), (0, None)]
     nodes = "SELECT SUM(entries) FROM {node_health}"
     assert postgres.query("komos", nodes) == [(60,)]  # of the runs that have ended
     postgres.load(emulator, "--shard", "0/2")

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from komos_source.analytics import failure_precursors, node_regressions, query
+from komos_source.analytics.rendering import QUERIES
 from komos_source.exceptions import ConfigurationError, DestinationError, LockedError
 from komos_source.pipeline import make_pipeline
 from komos_source.testing import World
@@ -85,6 +86,20 @@ def test_the_sql_in_the_docs_runs(home: Home, two_runs: World) -> None:
     assert blocks
     for block in blocks:
         home.rows(block)
+
+
+def test_the_python_in_the_docs_runs_and_every_query_is_described(
+    home: Home, two_runs: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.load()
+    monkeypatch.setenv("DLT_DATA_DIR", str(home.directory / "dlt"))
+    text = (Path(__file__).parents[2] / "docs" / "analysis.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", text.split("## The unit")[0], re.MULTILINE)) == {
+        *QUERIES
+    }
+    program = "".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    exec(program.replace("extract_orders", "click"), names := {})
+    assert len(names["entries"]) == 1
 
 
 def test_views_are_left_out_on_request(home: Home, two_runs: World) -> None:
