@@ -33,6 +33,7 @@ _UUID_WIDTH = 36
 # A multiplier for each four bytes of a UUID: powers of an odd number, modulo 2 to the 64.
 _FACTORS = [np.uint64(pow(0x9E3779B97F4A7C15, n, 2**64)) for n in range(1, _UUID_WIDTH // 4 + 1)]
 _YEAR_1 = -62_135_596_800_000_000  # microseconds from 1970 back to the year 1
+_YEAR_10000 = 253_402_300_800_000_000
 _TOGETHER = 512
 """Entries that become columns together, or are looked at one by one if any of them is odd."""
 
@@ -161,9 +162,10 @@ def _differ(ids: pa.Array) -> bool:
 
 
 def _are_in_range(moments: pa.Array) -> bool:
-    """Whether all are of years that Python and databases know; the reader itself stops at 9999."""
-    earliest = pc.min(moments).cast(pa.int64()).as_py()
-    return earliest is None or earliest >= _YEAR_1
+    """Whether all, in UTC, are of years that Python and databases know."""
+    found = pc.min_max(moments.cast(pa.int64()))
+    earliest, latest = found["min"].as_py(), found["max"].as_py()
+    return earliest is None or _YEAR_1 <= earliest <= latest < _YEAR_10000
 
 
 def _decode_carefully(body: bytes | bytearray, run_id: str, seen_at: datetime) -> RunLog:
@@ -201,7 +203,7 @@ def _moments(texts: pa.Array) -> pa.Array:
     except pa.ArrowInvalid:  # a time without an offset, digits beyond microseconds
         moments = pa.array(map(timestamp_of, texts.to_pylist()), _MOMENT)
     if not _are_in_range(moments):
-        raise ValueError("a time before the year 1")
+        raise ValueError("a time in a year that Python does not know")
     return moments
 
 

@@ -39,7 +39,8 @@ def json_texts(values: Sequence[Any]) -> list[str]:
     """`json_text` of each of some values that are storable as they are, in a third of the time.
 
     Raises:
-        ValueError: One of them is not. (Halves of surrogate pairs are left for Arrow to refuse.)
+        ValueError: One of them is not, or looks so. Halves of surrogate pairs are left for Arrow
+            to refuse.
     """
     if not values:
         return []
@@ -48,5 +49,5 @@ def json_texts(values: Sequence[Any]) -> list[str]:
     parted[::2] = values
     text = _encode(parted)
     if text.count("\\u0000") >= len(values):
-        raise ValueError("a text holds NUL")
+        raise ValueError("a text holds NUL, or what NUL is spelled as")
     return text[1:-1].split(',"\\u0000",')
