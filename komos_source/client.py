@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,8 +15,6 @@ from typing import Generic, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
-from tenacity.wait import wait_exponential_jitter
 
 from komos_source import answers, settings
 from komos_source.endpoint import check_api_key, check_base_url, is_loopback
@@ -29,7 +28,7 @@ from komos_source.exceptions import (
     RequestError,
 )
 from komos_source.ledger import Ledger
-from komos_source.pacing import ByteBudget, Pause
+from komos_source.pacing import ByteBudget, Pause, doubling
 from komos_source.timestamps import parse_http_date, parse_retry_after
 
 T = TypeVar("T")
@@ -77,9 +76,7 @@ class KomosClient:
         self._slots = asyncio.Semaphore(max_concurrency)
         self._pause = Pause()
         self._budget = ByteBudget(settings.BUFFERED_BYTES)
-        self._backoff = wait_exponential_jitter(
-            multiplier=backoff, max=settings.MAX_BACKOFF, jitter=backoff
-        )
+        self._backoff = backoff
         self._ever_answered = False
         self._given_up_in_a_row = 0
         self._http = httpx.AsyncClient(
@@ -169,23 +166,17 @@ class KomosClient:
             raise RequestError(
                 f"not asked: the API had failed {self._given_up_in_a_row} requests in a row"
             )
-        tries = AsyncRetrying(
-            retry=retry_if_exception_type((_TransientError, NotJsonError)),
-            stop=stop_after_attempt(settings.MAX_TRIES),
-            wait=self._wait_before_next_try,
-            reraise=True,
-        )
-        try:
-            answer: Answer[T] = await tries(self._try, path, parse, lease)
-        except (_TransientError, NotJsonError) as error:
-            self._given_up_in_a_row += 1
-            if not self._ever_answered:
-                raise ApiUnreachableError(
-                    f"{self._http.base_url.host} cannot be reached: {error}. "
-                    "Check the network and SOURCES__KOMOS__BASE_URL."
-                ) from error
-            raise RequestError(f"{error} ({settings.MAX_TRIES} tries)", error.status) from error
-        self._given_up_in_a_row = 0
+        for tries in itertools.count(1):
+            try:
+                answer = await self._try(path, parse, lease)
+            except (_TransientError, NotJsonError) as error:
+                wait = self._wait_before_next_try(error, tries)
+                if tries == settings.MAX_TRIES:
+                    raise self._given_up(error) from error
+                await asyncio.sleep(wait)
+            else:
+                self._given_up_in_a_row = 0
+                break
         return answer
 
     async def _try(
@@ -210,13 +201,16 @@ class KomosClient:
                 except httpx.DecodingError as error:
                     raise _TransientError(f"the answer cannot be unpacked: {error}") from error
             seen_at = served_at or datetime.now(UTC)
+            status = response.status_code
             try:
                 if len(body) <= settings.INLINE_BYTES:
                     value = parse(body, seen_at)
                 else:
                     value = await asyncio.to_thread(parse, body, seen_at)
+            except RecursionError as error:
+                raise AnswerError("the answer is nested too deeply", status) from error
             except AnswerError as error:
-                error.status = response.status_code
+                error.status = status
                 raise
             if lease is not None:
                 lease.push_async_exit(held.pop_all())
@@ -256,15 +250,23 @@ class KomosClient:
             raise RequestError(f"{detail}; asked to wait {wait:.0f} s", status, served_at)
         raise _TransientError(detail, status, wait)
 
-    def _wait_before_next_try(self, state: RetryCallState) -> float:
+    def _wait_before_next_try(self, error: RequestError, tries: int) -> float:
         """Seconds until the next try; after a 429 all requests of this client wait as long."""
-        error = state.outcome.exception() if state.outcome else None
         asked = error.retry_after if isinstance(error, _TransientError) else None
-        seconds = self._backoff(state) if asked is None else asked
-        if isinstance(error, _TransientError) and error.status == httpx.codes.TOO_MANY_REQUESTS:
+        seconds = doubling(self._backoff, tries, settings.MAX_BACKOFF) if asked is None else asked
+        if error.status == httpx.codes.TOO_MANY_REQUESTS:
             self._pause.extend(seconds)
             self._ledger.paused_until = self._pause.until
         return seconds
+
+    def _given_up(self, error: RequestError) -> ApiUnreachableError | RequestError:
+        self._given_up_in_a_row += 1
+        if self._ever_answered:
+            return RequestError(f"{error} ({settings.MAX_TRIES} tries)", error.status)
+        return ApiUnreachableError(
+            f"{self._http.base_url.host} cannot be reached: {error}. "
+            "Check the network and SOURCES__KOMOS__BASE_URL."
+        )
 
 
 class _TransientError(RequestError):

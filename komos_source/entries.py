@@ -112,9 +112,7 @@ def _decode_clean(body: bytes | bytearray, run_id: str) -> RunLog | None:
         return None
     entries = answer["logEntries"].chunk(0).flatten()
     ids, moments, *texts = entries.flatten()
-    if entries.null_count or ids.null_count or _hold_empty(ids):
-        return None
-    if not _are_distinct(ids) or not _are_in_range(moments):
+    if entries.null_count or ids.null_count or not _are_distinct(ids) or not _are_in_range(moments):
         return None
     extra = pa.nulls(len(ids), pa.string())
     rows = _rows(run_id, 0, ids, moments.cast(_MOMENT), *texts, extra)
@@ -129,18 +127,16 @@ def _rows(run_id: str, first: int, ids: pa.Array, *others: pa.Array) -> pa.Table
     )
 
 
-def _hold_empty(texts: pa.Array) -> bool:
-    return bool(pc.min(pc.binary_length(texts)).as_py() == 0)
-
-
 def _hold_nul(texts: pa.Array) -> bool:
     data = texts.buffers()[2]
     return data is not None and b"\0" in data.to_pybytes()
 
 
 def _are_distinct(ids: pa.Array) -> bool:
-    """Whether each id is there once."""
+    """Whether each id is there once, and none is empty."""
     width = pc.min_max(pc.binary_length(ids))
+    if width["min"].as_py() == 0:
+        return False
     if width["min"] == width["max"] == pa.scalar(_UUID_WIDTH, pa.int32()) and _differ(ids):
         return True
     return bool(pc.count_distinct(ids).as_py() == len(ids))
@@ -185,7 +181,11 @@ def _as_columns(entries: list[Any], run_id: str, first: int) -> pa.Table | None:
     """Rows of entries if each can be one as it is; None if any needs a closer look."""
     try:
         ids, moments, *texts = pa.array(entries, _TEXTS).flatten()  # leaves other fields out
-        if ids.null_count or _hold_empty(ids) or any(map(_hold_nul, (ids, *texts))):
+        if (
+            ids.null_count
+            or pc.any(pc.equal(ids, "")).as_py()
+            or any(map(_hold_nul, (ids, *texts)))
+        ):
             return None
         others = [
             {name: value for name, value in entry.items() if name not in FIELDS}

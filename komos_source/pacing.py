@@ -1,9 +1,18 @@
-"""What holds requests back: a pause asked for by the server, and memory."""
+"""What holds requests back: tries that failed, a pause asked for by the server, and memory."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
+
+
+def doubling(first: float, tries: int, limit: float) -> float:
+    """Seconds to wait after so many tries: twice as long each time, and up to `first` more.
+
+    What is added differs, so that requests which failed together do not come back together.
+    """
+    return min(limit, first * 2.0 ** (tries - 1) + random.uniform(0, first))  # noqa: S311 - no secret
 
 
 class Pause:
