@@ -96,10 +96,10 @@ def load(
 
     if log_format:
         logs.to_stderr(log_format)
+    process.prepare()
     from komos_source.loading import load as run_load
     from komos_source.shards import Shard
 
-    process.prepare()
     named = [*run_ids, *(arguments.read_runs_file(runs_file) if runs_file else [])]
     options |= {"run_ids": named or None, "task_ids": task_ids or None}
     options |= {"shard": Shard.parse(shard)} if shard else {}
@@ -137,9 +137,9 @@ def after_shards(**options: Any) -> None:
     Example:
       komos after-shards --destination postgres
     """
+    process.prepare()
     from komos_source.sharding import after_shards as run
 
-    process.prepare()
     report = run(**options)
     click.echo(f"{report.entries_loaded} entries from webhooks; views and window gaps up to date")
     _explain(report)

@@ -1,6 +1,6 @@
 import asyncio
 
-from komos_source.pacing import ByteBudget, Pause
+from komos_source.pacing import ByteBudget, Pause, doubling
 
 
 def test_what_does_not_fit_waits_until_room_is_given_back() -> None:
@@ -44,3 +44,11 @@ def test_a_pause_extended_while_waiting_is_waited_for_too() -> None:
         return loop.time() - started
 
     assert asyncio.run(main()) >= 0.15
+
+
+def test_waits_double_up_to_a_limit_and_differ() -> None:
+    for tries, least in ((1, 0.5), (2, 1.0), (3, 2.0), (4, 4.0)):
+        waits = {doubling(0.5, tries, 30.0) for _ in range(20)}
+        assert all(least <= wait <= least + 0.5 for wait in waits)
+        assert len(waits) > 1
+    assert doubling(0.5, 20, 30.0) == 30.0
