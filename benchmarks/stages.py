@@ -66,12 +66,13 @@ def main() -> None:
         run_ids = server.ask("runs")
         with _watched("all"):
             with _watched("  imports"):
+                from komos_source import process
+
+                process.prepare()
                 import dlt
                 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
-                from komos_source import client, loading, process
-
-                process.prepare()
+                from komos_source import client, loading
             for name in ("sync_destination", "extract", "normalize", "load"):
                 _watch(dlt.Pipeline, name, lambda *_, name=name: f"  {name}")
             _watch(client, "decode_log", lambda *_: "    decoding, on threads", time.thread_time)

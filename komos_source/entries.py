@@ -2,13 +2,11 @@
 
 Pure: no I/O, no clock. A body is first tried as what it nearly always is, clean: Arrow's own JSON
 reader then makes columns of it without a Python object per entry and without holding the
-interpreter's lock, so bodies decode beside each other. Whatever is not clean is read again entry by
-entry, so that one odd entry costs nothing but time: it is repaired if that is harmless, else
-rejected with the reason. Both ways give the same result for a clean body.
-
-Repaired: characters that no database stores as text (NUL, halves of surrogate pairs, bytes that are
-not UTF-8) become U+FFFD. Rejected: an entry that is no object, has no usable id, holds another type
-than documented, or repeats an earlier entry's id with other content.
+interpreter's lock, so bodies decode beside each other. Whatever is not clean is read again, with
+Python's reader: still in columns, but for the few entries around an odd one. Those are looked at
+one by one (see `entry`): an odd entry is repaired if that is harmless, else rejected with the
+reason, as is one that repeats an earlier entry's id with other content. All ways give the same rows
+of what they accept.
 """
 
 from __future__ import annotations
@@ -25,17 +23,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
+from komos_source.entry import FIELDS, UnusableError, row_of, timestamp_of
 from komos_source.exceptions import AnswerError, NotJsonError
 from komos_source.schemas import TASK_RUN_LOGS, TASK_RUN_LOGS_REJECTED
-from komos_source.text import json_text, storable
-from komos_source.timestamps import parse_timestamp
+from komos_source.text import json_texts
 
 _MOMENT = TASK_RUN_LOGS.schema.field("timestamp").type
 _UUID_WIDTH = 36
 # A multiplier for each four bytes of a UUID: powers of an odd number, modulo 2 to the 64.
 _FACTORS = [np.uint64(pow(0x9E3779B97F4A7C15, n, 2**64)) for n in range(1, _UUID_WIDTH // 4 + 1)]
 _YEAR_1 = -62_135_596_800_000_000  # microseconds from 1970 back to the year 1
-_FIELDS = frozenset({"id", "timestamp", "level", "message", "nodeId"})
+_YEAR_10000 = 253_402_300_800_000_000
+_TOGETHER = 512
+"""Entries that become columns together, or are looked at one by one if any of them is odd."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,10 @@ def decode_log(body: bytes | bytearray, run_id: str, seen_at: datetime) -> RunLo
         NotJsonError: The body is not JSON.
         AnswerError: It is JSON of another shape, or the log of another run.
     """
-    return _decode_clean(body, run_id) or _decode_carefully(body, run_id, seen_at)
+    try:
+        return _decode_clean(body, run_id) or _decode_carefully(body, run_id, seen_at)
+    except RecursionError as error:
+        raise AnswerError("the answer is nested too deeply to be a log") from error
 
 
 _ENTRY = pa.struct(
@@ -79,6 +82,7 @@ _ENTRY = pa.struct(
         ("nodeId", pa.string()),
     ]
 )
+_TEXTS = pa.struct([(field.name, pa.string()) for field in _ENTRY])
 # Unknown fields are refused, not inferred: the inferring reader recurses, and dies of a body that
 # is nested 100,000 deep (tried with pyarrow 26).
 _AS_DOCUMENTED = pa.json.ParseOptions(
@@ -107,21 +111,25 @@ def _decode_clean(body: bytes | bytearray, run_id: str) -> RunLog | None:
     if str(answer["runId"][0]).lower() != run_id.lower():
         return None
     entries = answer["logEntries"].chunk(0).flatten()
-    ids, moments, levels, messages, nodes = entries.flatten()
+    ids, moments, *texts = entries.flatten()
     if entries.null_count or ids.null_count or not _are_distinct(ids) or not _are_in_range(moments):
         return None
-    columns = {
-        "id": ids,
-        "run_id": pa.repeat(run_id, len(ids)),
-        "position": pa.arange(0, len(ids)),
-        "timestamp": moments.cast(_MOMENT),
-        "level": levels,
-        "message": messages,
-        "node_id": nodes,
-        "extra": pa.nulls(len(ids), pa.string()),
-    }
-    rows = pa.Table.from_arrays(list(columns.values()), schema=TASK_RUN_LOGS.schema)
+    extra = pa.nulls(len(ids), pa.string())
+    rows = _rows(run_id, 0, ids, moments.cast(_MOMENT), *texts, extra)
     return RunLog(run_id, len(ids), rows, TASK_RUN_LOGS_REJECTED.schema.empty_table())
+
+
+def _rows(run_id: str, first: int, ids: pa.Array, *others: pa.Array) -> pa.Table:
+    """Rows of entries that follow each other in a log, the first of them at position `first`."""
+    positions = pa.arange(first, first + len(ids))
+    return pa.Table.from_arrays(
+        [ids, pa.repeat(run_id, len(ids)), positions, *others], schema=TASK_RUN_LOGS.schema
+    )
+
+
+def _hold_nul(texts: pa.Array) -> bool:
+    data = texts.buffers()[2]
+    return data is not None and b"\0" in data.to_pybytes()
 
 
 def _are_distinct(ids: pa.Array) -> bool:
@@ -150,54 +158,106 @@ def _differ(ids: pa.Array) -> bool:
 
 
 def _are_in_range(moments: pa.Array) -> bool:
-    """Whether all are of years that Python and databases know; the reader itself stops at 9999."""
-    earliest = pc.min(moments).cast(pa.int64()).as_py()
-    return earliest is None or earliest >= _YEAR_1
+    """Whether all, in UTC, are of years that Python and databases know."""
+    found = pc.min_max(moments.cast(pa.int64()))
+    earliest, latest = found["min"].as_py(), found["max"].as_py()
+    return earliest is None or _YEAR_1 <= earliest <= latest < _YEAR_10000
 
 
 def _decode_carefully(body: bytes | bytearray, run_id: str, seen_at: datetime) -> RunLog:
-    """Decodes any body, entry by entry."""
+    """Decodes any body."""
     entries = _entries_of(body, run_id)
-    rows: dict[str, dict[str, Any]] = {}
-    accepted: dict[str, object] = {}
+    tables = [TASK_RUN_LOGS.schema.empty_table()]
+    unusable: dict[int, str] = {}
+    for first in range(0, len(entries), _TOGETHER):
+        some = entries[first : first + _TOGETHER]
+        rows = _as_columns(some, run_id, first)
+        tables.append(_one_by_one(some, run_id, first, unusable) if rows is None else rows)
+    rows = _each_once(pa.concat_tables(tables), entries, unusable)
+    return RunLog(run_id, len(entries), rows, _rejected(unusable, entries, run_id, seen_at))
+
+
+def _as_columns(entries: list[Any], run_id: str, first: int) -> pa.Table | None:
+    """Rows of entries if each can be one as it is; None if any needs a closer look."""
+    try:
+        ids, moments, *texts = pa.array(entries, _TEXTS).flatten()  # leaves other fields out
+        if (
+            ids.null_count
+            or pc.any(pc.equal(ids, "")).as_py()
+            or any(map(_hold_nul, (ids, *texts)))
+        ):
+            return None
+        others = [
+            {name: value for name, value in entry.items() if name not in FIELDS}
+            for entry in entries
+        ]
+        extra = [None if text == "{}" else text for text in json_texts(others)]
+        return _rows(run_id, first, ids, _moments(moments), *texts, pa.array(extra, pa.string()))
+    except (pa.ArrowException, ValueError, OverflowError, RecursionError, UnusableError):
+        return None
+
+
+def _moments(texts: pa.Array) -> pa.Array:
+    try:
+        moments = texts.cast(_MOMENT)
+    except pa.ArrowInvalid:  # a time without an offset, digits beyond microseconds
+        moments = pa.array(map(timestamp_of, texts.to_pylist()), _MOMENT)
+    if not _are_in_range(moments):
+        raise ValueError("a time in a year that Python does not know")
+    return moments
+
+
+def _one_by_one(entries: list[Any], run_id: str, first: int, unusable: dict[int, str]) -> pa.Table:
+    """Rows of entries; of the others, `unusable` is told their positions and reasons."""
+    rows: list[dict[str, Any]] = []
+    for position, entry in enumerate(entries, first):
+        try:
+            rows.append({**row_of(entry), "run_id": run_id, "position": position})
+        except UnusableError as error:
+            unusable[position] = str(error)
+    return TASK_RUN_LOGS.from_rows(rows)
+
+
+def _each_once(rows: pa.Table, entries: list[Any], unusable: dict[int, str]) -> pa.Table:
+    """The first row of each id; `unusable` is told where an id comes again with other content."""
+    if _are_distinct(rows["id"].combine_chunks()):
+        return rows
+    firsts: dict[str, int] = {}
+    kept = []
+    for identity, position in zip(
+        *(rows[name].to_pylist() for name in ("id", "position")), strict=True
+    ):
+        earlier = firsts.setdefault(identity, position)
+        kept.append(earlier == position)
+        if entries[earlier] != entries[position]:
+            unusable[position] = "its id is that of an earlier entry with other content"
+    return rows.filter(pa.array(kept))
+
+
+def _rejected(
+    unusable: dict[int, str], entries: list[Any], run_id: str, seen_at: datetime
+) -> pa.Table:
     rejected: list[dict[str, Any]] = []
     seen: Counter[str] = Counter()
-    for position, entry in enumerate(entries):
-        try:
-            row = _row(entry)
-            if row["id"] in rows:
-                if accepted[row["id"]] == entry:
-                    continue
-                raise _UnusableError("its id is that of an earlier entry with other content")
-        except _UnusableError as error:
-            raw = json.dumps(entry)
-            seen[raw] += 1
-            rejected.append(
-                {
-                    "id": hashlib.sha256(f"{run_id} {seen[raw]} {raw}".encode()).hexdigest(),
-                    "run_id": run_id,
-                    "position": position,
-                    "reason": str(error),
-                    "raw": raw,
-                    "seen_at": seen_at,
-                }
-            )
-        else:
-            rows[row["id"]] = {**row, "run_id": run_id, "position": position}
-            accepted[row["id"]] = entry
-    return RunLog(
-        run_id,
-        len(entries),
-        TASK_RUN_LOGS.from_rows(list(rows.values())),
-        TASK_RUN_LOGS_REJECTED.from_rows(rejected),
-    )
+    for position, reason in sorted(unusable.items()):
+        raw = json.dumps(entries[position])
+        seen[raw] += 1
+        rejected.append(
+            {
+                "id": hashlib.sha256(f"{run_id} {seen[raw]} {raw}".encode()).hexdigest(),
+                "run_id": run_id,
+                "position": position,
+                "reason": reason,
+                "raw": raw,
+                "seen_at": seen_at,
+            }
+        )
+    return TASK_RUN_LOGS_REJECTED.from_rows(rejected)
 
 
-def _entries_of(body: bytes | bytearray, run_id: str) -> list[object]:
+def _entries_of(body: bytes | bytearray, run_id: str) -> list[Any]:
     try:
         answer = json.loads(body.decode(errors="replace"), parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise AnswerError("the answer is nested too deeply to be a log") from error
     except ValueError as error:
         raise NotJsonError(
             f"the answer is not JSON ({error}); it begins {bytes(body[:60])!r}"
@@ -206,46 +266,9 @@ def _entries_of(body: bytes | bytearray, run_id: str) -> list[object]:
         raise AnswerError("the answer has no list 'logEntries'")
     if str(answer.get("runId")).lower() != run_id.lower():
         raise AnswerError(f"the answer is the log of another run: runId is {answer.get('runId')!r}")
-    entries: list[object] = answer["logEntries"]
+    entries: list[Any] = answer["logEntries"]
     return entries
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
-
-
-class _UnusableError(Exception):
-    """This entry cannot be a row; the message says why."""
-
-
-def _row(entry: object) -> dict[str, Any]:
-    if not isinstance(entry, dict):
-        raise _UnusableError("the entry is not an object")
-    identity = _text(entry, "id")
-    if not identity:
-        raise _UnusableError("'id' is empty" if identity == "" else "'id' is missing")
-    extra = {name: value for name, value in entry.items() if name not in _FIELDS}
-    return {
-        "id": identity,
-        "timestamp": _timestamp(_text(entry, "timestamp")),
-        "level": _text(entry, "level"),
-        "message": _text(entry, "message"),
-        "node_id": _text(entry, "nodeId"),
-        "extra": json_text(extra) if extra else None,
-    }
-
-
-def _text(entry: dict[str, Any], field: str) -> str | None:
-    value = entry.get(field)
-    if value is not None and not isinstance(value, str):
-        raise _UnusableError(f"{field!r} is not a string")
-    return None if value is None else str(storable(value))
-
-
-def _timestamp(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return parse_timestamp(text)
-    except ValueError as error:
-        raise _UnusableError(f"'timestamp' is not ISO 8601: {error}") from error

@@ -18,7 +18,7 @@ from komos_source import logs
 
 
 def prepare() -> None:
-    """Imports what loading needs, no more, and settles how Arrow works in this process.
+    """Imports what loading needs, no more, and settles how Python and Arrow work in this process.
 
     It is going to load, and to end: some tenths of a second are much of that.
     """
@@ -39,6 +39,7 @@ def prepare() -> None:
     import komos_source.loading  # noqa: F401 - dlt, mostly
 
     gc.freeze()
+    gc.set_threshold(100_000)  # the rest of a load makes much that goes, and little garbage
     gc.enable()
 
 

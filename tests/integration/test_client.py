@@ -155,6 +155,16 @@ def test_the_log_of_another_run_is_an_error(emulator: Emulator, run_id: str) -> 
     assert emulator.count("/logs") == 1
 
 
+def test_an_answer_nested_beyond_what_python_follows_is_an_error_of_that_request(
+    emulator: Emulator, run_id: str
+) -> None:
+    nested = b"[" * 600 + b"]" * 600  # is read, but cannot be walked through
+    body = b'{"run": {"id": "%s", "outputs": {"x": %s}}}' % (run_id.encode(), nested)
+    emulator.faults.add(run_id, "body", body=body)
+    with pytest.raises(AnswerError, match="nested too deeply"):
+        ask(emulator, lambda client: client.task_run(run_id))
+
+
 def test_an_api_that_never_answers_is_out_of_reach(emulator: Emulator, run_id: str) -> None:
     with pytest.raises(ApiUnreachableError, match="cannot be reached"):
         ask(emulator, log_of(run_id), base_url="http://127.0.0.1:9")

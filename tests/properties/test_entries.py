@@ -1,4 +1,4 @@
-"""The quick and the careful way of decoding agree, and nothing of a log is lost."""
+"""All ways of decoding agree, and nothing of a log is lost."""
 
 from __future__ import annotations
 
@@ -10,8 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from komos_source.entries import _decode_carefully, _decode_clean, decode_log
+from komos_source.entries import (
+    _TOGETHER,
+    _as_columns,
+    _decode_carefully,
+    _decode_clean,
+    _one_by_one,
+    decode_log,
+)
 from komos_source.exceptions import AnswerError, NotJsonError
+from komos_source.text import json_text, json_texts, storable
 
 RUN = "9c77d908-7bf4-4e7f-9a20-2c5e7fdf2e94"
 SEEN = datetime(2025, 10, 14, tzinfo=UTC)
@@ -22,7 +30,15 @@ timestamps = st.one_of(
         lambda moment: moment.isoformat() + "Z"
     ),
     st.sampled_from(
-        ["", "2025-10-14", "2025-10-14T18:22:03.1234567Z", "0001-01-01T00:00:00+09:00"]
+        [
+            "",
+            "2025-10-14",
+            "2025-10-14T18:22:03.1234567Z",
+            "2025-10-14 18:22-0930",
+            "2025-10-14T18:22:60Z",
+            "0001-01-01T00:00:00+09:00",
+            "9999-12-31T23:59:59-09:00",
+        ]
     ),
     st.text(max_size=8),
 )
@@ -42,6 +58,17 @@ odd_entries = st.one_of(
         st.sampled_from(["id", "timestamp", "level", "message", "nodeId", "new", "id2"]), odd
     ),
 )
+# All that JSON can spell, also what a text of several values is parted at.
+texts = st.text(st.characters(codec=None), max_size=4) | st.sampled_from(
+    ["\0", "a\0", "\ud83d", "\\u0000", '","\\u0000","', "{}"]
+)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=5,
+)
+new_fields = st.dictionaries(texts, values, max_size=3)
+entries_of_a_newer_api = st.builds(lambda new, entry: {**new, **entry}, new_fields, tidy_entries)
 logs = st.lists(st.one_of(tidy_entries, odd_entries), max_size=8)
 
 
@@ -57,6 +84,57 @@ def test_what_the_quick_way_accepts_the_careful_way_reads_alike(entries: list[An
         assert quick.rows.equals(careful.rows)
         assert quick.entries == careful.entries
         assert not len(careful.rejected)
+
+
+@given(st.lists(entries_of_a_newer_api | odd_entries, min_size=1, max_size=6))
+def test_entries_as_columns_are_what_each_is_by_itself(entries: list[Any]) -> None:
+    columns = _as_columns(entries, RUN, 3)
+    if columns is not None:
+        unusable: dict[int, str] = {}
+        assert columns.equals(_one_by_one(entries, RUN, 3, unusable))
+        assert not unusable
+
+
+def test_fields_that_are_not_documented_do_not_make_an_entry_odd() -> None:
+    entries = [
+        {"id": "a", "new": {"deep": [1.5, "ü", None]}, "timestamp": "2025-10-14T18:22:03.1234567Z"},
+        {"id": "b", "timestamp": "2025-10-14T18:22:03"},
+        {"id": "c", "new": 10**30, "message": ""},
+    ]
+    assert _as_columns(entries, RUN, 0) is not None
+
+
+@given(st.lists(new_fields))
+def test_json_texts_made_together_are_what_each_is_by_itself(values: list[Any]) -> None:
+    try:
+        together = json_texts(values)
+    except ValueError:
+        looks_odd = "\\u0000" in json.dumps(values)
+        assert looks_odd or any(storable(value) != value for value in values)
+    else:
+        halves = [text for text in together if any("\ud800" <= c <= "\udfff" for c in text)]
+        if not halves:
+            assert together == [json_text(value) for value in values]
+
+
+def test_an_odd_entry_in_a_long_log_changes_no_other() -> None:
+    entries: list[Any] = [{"id": f"{n}", "message": f"m{n}"} for n in range(3 * _TOGETHER)]
+    entries[_TOGETHER + 5] = {"id": "odd", "message": "cut \ud83d"}
+    entries[_TOGETHER + 7] = {"id": "odder", "message": 5}
+    entries[_TOGETHER + 9] = {"message": "no id"}
+    entries[-2] = entries[0]
+    entries[-1] = {"id": "1", "message": "other"}
+    log = decode_log(body_of(entries), RUN, SEEN)
+    usable = [at for at in range(len(entries) - 2) if at not in {_TOGETHER + 7, _TOGETHER + 9}]
+    assert log.rows["position"].to_pylist() == usable
+    assert log.rows["message"].to_pylist() == [
+        entries[at]["message"].replace("\ud83d", "\ufffd") for at in usable
+    ]
+    assert log.rejected["position"].to_pylist() == [
+        _TOGETHER + 7,
+        _TOGETHER + 9,
+        len(entries) - 1,
+    ]
 
 
 tokens = [
@@ -148,6 +226,37 @@ def test_an_id_with_other_content_is_rejected_and_a_repetition_is_not() -> None:
 def test_unknown_fields_are_kept_in_extra() -> None:
     log = decode_log(body_of([{"id": "a", "new": {"deep": [1, "x"]}}, {"id": "b"}]), RUN, SEEN)
     assert log.rows["extra"].to_pylist() == ['{"new":{"deep":[1,"x"]}}', None]
+
+
+@pytest.mark.parametrize("depth", [100, 600, 900])
+def test_an_entry_nested_deeply_is_loaded_or_says_that_it_is(depth: int) -> None:
+    nested = "[" * depth + "]" * depth
+    for more in ("", ',"message":"\\u0000"'):
+        body = f'{{"runId":"{RUN}","logEntries":[{{"id":"a","new":{nested}{more}}},{{"id":"b"}}]}}'
+        log = decode_log(body.encode(), RUN, SEEN)
+        assert "b" in log.rows["id"].to_pylist()
+        assert log.rows["extra"].to_pylist()[0] == f'{{"new":{nested}}}' or log.rejected[
+            "reason"
+        ].to_pylist() == ["it is nested too deeply"]
+
+
+def test_a_body_nested_beyond_reading_is_an_error_of_ours() -> None:
+    body = f'{{"runId":"{RUN}","logEntries":[{{"id":"a","new":{"[" * 100_000}{"]" * 100_000}}}]}}'
+    with pytest.raises(AnswerError, match="nested too deeply"):
+        decode_log(body.encode(), RUN, SEEN)
+
+
+def test_numbers_beyond_doubles_are_kept_in_extra_as_json() -> None:
+    body = b'{"runId":"%s","logEntries":[{"id":"a","new":[1e999,-1e999,%d]}]}'
+    log = decode_log(body % (RUN.encode(), 10**30), RUN, SEEN)
+    assert log.rows["extra"].to_pylist() == [f'{{"new":["Infinity","-Infinity",{10**30}]}}']
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+09:00", "9999-12-31T23:59:59-09:00"])
+@pytest.mark.parametrize("more", [{}, {"new": 1}])
+def test_a_moment_that_no_database_knows_is_rejected(moment: str, more: dict[str, Any]) -> None:
+    log = decode_log(body_of([{"id": "a", "timestamp": moment, **more}]), RUN, SEEN)
+    assert log.rejected["position"].to_pylist() == [0]
 
 
 def test_half_an_emoji_and_nul_become_replacement_characters() -> None:
