@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import NoReturn
@@ -29,15 +30,11 @@ def prepare() -> None:
         pa.set_memory_pool(pa.jemalloc_memory_pool())  # a fifth less memory and time than mimalloc
     with _hidden("pandas"):
         pa.scalar(0)  # pyarrow looks for pandas once, at its first conversion
-    with _hidden("pygments", "rich"):
-        import httpx  # noqa: F401 - it brings a command line of its own where it finds these
-
-    with _hidden("sqlalchemy"):
-        # To take a connection string apart; dlt has the few lines for it too.
-        pass
-
-    import komos_source.loading  # noqa: F401 - dlt, mostly
-
+    with _hidden("pygments", "rich"):  # for a command line that httpx brings
+        import_module("httpx")
+    with _hidden("sqlalchemy"):  # to take an address apart; dlt can do that itself
+        import_module("dlt.common.libs.sql_alchemy_compat")
+    import_module("komos_source.loading")  # dlt, mostly
     gc.freeze()
     gc.set_threshold(100_000)  # the rest of a load makes much that goes, and little garbage
     gc.enable()
