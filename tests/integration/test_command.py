@@ -236,7 +236,7 @@ def test_emulate_serves_until_it_is_stopped(tmp_path: Path) -> None:
             f"{url}/public/v1/tasks", headers={"Authorization": "Bearer sk_live_emulator"}
         )
         assert answer.json()["total"] == 8
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)  # SIGINT is ignored in the background of a script
         _, error = process.communicate(timeout=20)
     assert process.returncode == 0, error
 
