@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 LOGGER = logging.getLogger("komos_source")
-LOGGER.addHandler(logging.NullHandler())  # else Python writes warnings to standard error, bare
+_EVENTS = LOGGER.getChild("events")
+_EVENTS.addHandler(logging.NullHandler())  # else Python writes warnings to standard error, bare
 
 
 def emit(level: int, event: str, **fields: Any) -> None:
     """Logs an event with its fields, none of which may be a secret."""
-    LOGGER.log(level, event, extra={"fields": fields})
+    _EVENTS.log(level, event, extra={"fields": fields})
 
 
 def to_stderr(form: str) -> None:
@@ -36,7 +37,7 @@ def to_stderr(form: str) -> None:
 
 def going_to_stderr() -> bool:
     """Whether this process writes events instead of messages for a person."""
-    return any(isinstance(handler, logging.StreamHandler) for handler in LOGGER.handlers)
+    return bool(LOGGER.handlers)
 
 
 class _Json(logging.Formatter):

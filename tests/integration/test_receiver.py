@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import random
@@ -293,7 +292,7 @@ def test_ten_thousand_fuzzed_requests_do_no_harm(receiver: Receiver) -> None:
 
     def fuzzed() -> tuple[bytes, bytes]:
         """Head and body of a request that is wrong in some way, or in none."""
-        body = pick.choice([log_body(), noise(300), b"{}", b"[" * pick.randrange(5000), b""])
+        body = pick.choice([log_body(), noise(120_000), b"{}", b"[" * pick.randrange(120_000), b""])
         headers = {
             name.encode(): value.encode()
             for name, value in signed_headers(SECRET, "task-run.log", body).items()
@@ -330,14 +329,13 @@ def test_ten_thousand_fuzzed_requests_do_no_harm(receiver: Receiver) -> None:
             status = int(answer.split()[1]) if answer.startswith(b"HTTP/1.1 ") else 0
             statuses[status] = statuses.get(status, 0) + 1
 
-    sizes = []
-    for _ in range(5):
-        send(2_000)
-        sizes.append(process.memory_info().rss / 2**20)
-    print(f"statuses {statuses}, memory {sizes} MiB")  # noqa: T201 - evidence
+    send(2_000)
+    before = process.memory_info().rss
+    send(8_000)
+    grown = (process.memory_info().rss - before) / 2**20
+    print(f"statuses {statuses}, memory grown by {grown:.1f} MiB")  # noqa: T201 - evidence
     assert {204, 400, 401, 413, 415} <= statuses.keys()
     assert not any(status >= 500 for status in statuses)
-    # A cache that fills grows now and then; what is never given back grows every time.
-    assert min(after - before for before, after in itertools.pairwise(sizes)) < 1
+    assert grown < 90  # of 190 MB of bodies none is kept; caches fill, and heaps have holes
     assert "Traceback" not in receiver.log
     assert receiver.post(log_body()).status_code == 204
