@@ -53,9 +53,7 @@ def _watch(
 
 
 def _statement(_: Any, sql: Any, *__: Any) -> str | None:
-    if "read_parquet" in str(sql):
-        return "    DuckDB reads Parquet into staging"
-    return "    DuckDB merges" if str(sql).startswith(("DELETE", "INSERT")) else None
+    return "    DuckDB merges" if "read_parquet" in str(sql) else None
 
 
 def main() -> None:

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from dlt.common.json import json as dlt_json
+
 from komos_source.exceptions import AnswerError, NotJsonError
 from komos_source.settings import TERMINAL_STATUSES
 from komos_source.text import json_text, storable
@@ -69,11 +71,30 @@ def parse_json(body: bytes | bytearray) -> Any:
 def parse_task_page(body: bytes | bytearray) -> TaskPage:
     """Reads the answer to ``GET /tasks``."""
     answer = _object(parse_json(body), "the answer")
-    tasks = [storable(_object(task, "a task")) for task in _list(answer, "tasks")]
+    tasks = [_loadable(_object(task, "a task")) for task in _list(answer, "tasks")]
     for task in tasks:
         if not isinstance(task.get("id"), str) or not task["id"]:
             raise AnswerError(f"a task has no usable id: {task.get('id')!r}")
     return TaskPage(tasks, _integer(answer.get("total")))
+
+
+def _loadable(task: dict[str, Any]) -> dict[str, Any]:
+    """A task with text in place of what dlt would fail at."""
+    return {storable(name): _loadable_value(value) for name, value in task.items()}
+
+
+def _loadable_value(value: Any) -> Any:
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return str(value)
+    try:
+        value = storable(value)
+        try:
+            dlt_json.dumps(value)
+        except (TypeError, ValueError):  # numbers beyond 64 bits, or deep within
+            return json_text(value)
+        return value
+    except RecursionError:
+        return "(nested too deeply to be kept)"
 
 
 def parse_runs(body: bytes | bytearray, task_id: str) -> list[Run]:

@@ -83,8 +83,7 @@ def load_beside_others(pipeline: dlt.Pipeline) -> Any:
 def _beside_others(step: Callable[[], T]) -> T:
     """Takes a step again if it fails: another shard may have been quicker to create the same.
 
-    ``CREATE … IF NOT EXISTS`` and ``ALTER TABLE`` fail in most databases if two do it at once, and
-    so does the first connection to a DuckLake, which creates its catalog.
+    ``CREATE … IF NOT EXISTS`` and ``ALTER TABLE`` fail in most databases if two do it at once.
     """
     for _ in range(_TRIES - 1):
         try:

@@ -50,8 +50,8 @@ class Table:
         }
 
     def _disposition(self) -> dict[str, Any]:
-        # delete-insert (dlt's default merge) also removes duplicates inside the staging
-        # table; upsert and insert-only do not, and would keep them after a crash.
+        # delete-insert (dlt's default merge) also removes duplicates inside what is staged;
+        # upsert and insert-only do not, and would keep them after a crash.
         disposition = {"disposition": "merge", "strategy": "delete-insert"}
         if self.partition is None:
             return disposition

@@ -11,6 +11,9 @@ from dlt.common.destination import Destination
 from komos_source import settings
 from komos_source.shards import Shard
 
+_TRANSACTIONAL = frozenset({"motherduck", "redshift", "snowflake"})
+"""Can do it; dlt does not say so, and merges without."""
+
 
 def destination_for(name: str, shard: Shard | None = None, database: str | None = None) -> Any:
     """The destination as configured; a shard stages in a dataset of its own.
@@ -45,6 +48,8 @@ def destination_for(name: str, shard: Shard | None = None, database: str | None 
 
             return postgres(**options)
         case _:
+            if name in _TRANSACTIONAL:
+                options["supports_transactions"] = True
             return Destination.from_reference(name, **options)
 
 

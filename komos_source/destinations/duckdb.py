@@ -21,10 +21,15 @@ from komos_source import settings
 from komos_source.destinations.parquet_merge import MergesFromParquet
 from komos_source.destinations.remembering import RemembersCapabilities
 
+_RESERVED = frozenset({"main", "system", "temp"})
+"""What DuckDB names no database; it adds ``_db``."""
+
 
 class _SqlClient(DuckDbSqlClient):
     def catalog_name(self, quote: bool = True, casefold: bool = True) -> str | None:
-        name = Path(str(self.credentials.database)).stem
+        name = Path(str(self.credentials.database)).name.lstrip(".").partition(".")[0]
+        if name in _RESERVED:
+            name += "_db"
         return str(self.capabilities.escape_identifier(name)) if quote else name
 
     def warn_if_catalog_equals_dataset_name(self) -> None:

@@ -41,12 +41,14 @@ class _SqlClient(DuckLakeSqlClient):
 
     @raise_open_connection_error
     def open_connection(self) -> Any:
+        if self._conn:
+            return self._conn
         with self._lock:
             if self.attach_statement not in self._lakes:
                 self._lakes[self.attach_statement] = _Lake(_attached(self))
             lake = self._lakes[self.attach_statement]
-            lake.users += 1
             self._conn = lake.owner.native_connection.cursor()
+            lake.users += 1
         try:
             name = self.capabilities.escape_identifier(self.credentials.ducklake_name)
             self._conn.execute(f"USE {name}")

@@ -3,7 +3,11 @@
 dlt would copy the files into tables of a staging dataset first, and merge from there: twice the
 work (1 M rows into DuckDB: 2.5 s of processor time against 1.4 s), and as many staging tables again
 for each shard. Here a file's own load job does nothing, and the job that follows when all files of
-a table are at hand merges them in one transaction, as dlt does for the tables of a filesystem.
+a table are at hand merges them, as dlt does for the tables of a filesystem.
+
+The merge is one transaction. dlt's own is none in these databases (its capabilities leave
+``supports_transactions`` open): killed between DELETE and INSERT it would lose what is not read
+again.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 from dlt.common.schema.utils import get_columns_names_with_prop
 from dlt.common.storages.load_package import PackageStorage, ParsedLoadJobFileName
+from dlt.destinations.job_client_impl import SqlLoadJob
 from dlt.destinations.job_impl import FinalizedLoadJobWithFollowupJobs
 from dlt.destinations.sql_jobs import SqlFollowupJob
 
@@ -32,10 +37,17 @@ class MergesFromParquet(_Base):
         merged = self.prepare_load_table(table_name)["write_disposition"] == "merge"
         return not merged and super().should_load_data_to_staging_dataset(table_name)
 
+    def initialize_storage(self, truncate_tables: Any = None) -> None:
+        """Makes the dataset; none for staging, where nothing would ever be."""
+        if not self.in_staging_dataset_mode:
+            super().initialize_storage(truncate_tables)
+
     def create_load_job(
         self, table: Any, file_path: str, load_id: str, restore: bool = False
     ) -> Any:
         """The job of one file: done at once if the file is going to be merged."""
+        if SqlLoadJob.is_sql_job(file_path):
+            return _MergeLoadJob(file_path)
         if table["write_disposition"] == "merge" and file_path.endswith(".parquet"):
             return FinalizedLoadJobWithFollowupJobs.from_file_path(file_path)
         return super().create_load_job(table, file_path, load_id, restore)
@@ -69,6 +81,16 @@ class _MergeJob(SqlFollowupJob):
         )
         job._save_text_file("\n".join(statements))
         return job
+
+
+class _MergeLoadJob(SqlLoadJob):
+    """Runs the statements, a line each; dlt would part them at a semicolon in a path, too."""
+
+    def run(self) -> None:
+        client = self._job_client.sql_client
+        with client.begin_transaction():
+            for statement in Path(self._file_path).read_text("utf-8").splitlines():
+                client.execute_sql(statement)
 
 
 def merge_statements(

@@ -13,6 +13,7 @@ from typing import Any
 
 import dlt
 from dlt.common.storages.load_package import PackageStorage
+from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.load.load import Load
 
 from komos_source import state
@@ -22,12 +23,16 @@ LOGS = "task_run_logs."
 
 
 def is_merge(file: str) -> bool:
-    """Whether a job of the logs merges what has been staged: by SQL, or into an open table."""
+    """Whether a job of the logs merges what has come: by SQL, or into an open table."""
     return LOGS in file and file.endswith((".sql", ".reference"))
 
 
 def is_staging(file: str) -> bool:
     return LOGS in file and not is_merge(file)
+
+
+def is_insert_of_logs(_: Any, sql: str, *__: Any) -> bool:
+    return sql.startswith("INSERT INTO") and '"task_run_logs" BY NAME' in sql
 
 
 def die() -> None:
@@ -57,6 +62,9 @@ def after(owner: Any, name: str) -> None:
     setattr(owner, name, dying)
 
 
+WITHIN_THE_MERGE = "within the merge"
+"""Only where the merge's statements are ours: in DuckDB and DuckLake."""
+
 STEPS: dict[str, Callable[[], None]] = {
     "during extract": lambda: before(state, "apply", lambda changes, _: bool(changes.settled)),
     "after extract": lambda: before(dlt.Pipeline, "normalize"),
@@ -64,6 +72,7 @@ STEPS: dict[str, Callable[[], None]] = {
     "between the staging commit and dlt's marker": lambda: before(
         PackageStorage, "complete_job", lambda _, __, file: is_staging(file)
     ),
+    WITHIN_THE_MERGE: lambda: before(DuckDbSqlClient, "execute_sql", is_insert_of_logs),
     "between the merge and dlt's marker": lambda: before(
         PackageStorage, "complete_job", lambda _, __, file: is_merge(file)
     ),

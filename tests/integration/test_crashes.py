@@ -90,6 +90,21 @@ def test_killed_at_a_step_the_next_load_makes_it_exact(
     assert loaded.table() == expected(world)
 
 
+def test_a_full_refresh_killed_within_the_merge_loses_nothing(loaded: Home, world: World) -> None:
+    load_once_more(loaded, keep_directory=True)
+    for run in world.run_ids():
+        world.finish(run, at=world.clock.now() - timedelta(hours=1))
+    load_once_more(loaded, keep_directory=True)  # all are settled: no later load reads them again
+    process = start(
+        loaded, str(HERE / "kill_at.py"), kill_at.WITHIN_THE_MERGE, "load", "--full-refresh"
+    )
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, error
+    assert loaded.table() == expected(world)
+    load_once_more(loaded, keep_directory=True)
+    assert loaded.table() == expected(world)
+
+
 @pytest.mark.slow
 def test_killed_at_random_moments_the_next_load_makes_it_exact(loaded: Home, world: World) -> None:
     moments = random.Random(5)

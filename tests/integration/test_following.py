@@ -225,7 +225,7 @@ def test_world_receiver_and_loader_run_together_are_killed_and_the_table_is_the_
     assert table == expected(world)
     # A delivery is given up after six retries: a slow machine's receiver may be down for all of
     # them. What it said comes home by polling.
-    assert webhooks.delivered > webhooks.lost
+    assert webhooks.lost <= webhooks.delivered / 50
     assert home.value("SELECT COUNT(*) FROM task_run_logs WHERE position IS NULL") == 0
     assert "Traceback" not in receiver.log + follower.log.read_text()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from datetime import timedelta
@@ -248,6 +249,24 @@ def test_what_passes_leaves_no_trace(home: Home, world: World, fault: dict[str, 
     assert home.table() == expected(world)
 
 
+@pytest.mark.parametrize(
+    ("odd", "kept"),
+    [
+        (2**63, str(2**63)),
+        (10**30, str(10**30)),
+        ({"deep": 10**30}, f'{{"deep":{10**30}}}'),
+        (functools.reduce(lambda inner, _: [inner], range(300), 0), "[" * 300 + "0" + "]" * 300),
+    ],
+    ids=["beyond 63 bits", "beyond 64 bits", "beyond 64 bits, within", "300 levels"],
+)
+def test_a_task_with_what_no_database_holds_is_kept_as_text(
+    home: Home, world: World, odd: Any, kept: str
+) -> None:
+    add_finished_run(world, world.add_task("Orders", odd=odd))
+    assert home.load().exit_code == 0
+    assert home.value("SELECT odd FROM tasks") == kept
+
+
 def test_a_task_that_cannot_be_listed_is_reported_and_the_others_load(
     home: Home, world: World
 ) -> None:
@@ -259,6 +278,32 @@ def test_a_task_that_cannot_be_listed_is_reported_and_the_others_load(
     assert report.exit_code == 3
     assert bad in report.problems[0]
     assert home.value("SELECT COUNT(*) FROM task_run_logs") == 1
+
+
+@pytest.mark.parametrize("name", ["komos.prod.duckdb", "main.duckdb", "a-b c", ".komos"])
+def test_a_database_file_may_have_any_name(
+    home: Home, world: World, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_finished_run(world, world.add_task("Orders"))
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(home.directory / name))
+    assert home.load().entries_loaded == 1  # counted there
+    assert (home.directory / name).exists()
+
+
+def test_a_semicolon_in_the_working_directorys_name_is_no_obstacle(
+    home: Home, world: World
+) -> None:
+    add_finished_run(world, world.add_task("Orders"))
+    assert home.load(pipelines_dir=str(home.directory / "a;b")).entries_loaded == 1
+
+
+def test_duckdb_has_one_schema_and_nothing_staged(home: Home, world: World) -> None:
+    add_finished_run(world, world.add_task("Orders"))
+    home.load()
+    schemas = (
+        "SELECT schema_name FROM duckdb_schemas() WHERE NOT internal AND database_name = 'komos'"
+    )
+    assert home.rows(schemas) == [("komos",)]
 
 
 def test_a_refused_key_loads_nothing_and_harms_nothing(home: Home, world: World) -> None:

@@ -16,6 +16,7 @@ from dlt.common.configuration.specs import BaseConfiguration
 from sqlglot import exp
 
 from komos_source import schemas
+from komos_source.destinations import destination_for
 from komos_source.pipeline import make_pipeline
 
 NOT_RUN_HERE = ["bigquery", "snowflake", "databricks", "redshift", "motherduck", "clickhouse"]
@@ -114,3 +115,8 @@ def test_the_extras_in_the_docs_exist() -> None:
     assert named
     for package, extra in ((a or c, b or d) for a, b, c, d in named):
         assert extra in (metadata(package).get_all("Provides-Extra") or ()), f"{package}[{extra}]"
+
+
+@pytest.mark.parametrize("name", ["postgres", "motherduck", "snowflake", "redshift"])
+def test_a_merge_is_one_transaction_where_the_database_can_do_that(name: str) -> None:
+    assert destination_for(name).capabilities().supports_transactions
