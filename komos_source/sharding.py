@@ -1,8 +1,8 @@
 """Loading in shards: several processes or machines, each with a share of the tasks.
 
 Every shard has a pipeline, a working directory, a lock and, where rows are staged, a staging
-dataset of its own; all merge into the same tables. Their number is fixed by the first load and kept in the dataset (`claims`).
-What concerns all of them is done once, after.
+dataset of its own; all merge into the same tables. Their number is fixed by the first load and kept
+in the dataset (`claims`). What concerns all of them is done once, after.
 """
 
 from __future__ import annotations
