@@ -18,7 +18,7 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
 from komos_source import settings
-from komos_source.destinations.parquet_merge import MergesFromParquet
+from komos_source.destinations.parquet_merge import MergesFromParquet, only_parquet
 from komos_source.destinations.remembering import RemembersCapabilities
 
 _RESERVED = frozenset({"main", "system", "temp"})
@@ -49,9 +49,7 @@ class duckdb(RemembersCapabilities, dlt.destinations.duckdb):  # noqa: N801 - dl
     """DuckDB, as `dlt.destinations.duckdb`."""
 
     def _raw_capabilities(self) -> Any:
-        capabilities = super()._raw_capabilities()
-        capabilities.preferred_loader_file_format = "parquet"
-        capabilities.supported_loader_file_formats = ["parquet"]
+        capabilities = only_parquet(super()._raw_capabilities())
         capabilities.parquet_format = ParquetFormatConfiguration(
             compression="none", row_group_size=settings.ROWS_PER_BATCH
         )

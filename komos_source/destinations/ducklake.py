@@ -22,7 +22,7 @@ from dlt.destinations.impl.ducklake.sql_client import DuckLakeSqlClient
 from dlt.destinations.sql_client import raise_open_connection_error
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
-from komos_source.destinations.parquet_merge import MergesFromParquet
+from komos_source.destinations.parquet_merge import MergesFromParquet, only_parquet
 from komos_source.destinations.remembering import RemembersCapabilities
 
 
@@ -111,10 +111,7 @@ class ducklake(RemembersCapabilities, dlt.destinations.ducklake):  # noqa: N801 
     """DuckLake, as `dlt.destinations.ducklake`."""
 
     def _raw_capabilities(self) -> Any:
-        capabilities = super()._raw_capabilities()
-        capabilities.preferred_loader_file_format = "parquet"
-        capabilities.supported_loader_file_formats = ["parquet"]
-        return capabilities
+        return only_parquet(super()._raw_capabilities())
 
     @property
     def client_class(self) -> type[DuckLakeClient]:

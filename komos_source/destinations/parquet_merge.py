@@ -29,6 +29,13 @@ else:
     _Base = object
 
 
+def only_parquet(capabilities: Any) -> Any:
+    """The capabilities of a destination that takes no other files."""
+    capabilities.preferred_loader_file_format = "parquet"
+    capabilities.supported_loader_file_formats = ["parquet"]
+    return capabilities
+
+
 class MergesFromParquet(_Base):
     """Goes before a client of dlt's; for tables that are flat and come as Parquet, as ours do."""
 
