@@ -39,7 +39,7 @@ from komos_source.ledger import Ledger
 from komos_source.load_report import LoadReport
 from komos_source.locking import one_load_at_a_time
 from komos_source.observing import observed, stage
-from komos_source.pipeline import Hold, duckdb_file, holding, lake_attached, make_pipeline
+from komos_source.pipeline import Hold, lake_attached, make_pipeline
 from komos_source.rewording import errors_reworded
 from komos_source.shards import Shard
 from komos_source.shortfall import distrust_what_is_missing
@@ -115,13 +115,13 @@ def load(
     with (
         observed(ledger, **names) as ended,
         one_load_at_a_time(directory, name, lock_timeout),
-        contextlib.ExitStack() as attached,
+        contextlib.ExitStack() as stack,
     ):
         # A load that was killed may have left it in any state, and dlt reads it at once.
         shutil.rmtree(directory / name, ignore_errors=True)
         pipeline = make_pipeline(destination, dataset, name, pipelines_dir, shard)
-        attached.enter_context(lake_attached(pipeline))
-        hold = functools.partial(holding, pipeline, duckdb_file(pipeline), lock_timeout)
+        stack.enter_context(lake_attached(pipeline))
+        hold = stack.enter_context(Hold(pipeline, lock_timeout))
         with hold():
             check_buckets(pipeline, shard, polls=poll)
         if spool_url and not merges_in_sql(pipeline):
@@ -203,6 +203,7 @@ def _run(
         with stage(ledger, "reading state"), hold():
             pipeline.drop()
             pipeline.sync_destination()
+        hold.release()
         with stage(ledger, "reading logs"):
             sources = [source, *load_history.table_if_missing(pipeline)]
             pipeline.extract([fit(each, pipeline) for each in sources])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Self
 
 import dlt
 from dlt.common.destination.exceptions import UnknownDestinationModule
@@ -18,10 +17,6 @@ from komos_source.exceptions import UsageError
 from komos_source.locking import duckdb_held
 from komos_source.rewording import errors_reworded
 from komos_source.shards import Shard
-
-Hold = Callable[[], AbstractContextManager[None]]
-"""Keeps other processes out of the destination for the time of some steps."""
-
 
 def make_pipeline(
     destination: str = settings.DESTINATION,
@@ -70,11 +65,44 @@ def duckdb_file(pipeline: dlt.Pipeline) -> str | None:
     return None if path == ":memory:" else path
 
 
-@contextlib.contextmanager
-def holding(pipeline: dlt.Pipeline, file: str | None, lock_timeout: float) -> Iterator[None]:
-    """For the time of some steps the destination is ours alone, where it allows only one anyway."""
-    with errors_reworded(pipeline), duckdb_held(file, lock_timeout):
-        yield
+class Hold:
+    """Keeps other processes out of the destination, where it lets only one in anyway.
+
+    Taken when the first step needs the destination, and kept for those that follow, as opening a
+    DuckDB file takes longer than many a step; let go before what takes long elsewhere, and on
+    leaving the block of this context manager.
+
+    Args:
+        pipeline: Whose destination is meant.
+        lock_timeout: Seconds to wait for another process to close the file.
+    """
+
+    def __init__(self, pipeline: dlt.Pipeline, lock_timeout: float) -> None:
+        self._pipeline = pipeline
+        self._file = duckdb_file(pipeline)
+        self._lock_timeout = lock_timeout
+        self._taken = False
+        self._held = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.release()
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        """For steps that use the destination; what goes wrong in them comes out as our errors."""
+        with errors_reworded(self._pipeline):
+            if not self._taken:
+                self._held.enter_context(duckdb_held(self._file, self._lock_timeout))
+                self._taken = True
+            yield
+
+    def release(self) -> None:
+        """Lets others in until the next step."""
+        self._held.close()
+        self._taken = False
 
 
 @contextlib.contextmanager

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -34,6 +35,7 @@ def prepare() -> None:
         import_module("httpx")
     with _hidden("sqlalchemy"):  # to take an address apart; dlt can do that itself
         import_module("dlt.common.libs.sql_alchemy_compat")
+    _Postponed("dlt.sources.helpers.requests")  # a client that dlt sets up, and we do not use
     import_module("komos_source.loading")  # dlt, mostly
     gc.freeze()
     gc.set_threshold(100_000)  # the rest of a load makes much that goes, and little garbage
@@ -50,6 +52,27 @@ def leave(code: int) -> NoReturn:
     if "opentelemetry.sdk" in sys.modules:
         sys.exit(code)  # its exporters send what is left when the interpreter ends
     os._exit(code)
+
+
+class _Postponed(ModuleType):
+    """A module of which nothing is used, as a rule, but ``init``: imported if something is."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__spec__ = ModuleSpec(name, None)
+        self._settings: tuple[Any, ...] = ()
+        sys.modules[name] = self
+
+    def init(self, *settings: Any) -> None:
+        self._settings = settings
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("__"):  # asked by the import system
+            raise AttributeError(attribute)
+        if sys.modules[self.__name__] is self:
+            del sys.modules[self.__name__]
+            import_module(self.__name__).init(*self._settings)
+        return getattr(sys.modules[self.__name__], attribute)
 
 
 @contextmanager

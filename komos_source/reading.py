@@ -28,6 +28,11 @@ from komos_source.schemas import (
 from komos_source.settings import MAX_CONCURRENCY, ROWS_PER_BATCH
 from komos_source.state import Changes, TrackedRun
 
+_WORKERS_AT_FIRST = 10
+_IDLE = 0.005
+"""Seconds without a log after which one more worker starts: a server that answers at once is not
+asked from many connections, which cost more than they bring; one far away is after 50 ms."""
+
 
 @dataclass(slots=True)
 class Batch:
@@ -145,11 +150,18 @@ async def _read_all(
             await taken.put(error)
 
     # Two more than there are requests at once: somebody decodes while all requests are under way.
-    workers = [asyncio.create_task(work()) for _ in range(concurrency + 2)]
+    most = concurrency + 2
+    workers = [asyncio.create_task(work()) for _ in range(min(_WORKERS_AT_FIRST, most))]
     try:
         working = len(workers)
         while working:
-            item = await taken.get()
+            try:
+                async with asyncio.timeout(_IDLE if len(workers) < most else None):
+                    item = await taken.get()
+            except TimeoutError:
+                workers.append(asyncio.create_task(work()))
+                working += 1
+                continue
             if item is None:
                 working -= 1
             elif isinstance(item, Exception):

@@ -7,7 +7,6 @@ in the dataset (`claims`). What concerns all of them is done once, after.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from komos_source import settings
@@ -17,7 +16,7 @@ from komos_source.exceptions import DestinationError
 from komos_source.ledger import Ledger
 from komos_source.load_report import LoadReport
 from komos_source.loading import load
-from komos_source.pipeline import duckdb_file, holding, make_pipeline
+from komos_source.pipeline import Hold, make_pipeline
 from komos_source.shards import Shard
 from komos_source.stored import count_recovered
 from komos_source.views import create_views
@@ -78,27 +77,27 @@ def after_shards(
     """
     own = f"{pipeline_name}_after_shards"
     pipeline = make_pipeline(destination, dataset, own, pipelines_dir)
-    hold = functools.partial(holding, pipeline, duckdb_file(pipeline), lock_timeout)
     ledger = Ledger()
-    with hold():
-        never = buckets_never_loaded(pipeline, pipeline_name)
-        ledger.problems += [f"shard {shard} has never been loaded" for shard in never]
-        if views:
-            try:
-                create_views(pipeline, time_zone())
-            except DestinationError as error:
-                ledger.problems.append(str(error))
-    report = load(
-        destination=destination,
-        dataset=dataset,
-        pipeline_name=own,
-        pipelines_dir=pipelines_dir,
-        lock_timeout=lock_timeout,
-        views=False,
-        ledger=ledger,
-        spool=spool,
-        poll=False,
-    )
-    with hold():
-        count_recovered(pipeline)
+    with Hold(pipeline, lock_timeout) as hold:
+        with hold():
+            never = buckets_never_loaded(pipeline, pipeline_name)
+            ledger.problems += [f"shard {shard} has never been loaded" for shard in never]
+            if views:
+                try:
+                    create_views(pipeline, time_zone())
+                except DestinationError as error:
+                    ledger.problems.append(str(error))
+        report = load(
+            destination=destination,
+            dataset=dataset,
+            pipeline_name=own,
+            pipelines_dir=pipelines_dir,
+            lock_timeout=lock_timeout,
+            views=False,
+            ledger=ledger,
+            spool=spool,
+            poll=False,
+        )
+        with hold():
+            count_recovered(pipeline)
     return report
