@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import duckdb
 import psycopg
 import pytest
 
+from komos_source import analytics
 from komos_source.analytics import failure_precursors, node_regressions, query
 from komos_source.analytics.rendering import QUERIES
 from komos_source.exceptions import ConfigurationError, DestinationError, LockedError
@@ -122,6 +124,39 @@ def test_views_are_created_only_where_one_is_missing_or_has_changed(
         "SELECT sql FROM duckdb_views() WHERE view_name = 'node_health_daily'"
     )
     assert not create_views(pipeline, "Asia/Tokyo")
+
+
+def test_a_view_whose_shipped_text_has_changed_is_created_anew(
+    home: Home, two_runs: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.load()
+    newer = shutil.copytree(Path(analytics.__file__).parent, tmp_path / "newer")
+    (newer / "duckdb_views" / "node_gaps.sql").write_text("SELECT 'newer' AS says", "utf-8")
+    monkeypatch.setattr("komos_source.views._ANALYTICS", newer)
+    assert create_views(_pipeline(home), "UTC")
+    assert home.value("SELECT says FROM node_gaps") == "newer"
+    assert not create_views(_pipeline(home), "UTC")
+
+
+def test_a_first_load_into_duckdb_renders_nothing(home: Home, two_runs: World) -> None:
+    code = (
+        "import sys; from komos_source.loading import load; load();"
+        "sys.exit('komos_source.analytics.rendering' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=home.directory,
+        env={
+            "SOURCES__KOMOS__API_KEY": home.emulator.api_key,
+            "SOURCES__KOMOS__BASE_URL": home.emulator.base_url,
+            "DESTINATION__DUCKDB__CREDENTIALS": f"duckdb:///{home.file}",
+            "DLT_DATA_DIR": str(home.directory / "dlt"),
+        },
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert _health(home) == _HEALTH
 
 
 def test_the_time_zone_comes_from_the_configuration(

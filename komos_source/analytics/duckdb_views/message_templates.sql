@@ -1,14 +1,14 @@
 WITH history AS (
   SELECT
     MAX(COALESCE(runs.started_at, runs.created_at)) - INTERVAL 2 DAY AS recent
-  FROM komos.task_runs AS runs
+  FROM task_runs AS runs
   WHERE
     runs.status IN ('COMPLETED', 'FAILED', 'CANCELLED')
 ), task_starts AS (
   SELECT
     runs.task_id,
     MIN(COALESCE(runs.started_at, runs.created_at)) AS first_run_at
-  FROM komos.task_runs AS runs
+  FROM task_runs AS runs
   WHERE
     runs.status IN ('COMPLETED', 'FAILED', 'CANCELLED')
   GROUP BY
@@ -57,8 +57,8 @@ WITH history AS (
     ) AS template,
     logs.message,
     COALESCE(logs.timestamp, runs.started_at, runs.created_at) AS moment
-  FROM komos.task_run_logs AS logs
-  INNER JOIN komos.task_runs AS runs
+  FROM task_run_logs AS logs
+  INNER JOIN task_runs AS runs
     ON runs.id = logs.run_id
   WHERE
     runs.status IN ('COMPLETED', 'FAILED', 'CANCELLED')

@@ -4,8 +4,8 @@ WITH task_days AS (
     CAST(COALESCE(runs.started_at, runs.created_at) AT TIME ZONE 'UTC' AS DATE) AS day,
     SUM(CASE WHEN runs.status IN ('COMPLETED', 'FAILED', 'CANCELLED') THEN 1 ELSE 0 END) AS runs_of_task,
     MIN(CASE WHEN loads.settled AND loads.outcome = 'ok' THEN 1 ELSE 0 END) AS all_read
-  FROM komos.task_runs AS runs
-  LEFT JOIN komos.task_run_log_loads AS loads
+  FROM task_runs AS runs
+  LEFT JOIN task_run_log_loads AS loads
     ON loads.run_id = runs.id
   WHERE
     TRUE
@@ -18,7 +18,7 @@ WITH task_days AS (
     task_days.day,
     COUNT(*) AS gaps
   FROM task_days
-  INNER JOIN komos.task_run_window_gaps AS gaps
+  INNER JOIN task_run_window_gaps AS gaps
     ON gaps.task_id = task_days.task_id
   WHERE
     task_days.day >= CAST(COALESCE(gaps.newest_known_at, gaps.detected_at) AT TIME ZONE 'UTC' AS DATE)
@@ -37,8 +37,8 @@ WITH task_days AS (
     SUM(CASE WHEN logs.level = 'error' THEN 1 ELSE 0 END) AS errors,
     MIN(logs.timestamp) AS first_seen,
     MAX(logs.timestamp) AS last_seen
-  FROM komos.task_run_logs AS logs
-  INNER JOIN komos.task_runs AS runs
+  FROM task_run_logs AS logs
+  INNER JOIN task_runs AS runs
     ON runs.id = logs.run_id
   WHERE
     runs.status IN ('COMPLETED', 'FAILED', 'CANCELLED')

@@ -3,8 +3,8 @@ WITH task_coverage AS (
     runs.task_id,
     SUM(CASE WHEN runs.status IN ('COMPLETED', 'FAILED', 'CANCELLED') THEN 1 ELSE 0 END) AS runs_of_task,
     MIN(CASE WHEN loads.settled AND loads.outcome = 'ok' THEN 1 ELSE 0 END) AS all_read
-  FROM komos.task_runs AS runs
-  LEFT JOIN komos.task_run_log_loads AS loads
+  FROM task_runs AS runs
+  LEFT JOIN task_run_log_loads AS loads
     ON loads.run_id = runs.id
   WHERE
     TRUE
@@ -14,7 +14,7 @@ WITH task_coverage AS (
   SELECT
     gaps.task_id,
     COUNT(*) AS gaps
-  FROM komos.task_run_window_gaps AS gaps
+  FROM task_run_window_gaps AS gaps
   WHERE
     TRUE
   GROUP BY
@@ -29,8 +29,8 @@ WITH task_coverage AS (
     SUM(CASE WHEN logs.level = 'error' THEN 1 ELSE 0 END) AS errors,
     MIN(logs.timestamp) AS first_seen,
     MAX(logs.timestamp) AS last_seen
-  FROM komos.task_run_logs AS logs
-  INNER JOIN komos.task_runs AS runs
+  FROM task_run_logs AS logs
+  INNER JOIN task_runs AS runs
     ON runs.id = logs.run_id
   WHERE
     runs.status IN ('COMPLETED', 'FAILED', 'CANCELLED')

@@ -7,8 +7,8 @@ WITH steps AS (
       PARTITION BY logs.run_id
       ORDER BY CASE WHEN logs.position IS NULL THEN 1 ELSE 0 END, logs.position, logs.timestamp, logs.id
     ) AS next_moment
-  FROM komos.task_run_logs AS logs
-  INNER JOIN komos.task_runs AS runs
+  FROM task_run_logs AS logs
+  INNER JOIN task_runs AS runs
     ON runs.id = logs.run_id
   WHERE
     runs.status IN ('COMPLETED', 'FAILED', 'CANCELLED')

@@ -6,7 +6,7 @@ WITH volumes AS (
     SUM(CASE WHEN logs.level = 'error' THEN 1 ELSE 0 END) AS errors,
     SUM(CASE WHEN logs.timestamp IS NULL THEN 1 ELSE 0 END) AS entries_without_time,
     MIN(logs.timestamp) AS first_seen
-  FROM komos.task_run_logs AS logs
+  FROM task_run_logs AS logs
   GROUP BY
     logs.run_id
 ), errors_in_order AS (
@@ -19,7 +19,7 @@ WITH volumes AS (
       PARTITION BY logs.run_id
       ORDER BY CASE WHEN logs.position IS NULL THEN 1 ELSE 0 END, logs.position, logs.timestamp, logs.id
     ) AS place
-  FROM komos.task_run_logs AS logs
+  FROM task_run_logs AS logs
   WHERE
     logs.level = 'error'
 )
@@ -39,7 +39,7 @@ SELECT
   first_error.moment AS first_error_at,
   first_error.node AS first_error_node,
   first_error.message AS first_error_message
-FROM komos.task_runs AS runs
+FROM task_runs AS runs
 FULL JOIN volumes
   ON volumes.run_id = runs.id
 LEFT JOIN errors_in_order AS first_error
