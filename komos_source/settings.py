@@ -49,6 +49,8 @@ GIVEN_CURSORS = 10_000
 """Cursors kept for runs named by id; the oldest are forgotten first (a cursor is a cache)."""
 DUCKDB_MEMORY = "256MB"
 """What DuckDB may use in a loading process."""
+DUCKDB_LOG = "4MB"
+"""Size of DuckDB's write-ahead log from which a commit goes into the file itself."""
 
 # How long a load waits for another process before it says who is in the way.
 LOCK_TIMEOUT = 60.0

@@ -26,6 +26,11 @@ _RESERVED = frozenset({"main", "system", "temp"})
 
 
 class _SqlClient(DuckDbSqlClient):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # dlt has everything written twice: into the log first, into the file on closing.
+        self._global_config["checkpoint_threshold"] = settings.DUCKDB_LOG
+
     def catalog_name(self, quote: bool = True, casefold: bool = True) -> str | None:
         name = Path(str(self.credentials.database)).name.lstrip(".").partition(".")[0]
         if name in _RESERVED:
@@ -54,6 +59,16 @@ class duckdb(RemembersCapabilities, dlt.destinations.duckdb):  # noqa: N801 - dl
             compression="none", row_group_size=settings.ROWS_PER_BATCH
         )
         return capabilities
+
+    def configuration(self, initial_config: Any, accept_partial: bool = False) -> Any:
+        """The configuration, worked out once for each dataset, not with each of thirty clients."""
+        known = self.__dict__.setdefault("_known_configurations", {})
+        key = (initial_config.dataset_name, initial_config.default_schema_name)
+        if key not in known:
+            known[key] = super().configuration(initial_config, accept_partial)
+        found = known[key].copy()
+        found.credentials.resolve()  # connections of its own
+        return found.resolve()
 
     @property
     def client_class(self) -> type[DuckDbClient]:
