@@ -25,6 +25,8 @@ def prepare() -> None:
     It is going to load, and to end: some tenths of a second are much of that.
     """
     gc.disable()  # what is imported stays; to look through it again and again is an eighth of this
+    # NumPy's threads for linear algebra, of which there is none here, start by waiting busily.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import pyarrow as pa
 
     if "jemalloc" in pa.supported_memory_backends():
@@ -33,6 +35,10 @@ def prepare() -> None:
         pa.scalar(0)  # pyarrow looks for pandas once, at its first conversion
     with _hidden("pygments", "rich"):  # for a command line that httpx brings
         import_module("httpx")
+    import httpcore
+
+    # In pieces of 64 KB, as by default, all that has arrived is copied again for each of them.
+    httpcore.AsyncHTTP11Connection.READ_NUM_BYTES = 256 * 2**10
     with _hidden("sqlalchemy"):  # to take an address apart; dlt can do that itself
         import_module("dlt.common.libs.sql_alchemy_compat")
     _Postponed("dlt.sources.helpers.requests")  # a client that dlt sets up, and we do not use
