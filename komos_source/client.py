@@ -28,6 +28,7 @@ from komos_source.exceptions import (
     NotVisibleError,
     RequestError,
 )
+from komos_source.heads import Head
 from komos_source.ledger import Ledger
 from komos_source.pacing import ByteBudget, Pause
 from komos_source.timestamps import parse_http_date, parse_retry_after
@@ -139,8 +140,10 @@ class KomosClient:
         )
 
     @contextlib.asynccontextmanager
-    async def task_run_log(self, run_id: str) -> AsyncIterator[Answer[RunLog]]:
-        """The whole log of a run so far.
+    async def task_run_log(
+        self, run_id: str, known: Head | None = None
+    ) -> AsyncIterator[Answer[RunLog]]:
+        """The whole log of a run so far, without what is known of it if it begins with that.
 
         A context manager, since the log counts against the memory of this client until the block
         is left.
@@ -148,7 +151,7 @@ class KomosClient:
         async with contextlib.AsyncExitStack() as lease:
             yield await self._get(
                 f"/task-runs/{run_id}/logs",
-                lambda body, seen_at: decode_log(body, run_id, seen_at),
+                lambda body, seen_at: decode_log(body, run_id, seen_at, known),
                 lease,
             )
 

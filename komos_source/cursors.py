@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from komos_source.entries import RunLog
+from komos_source.heads import Head
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,39 +31,95 @@ class RunCursor:
         before: How many rows have an older timestamp than that.
         span: The position just behind the last of those rows. With `before` unchanged, a changed
             span means that something without a timestamp came in between and moved positions.
+        at: How many rows have the newest timestamp.
+        end: The position just behind the last row that has a timestamp.
+        head: What to know the body by when it has grown; None if it cannot be known again.
     """
 
     entries: int
     last_timestamp: datetime | None
     before: int
     span: int
+    at: int = 0
+    end: int = 0
+    head: Head | None = None
 
     @classmethod
     def of(cls, log: RunLog) -> Self:
         """The cursor that says all of this log has been loaded."""
-        newest = pc.max(log.rows["timestamp"]).as_py()
-        return cls(log.entries, newest, *_extent_before(log.rows, newest))
+        rows = log.rows
+        if rows["timestamp"].null_count:
+            rows = rows.filter(pc.is_valid(rows["timestamp"]))
+        if not len(rows):
+            return cls(log.entries, None, 0, 0, head=log.head)
+        moments = rows["timestamp"].cast(pa.int64()).to_numpy()
+        positions = rows["position"].to_numpy()
+        newest = moments.max()
+        older = positions[moments < newest]
+        return cls(
+            entries=log.entries,
+            last_timestamp=_EPOCH + timedelta(microseconds=int(newest)),
+            before=len(older),
+            span=int(older[-1]) + 1 if len(older) else 0,
+            at=len(moments) - len(older),
+            end=int(positions[-1]) + 1,
+            head=log.head,
+        )
+
+    def followed_by(self, later: RunCursor) -> RunCursor:
+        """The cursor of a log, from those of its first entries and of all that come after them."""
+        moments = [each for each in (self.last_timestamp, later.last_timestamp) if each]
+        newest = max(moments, default=None)
+        first, second = (_extents(each, newest) for each in (self, later))
+        return RunCursor(
+            entries=self.entries + later.entries,
+            last_timestamp=newest,
+            before=first[0] + second[0],
+            span=max(first[1], second[1]),
+            at=first[2] + second[2],
+            end=max(self.end, later.end),
+            head=later.head,
+        )
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """Reads what `to_state` wrote."""
-        newest = state["last_timestamp"]
+        newest, head = state["last_timestamp"], state.get("head")
         return cls(
             entries=state["entries"],
             last_timestamp=None if newest is None else datetime.fromisoformat(newest),
             before=state["before"],
             span=state["span"],
+            at=state.get("at", 0),
+            end=state.get("end", 0),
+            head=head and Head(state["entries"], **head),
         )
 
     def to_state(self) -> dict[str, Any]:
         """The cursor as JSON values."""
-        newest = self.last_timestamp
+        newest, head = self.last_timestamp, self.head
         return {
             "entries": self.entries,
             "last_timestamp": None if newest is None else newest.isoformat(),
             "before": self.before,
             "span": self.span,
+            "at": self.at,
+            "end": self.end,
+            "head": head and {"length": head.length, "digest": head.digest},
         }
+
+
+def advanced(log: RunLog, cursor: RunCursor | None) -> tuple[pa.Table, pa.Table, RunCursor]:
+    """Rows and rejected entries of a log that a load has to emit, and the cursor after it.
+
+    Args:
+        log: As it is now; without the entries of the cursor's head if it begins with that.
+        cursor: How far the log has been loaded; None if it never was.
+    """
+    now = RunCursor.of(log)
+    if cursor and log.continues:
+        return log.rows, log.rejected, cursor.followed_by(now)
+    return *unseen(log, cursor), now
 
 
 def unseen(log: RunLog, cursor: RunCursor | None) -> tuple[pa.Table, pa.Table]:
@@ -81,6 +140,13 @@ def unseen(log: RunLog, cursor: RunCursor | None) -> tuple[pa.Table, pa.Table]:
     moments = log.rows["timestamp"]
     candidates = pc.or_kleene(pc.is_null(moments), pc.greater_equal(moments, cursor.last_timestamp))
     return log.rows.filter(candidates), log.rejected
+
+
+def _extents(cursor: RunCursor, newest: datetime | None) -> tuple[int, int, int]:
+    """What `before`, `span` and `at` of a cursor are if `newest` is the newest timestamp."""
+    if cursor.last_timestamp == newest:
+        return cursor.before, cursor.span, cursor.at
+    return cursor.before + cursor.at, cursor.end, 0
 
 
 def _extent_before(rows: pa.Table, moment: datetime | None) -> tuple[int, int]:

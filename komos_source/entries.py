@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -26,6 +26,7 @@ import pyarrow.json
 
 from komos_source.entry import FIELDS, UnusableError, row_of, timestamp_of
 from komos_source.exceptions import AnswerError, NotJsonError
+from komos_source.heads import Head, body_of
 from komos_source.schemas import TASK_RUN_LOGS, TASK_RUN_LOGS_REJECTED
 from komos_source.text import json_texts
 
@@ -47,31 +48,43 @@ class RunLog:
 
     Attributes:
         run_id: The run asked for.
-        entries: How many entries the answer held, usable or not.
+        entries: How many entries the answer held, usable or not; without those of a known head.
         rows: The usable ones, in the log's order, as `schemas.TASK_RUN_LOGS`.
         rejected: The others, as `schemas.TASK_RUN_LOGS_REJECTED`.
+        head: What to know the body by when it has grown; None if it is not as documented.
+        continues: The body began with the known head, and its entries have been left out.
     """
 
     run_id: str
     entries: int
     rows: pa.Table
     rejected: pa.Table
+    head: Head | None = None
+    continues: bool = False
 
 
-def decode_log(body: bytes | bytearray, run_id: str, seen_at: datetime) -> RunLog:
+def decode_log(
+    body: bytes | bytearray, run_id: str, seen_at: datetime, known: Head | None = None
+) -> RunLog:
     """Decodes the answer to ``GET /task-runs/{run_id}/logs``.
 
     Args:
         body: The answer's body.
         run_id: The run that was asked for.
         seen_at: When the answer was given; noted beside rejected entries.
+        known: The head of an earlier answer. If the body begins with it, only what follows is
+            decoded.
 
     Raises:
         NotJsonError: The body is not JSON.
         AnswerError: It is JSON of another shape, or the log of another run.
     """
     try:
-        return _decode_clean(body, run_id) or _decode_carefully(body, run_id, seen_at)
+        if known and (log := _decode_rest(body, run_id, known)):
+            return log
+        if log := _decode_clean(body, run_id):
+            return replace(log, head=Head.of(body, log.entries))
+        return _decode_carefully(body, run_id, seen_at)
     except RecursionError as error:
         raise AnswerError("the answer is nested too deeply to be a log") from error
 
@@ -94,8 +107,29 @@ _AS_DOCUMENTED = pa.json.ParseOptions(
 )
 
 
-def _decode_clean(body: bytes | bytearray, run_id: str) -> RunLog | None:
-    """Decodes a body that is exactly as documented; None if anything about it is not."""
+def _decode_rest(body: bytes | bytearray, run_id: str, known: Head) -> RunLog | None:
+    """Decodes what a body holds beyond a known head; None if it has to be read as a whole."""
+    grown = known.grown(body)
+    if grown is None:
+        return None
+    rest, head = grown
+    if known.entries and rest:
+        if not rest.startswith(b","):
+            return None
+        rest = rest[1:]
+    log = _decode_clean(body_of(run_id, rest), run_id, known.entries)
+    if log is None or (rest and not log.entries):
+        return None
+    if log.entries and not known.lacks(log.rows["id"].combine_chunks(), body):
+        return None
+    return replace(log, head=replace(head, entries=known.entries + log.entries), continues=True)
+
+
+def _decode_clean(body: bytes | bytearray, run_id: str, first: int = 0) -> RunLog | None:
+    """Decodes a body that is exactly as documented; None if anything about it is not.
+
+    Its first entry is at position `first`.
+    """
     if not body.startswith(b"{"):  # the reader dies of a body that is just ``null`` (pyarrow 26)
         return None
     try:
@@ -119,7 +153,7 @@ def _decode_clean(body: bytes | bytearray, run_id: str) -> RunLog | None:
     if any(map(_hold_nul, (ids, *texts))):  # the reader accepts it, databases do not
         return None
     extra = pa.nulls(len(ids), pa.string())
-    rows = _rows(run_id, 0, ids, moments.cast(_MOMENT), *texts, extra)
+    rows = _rows(run_id, first, ids, moments.cast(_MOMENT), *texts, extra)
     return RunLog(run_id, len(ids), rows, _NONE_REJECTED)
 
 

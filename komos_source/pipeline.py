@@ -18,6 +18,7 @@ from komos_source.locking import duckdb_held
 from komos_source.rewording import errors_reworded
 from komos_source.shards import Shard
 
+
 def make_pipeline(
     destination: str = settings.DESTINATION,
     dataset: str = settings.DATASET_NAME,

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from komos_source.client import KomosClient
-from komos_source.cursors import RunCursor, is_settled, unseen
+from komos_source.cursors import RunCursor, advanced, is_settled
 from komos_source.discovery import Discovery, Target
 from komos_source.exceptions import NotVisibleError, RequestError
 from komos_source.ledger import Ledger
@@ -181,14 +181,15 @@ async def _read(
     try:
         if target.failure:
             raise target.failure
-        async with client.task_run_log(target.run_id) as answer:
-            rows, rejected = unseen(answer.value, target.cursor)
+        known = target.cursor.head if target.cursor else None
+        async with client.task_run_log(target.run_id, known) as answer:
+            rows, rejected, cursor = advanced(answer.value, target.cursor)
             await taken.put(
                 Reading(
                     target,
                     checked_at=answer.served_at or datetime.now(UTC),
                     settled=is_settled(tracked.finished_at, answer.served_at, settle_after),
-                    cursor=RunCursor.of(answer.value),
+                    cursor=cursor,
                     rows=rows,
                     rejected=rejected,
                 )

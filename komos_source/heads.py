@@ -1,0 +1,83 @@
+"""What a body began with when it was last read, so that this need not be parsed again. Pure.
+
+A log grows at its end: as a rule the new body is the old one with more entries before the closing
+brackets. If all of it but these is there again byte for byte, those entries have all been loaded,
+at the same positions, and nothing can have come late among them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_END = b"]}"
+_BEFORE_ID = '"id":"'
+_UUID_WIDTH = 36
+_MOST = 2**31 - 1  # bytes that Arrow can hold in one value
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """All of a body but its end. The body was exactly as documented.
+
+    Attributes:
+        entries: How many entries it holds.
+        length: In bytes.
+        digest: SHA-256, in hexadecimal.
+    """
+
+    entries: int
+    length: int
+    digest: str
+
+    @classmethod
+    def of(cls, body: bytes | bytearray, entries: int) -> Self | None:
+        """The head of a body that is as documented; None if something follows its entries."""
+        if not body.endswith(_END) or len(body) > _MOST:
+            return None
+        length = len(body) - len(_END)
+        return cls(entries, length, hashlib.sha256(memoryview(body)[:length]).hexdigest())
+
+    def grown(self, body: bytes | bytearray) -> tuple[bytes, Head] | None:
+        """What a body holds beyond this, and its own head but for the number of entries.
+
+        Returns:
+            None if the body begins otherwise. The new entries are the text inside the brackets.
+        """
+        end = len(body) - len(_END)
+        if not self.length <= end <= _MOST or not body.endswith(_END):
+            return None
+        text = memoryview(body)
+        digest = hashlib.sha256(text[: self.length])
+        if digest.hexdigest() != self.digest:
+            return None
+        digest.update(text[self.length : end])
+        return bytes(text[self.length : end]), Head(self.entries, end, digest.hexdigest())
+
+    def lacks(self, ids: pa.Array, body: bytes | bytearray) -> bool:
+        """Whether none of some ids is for certain that of an entry in the head of this body.
+
+        Looked for in the text: entries that are as documented have ``"id":"`` nowhere else, as
+        quotes inside of texts are escaped. If one is spelled otherwise, nothing is certain.
+        """
+        width = pc.min_max(pc.binary_length(ids))
+        if not width["min"].as_py() == width["max"].as_py() == _UUID_WIDTH:
+            return False
+        bounds = pa.py_buffer(pa.array([0, self.length], pa.int32()).buffers()[1])
+        text = pa.Array.from_buffers(pa.binary(), 1, [None, bounds, pa.py_buffer(body)])
+        known = pc.binary_slice(pc.split_pattern(text, _BEFORE_ID).values, 0, _UUID_WIDTH)
+        return (
+            len(known) == self.entries + 1  # what is before the first id is a part, too
+            and not pc.any(pc.match_substring(known, "\\")).as_py()
+            and not pc.any(pc.is_in(known, ids.cast(pa.binary()))).as_py()
+        )
+
+
+def body_of(run_id: str, entries: bytes) -> bytes:
+    """The body of a log that holds only these entries, the text of which is given."""
+    return b'{"runId":%s,"logEntries":[%s]}' % (json.dumps(run_id).encode(), entries)
