@@ -259,9 +259,12 @@ class KomosClient:
         size = int(length) if known else self._budget.limit
         await self._budget.take(size)
         held.push_async_callback(self._budget.give, size)
-        body = bytearray()  # grows in place; `aread` would hold all pieces and the whole at once
+        # In place; `aread` would hold all pieces and the whole at once. One that has to grow is
+        # copied again and again.
+        body, end = bytearray(size if known else 0), 0
         async for piece in response.aiter_bytes():
-            body += piece
+            body[end : end + len(piece)] = piece
+            end += len(piece)
         return body
 
     def _refuse(self, response: httpx.Response, body: bytes, served_at: datetime | None) -> None:
