@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, Self, TypeVar
@@ -19,22 +19,21 @@ from tenacity.wait import wait_exponential_jitter
 
 from komos_source import answers, settings
 from komos_source.endpoint import check_api_key, check_base_url, is_loopback
-from komos_source.entries import RunLog, decode_log
+from komos_source.entries import Body, RunLog, decode_log, decode_logs
 from komos_source.exceptions import (
     AnswerError,
     ApiUnreachableError,
-    AuthenticationError,
     NotJsonError,
-    NotVisibleError,
     RequestError,
 )
 from komos_source.heads import Head
 from komos_source.ledger import Ledger
 from komos_source.pacing import ByteBudget, Pause
-from komos_source.timestamps import parse_http_date, parse_retry_after
+from komos_source.refusals import TransientError, refusal
+from komos_source.timestamps import parse_http_date
+from komos_source.together import Together
 
 T = TypeVar("T")
-_TRANSIENT = frozenset({429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +80,12 @@ class KomosClient:
         self._backoff = wait_exponential_jitter(
             multiplier=backoff, max=settings.MAX_BACKOFF, jitter=backoff
         )
+        self._decoder = Together(decode_logs, settings.DECODED_TOGETHER)
         self._ever_answered = False
         self._given_up_in_a_row = 0
+        self._host = host
+        self._base = base_url.rstrip("/") + settings.API_PREFIX
         self._http = httpx.AsyncClient(
-            base_url=base_url.rstrip("/") + settings.API_PREFIX,
             headers={
                 "Authorization": f"Bearer {check_api_key(api_key)}",
                 "Accept": "application/json",
@@ -114,7 +115,7 @@ class KomosClient:
             page = (
                 await self._get(
                     f"/tasks?limit={settings.TASKS_PER_PAGE}&offset={len(known)}",
-                    lambda body, _: answers.parse_task_page(body),
+                    _parsed(answers.parse_task_page),
                 )
             ).value
             new = {task["id"] for task in page.tasks} - known
@@ -130,13 +131,13 @@ class KomosClient:
         """The task's 50 newest runs, newest first."""
         return await self._get(
             f"/tasks/{quote(task_id, safe='')}/runs",
-            lambda body, _: answers.parse_runs(body, task_id),
+            _parsed(lambda body: answers.parse_runs(body, task_id)),
         )
 
     async def task_run(self, run_id: str) -> Answer[answers.Run]:
         """One run."""
         return await self._get(
-            f"/task-runs/{run_id}", lambda body, _: answers.parse_run(body, run_id)
+            f"/task-runs/{run_id}", _parsed(lambda body: answers.parse_run(body, run_id))
         )
 
     @contextlib.asynccontextmanager
@@ -151,14 +152,23 @@ class KomosClient:
         async with contextlib.AsyncExitStack() as lease:
             yield await self._get(
                 f"/task-runs/{run_id}/logs",
-                lambda body, seen_at: decode_log(body, run_id, seen_at, known),
+                lambda text, seen_at: self._decode(Body(text, run_id, seen_at, known)),
                 lease,
             )
+
+    async def _decode(self, body: Body) -> RunLog:
+        """Decodes a log on a thread: small ones that have come while it was busy together."""
+        if len(body.text) > settings.ALONE_BYTES:
+            return await asyncio.to_thread(decode_log, body)
+        log = await self._decoder.put(body)
+        if isinstance(log, AnswerError):
+            raise log
+        return log
 
     async def _get(
         self,
         path: str,
-        parse: Callable[[bytes | bytearray, datetime], T],
+        parse: Callable[[bytes | bytearray, datetime], Awaitable[T]],
         lease: contextlib.AsyncExitStack | None = None,
     ) -> Answer[T]:
         """Asks until there is an answer that can be parsed, within the allowed tries.
@@ -174,7 +184,7 @@ class KomosClient:
             )
         try:
             answer = await self._try(path, parse, lease)
-        except (_TransientError, NotJsonError) as error:
+        except (TransientError, NotJsonError) as error:
             answer = await self._try_again(error, path, parse, lease)
         self._given_up_in_a_row = 0
         return answer
@@ -183,7 +193,7 @@ class KomosClient:
         self,
         failure: RequestError,
         path: str,
-        parse: Callable[[bytes | bytearray, datetime], T],
+        parse: Callable[[bytes | bytearray, datetime], Awaitable[T]],
         lease: contextlib.AsyncExitStack | None,
     ) -> Answer[T]:
         """Goes on after a first try that failed.
@@ -198,18 +208,18 @@ class KomosClient:
             return await self._try(path, parse, lease)
 
         tries = AsyncRetrying(
-            retry=retry_if_exception_type((_TransientError, NotJsonError)),
+            retry=retry_if_exception_type((TransientError, NotJsonError)),
             stop=stop_after_attempt(settings.MAX_TRIES),
             wait=self._wait_before_next_try,
             reraise=True,
         )
         try:
             return await tries(next_try)
-        except (_TransientError, NotJsonError) as error:
+        except (TransientError, NotJsonError) as error:
             self._given_up_in_a_row += 1
             if not self._ever_answered:
                 raise ApiUnreachableError(
-                    f"{self._http.base_url.host} cannot be reached: {error}. "
+                    f"{self._host} cannot be reached: {error}. "
                     "Check the network and SOURCES__KOMOS__BASE_URL."
                 ) from error
             raise RequestError(f"{error} ({settings.MAX_TRIES} tries)", error.status) from error
@@ -217,7 +227,7 @@ class KomosClient:
     async def _try(
         self,
         path: str,
-        parse: Callable[[bytes | bytearray, datetime], T],
+        parse: Callable[[bytes | bytearray, datetime], Awaitable[T]],
         lease: contextlib.AsyncExitStack | None,
     ) -> Answer[T]:
         async with contextlib.AsyncExitStack() as held:
@@ -225,23 +235,25 @@ class KomosClient:
                 await self._pause.wait()
                 self._ledger.requests += 1
                 try:
-                    async with self._http.stream("GET", path) as response:
+                    async with self._http.stream("GET", self._base + path) as response:
                         self._ever_answered = True
                         served_at = parse_http_date(response.headers.get("Date"))
                         if response.status_code != httpx.codes.OK:
-                            self._refuse(response, await response.aread(), served_at)
+                            raise refusal(
+                                response.status_code,
+                                await response.aread(),
+                                response.headers.get("Retry-After"),
+                                served_at,
+                            )
                         body = await self._read(response, held)
                 except httpx.TransportError as error:
-                    raise _TransientError(f"{type(error).__name__}: {error}") from error
+                    raise TransientError(f"{type(error).__name__}: {error}") from error
                 except httpx.DecodingError as error:
-                    raise _TransientError(f"the answer cannot be unpacked: {error}") from error
+                    raise TransientError(f"the answer cannot be unpacked: {error}") from error
             seen_at = served_at or datetime.now(UTC)
             status = response.status_code
             try:
-                if len(body) <= settings.INLINE_BYTES:
-                    value = parse(body, seen_at)
-                else:
-                    value = await asyncio.to_thread(parse, body, seen_at)
+                value = await parse(body, seen_at)
             except RecursionError as error:
                 raise AnswerError("the answer is nested too deeply", status) from error
             except AnswerError as error:
@@ -267,47 +279,25 @@ class KomosClient:
             end += len(piece)
         return body
 
-    def _refuse(self, response: httpx.Response, body: bytes, served_at: datetime | None) -> None:
-        status = response.status_code
-        detail = f"{status} {answers.parse_detail(body)}".strip()
-        if status in {401, 403}:
-            raise AuthenticationError(
-                f"the API refused the key ({detail}). The key was looked for in "
-                f"{settings.API_KEY_VARIABLE}, .dlt/secrets.toml ([sources.komos] api_key) and "
-                f"{settings.LAST_RESORT_API_KEY_VARIABLE}, in this order; `komos check` says which "
-                "one was used."
-            )
-        if status == httpx.codes.NOT_FOUND:
-            raise NotVisibleError(detail, status, served_at)
-        if status not in _TRANSIENT:
-            raise RequestError(detail, status, served_at)
-        wait = parse_retry_after(
-            response.headers.get("Retry-After"), served_at or datetime.now(UTC)
-        )
-        if wait is not None and wait > settings.MAX_RETRY_AFTER:
-            raise RequestError(f"{detail}; asked to wait {wait:.0f} s", status, served_at)
-        raise _TransientError(detail, status, wait)
-
     def _wait_before_next_try(self, state: RetryCallState) -> float:
         """Seconds until the next try; after a 429 all requests of this client wait as long."""
         error = state.outcome.exception() if state.outcome else None
-        asked = error.retry_after if isinstance(error, _TransientError) else None
+        asked = error.retry_after if isinstance(error, TransientError) else None
         seconds = self._backoff(state) if asked is None else asked
-        if isinstance(error, _TransientError) and error.status == httpx.codes.TOO_MANY_REQUESTS:
+        if isinstance(error, TransientError) and error.status == httpx.codes.TOO_MANY_REQUESTS:
             self._pause.extend(seconds)
             self._ledger.paused_until = self._pause.until
         return seconds
 
 
-class _TransientError(RequestError):
-    """Worth another try.
+def _parsed(
+    parse: Callable[[bytes | bytearray], T],
+) -> Callable[[bytes | bytearray, datetime], Awaitable[T]]:
+    """Parses on the event loop what is small: a thread would cost more."""
 
-    Attributes:
-        retry_after: Seconds the server asked to wait, if it did.
-    """
+    async def parsed(body: bytes | bytearray, _: datetime) -> T:
+        if len(body) <= settings.INLINE_BYTES:
+            return parse(body)
+        return await asyncio.to_thread(parse, body)
 
-    def __init__(
-        self, message: str, status: int | None = None, retry_after: float | None = None
-    ) -> None:
-        super().__init__(message, status)
-        self.retry_after = retry_after
+    return parsed

@@ -52,7 +52,7 @@ class RunCursor:
             rows = rows.filter(pc.is_valid(rows["timestamp"]))
         if not len(rows):
             return cls(log.entries, None, 0, 0, head=log.head)
-        moments = rows["timestamp"].cast(pa.int64()).to_numpy()
+        moments = rows["timestamp"].combine_chunks().view(pa.int64()).to_numpy()
         positions = rows["position"].to_numpy()
         newest = moments.max()
         older = positions[moments < newest]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -47,7 +49,7 @@ class Head:
         """What a body holds beyond this, and its own head but for the number of entries.
 
         Returns:
-            None if the body begins otherwise. The new entries are the text inside the brackets.
+            None if the body does not go on like this. The new entries are the text in the brackets.
         """
         end = len(body) - len(_END)
         if not self.length <= end <= _MOST or not body.endswith(_END):
@@ -57,25 +59,40 @@ class Head:
         if digest.hexdigest() != self.digest:
             return None
         digest.update(text[self.length : end])
-        return bytes(text[self.length : end]), Head(self.entries, end, digest.hexdigest())
+        rest = bytes(text[self.length : end])
+        if rest and self.entries:
+            comma, rest = rest[:1], rest[1:]
+            if comma != b"," or not rest.strip():
+                return None
+        return rest, Head(self.entries, end, digest.hexdigest())
 
-    def lacks(self, ids: pa.Array, body: bytes | bytearray) -> bool:
-        """Whether none of some ids is for certain that of an entry in the head of this body.
 
-        Looked for in the text: entries that are as documented have ``"id":"`` nowhere else, as
-        quotes inside of texts are escaped. If one is spelled otherwise, nothing is certain.
-        """
-        width = pc.min_max(pc.binary_length(ids))
-        if not width["min"].as_py() == width["max"].as_py() == _UUID_WIDTH:
-            return False
-        bounds = pa.py_buffer(pa.array([0, self.length], pa.int32()).buffers()[1])
-        text = pa.Array.from_buffers(pa.binary(), 1, [None, bounds, pa.py_buffer(body)])
-        known = pc.binary_slice(pc.split_pattern(text, _BEFORE_ID).values, 0, _UUID_WIDTH)
-        return (
-            len(known) == self.entries + 1  # what is before the first id is a part, too
-            and not pc.any(pc.match_substring(known, "\\")).as_py()
-            and not pc.any(pc.is_in(known, ids.cast(pa.binary()))).as_py()
-        )
+def are_new(ids: pa.Array, heads: Sequence[tuple[Head, bytes | bytearray]]) -> bool:
+    """Whether none of some ids is for certain that of an entry in these heads of these bodies.
+
+    Looked for in the text: entries that are as documented have ``"id":"`` nowhere else, as quotes
+    inside of texts are escaped. If one is spelled otherwise, nothing is certain.
+    """
+    width = pc.min_max(pc.binary_length(ids))
+    if not width["min"].as_py() == width["max"].as_py() == _UUID_WIDTH:
+        return False
+    texts = pa.concat_arrays(
+        [
+            pa.Array.from_buffers(
+                pa.binary(),
+                1,
+                [None, pa.py_buffer(struct.pack("=2i", 0, head.length)), pa.py_buffer(body)],
+            )
+            for head, body in heads
+        ]
+    )
+    parts = pc.split_pattern(texts, _BEFORE_ID)
+    # What is before the first id is a part, too.
+    if parts.value_lengths().to_pylist() != [head.entries + 1 for head, _ in heads]:
+        return False
+    known = pc.binary_slice(parts.values, 0, _UUID_WIDTH)
+    spelled_otherwise = pc.match_substring(known, "\\")
+    return not pc.any(pc.or_(spelled_otherwise, pc.is_in(known, ids.cast(pa.binary())))).as_py()
 
 
 def body_of(run_id: str, entries: bytes) -> bytes:

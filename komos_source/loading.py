@@ -203,8 +203,7 @@ def _run(
         with stage(ledger, "reading state"), hold():
             pipeline.drop()
             pipeline.sync_destination()
-        hold.release()
-        with stage(ledger, "reading logs"):
+        with stage(ledger, "reading logs"), hold.released_after(settings.HELD_WHILE_READING):
             sources = [source, *load_history.table_if_missing(pipeline)]
             pipeline.extract([fit(each, pipeline) for each in sources])
         if not pipeline.has_pending_data:

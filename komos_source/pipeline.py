@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -70,7 +71,7 @@ class Hold:
     """Keeps other processes out of the destination, where it lets only one in anyway.
 
     Taken when the first step needs the destination, and kept for those that follow, as opening a
-    DuckDB file takes longer than many a step; let go before what takes long elsewhere, and on
+    DuckDB file takes longer than many a step; let go where something else takes long, and on
     leaving the block of this context manager.
 
     Args:
@@ -82,28 +83,42 @@ class Hold:
         self._pipeline = pipeline
         self._file = duckdb_file(pipeline)
         self._lock_timeout = lock_timeout
-        self._taken = False
-        self._held = contextlib.ExitStack()
+        self._lock = threading.RLock()
+        self._held: contextlib.ExitStack | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self.release()
+        self._release()
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
         """For steps that use the destination; what goes wrong in them comes out as our errors."""
         with errors_reworded(self._pipeline):
-            if not self._taken:
-                self._held.enter_context(duckdb_held(self._file, self._lock_timeout))
-                self._taken = True
+            with self._lock:
+                if self._held is None:
+                    with contextlib.ExitStack() as stack:
+                        stack.enter_context(duckdb_held(self._file, self._lock_timeout))
+                        self._held = stack.pop_all()
             yield
 
-    def release(self) -> None:
-        """Lets others in until the next step."""
-        self._held.close()
-        self._taken = False
+    @contextlib.contextmanager
+    def released_after(self, seconds: float) -> Iterator[None]:
+        """For steps that do not use the destination: if they take long, others are let in."""
+        timer = threading.Timer(seconds, self._release)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()  # it may have just begun
+
+    def _release(self) -> None:
+        with self._lock:
+            if self._held is not None:
+                self._held.close()
+                self._held = None
 
 
 @contextlib.contextmanager

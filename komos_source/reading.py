@@ -28,7 +28,7 @@ from komos_source.schemas import (
 from komos_source.settings import MAX_CONCURRENCY, ROWS_PER_BATCH
 from komos_source.state import Changes, TrackedRun
 
-_WORKERS_AT_FIRST = 10
+_WORKERS_AT_FIRST = 4
 _IDLE = 0.005
 """Seconds without a log after which one more worker starts: a server that answers at once is not
 asked from many connections, which cost more than they bring; one far away is after 50 ms."""

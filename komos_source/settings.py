@@ -40,6 +40,11 @@ BUFFERED_BYTES = 32 * 2**20
 INLINE_BYTES = 256 * 2**10
 """Up to this size a body is decoded on the event loop: a thread would cost more."""
 
+ALONE_BYTES = 256 * 2**10
+"""A log larger than this is decoded on a thread of its own, smaller ones are together."""
+DECODED_TOGETHER = 32
+"""Logs decoded together at most."""
+
 # What we keep.
 SETTLE_AFTER = 600.0
 """Seconds past a run's end after which its log counts as complete."""
@@ -54,6 +59,8 @@ DUCKDB_LOG = "4MB"
 
 # How long a load waits for another process before it says who is in the way.
 LOCK_TIMEOUT = 60.0
+HELD_WHILE_READING = 1.0
+"""Seconds of reading the API after which a DuckDB file is let go until there are rows to load."""
 
 # Webhooks.
 WEBHOOK_PEPPER = "komos-webhook-pepper"

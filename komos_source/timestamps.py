@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -23,6 +24,7 @@ def parse_timestamp(text: str) -> datetime:
         raise ValueError(str(error)) from error
 
 
+@functools.lru_cache(maxsize=8)  # the answers of a second have the same
 def parse_http_date(text: str | None) -> datetime | None:
     """Reads an HTTP date (RFC 9110, section 5.6.7); None for a missing or unusable one."""
     if text is None:

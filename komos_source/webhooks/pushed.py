@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from komos_source.entries import decode_log
+from komos_source.entries import Body, decode_log
 from komos_source.exceptions import AnswerError
 from komos_source.reading import Batch
 from komos_source.schemas import TASK_RUN_LOGS, TASK_RUN_LOGS_REJECTED, Table
@@ -64,7 +64,7 @@ def decode(deliveries: Iterable[Spooled]) -> Pushed:
     rejected = [TASK_RUN_LOGS_REJECTED.schema.empty_table()]
     for delivery in deliveries:
         try:
-            log = decode_log(delivery.body, delivery.run_id, delivery.received_at)
+            log = decode_log(Body(delivery.body, delivery.run_id, delivery.received_at))
         except AnswerError:
             if delivery.run_id and _is_run_event(delivery.event):
                 events.add(delivery.run_id)

@@ -24,8 +24,8 @@ from starlette.routing import Route
 
 from komos_source import settings
 from komos_source.exceptions import SpoolError
+from komos_source.together import Together
 from komos_source.webhooks.configuration import spool_url, verifier
-from komos_source.webhooks.group_commit import GroupCommit
 from komos_source.webhooks.signature import Check, Delivery, Refusal, Verifier
 from komos_source.webhooks.spool import Spool
 
@@ -106,7 +106,7 @@ class _Receiver:
         self._spool = spool
         self._max_body = max_body
         self._held_bytes = 0
-        self._commits = GroupCommit[Delivery](self._commit, commit_deliveries)
+        self._commits = Together[Delivery, None](self._commit, commit_deliveries)
         self._registry = CollectorRegistry()
         self._outcomes = Counter(
             "komos_webhook_deliveries",
@@ -174,13 +174,14 @@ class _Receiver:
         except SpoolError as error:
             raise _RefusedError(503, "spool failed", "the delivery cannot be kept now") from error
 
-    def _commit(self, deliveries: Sequence[Delivery]) -> None:
+    def _commit(self, deliveries: Sequence[Delivery]) -> Sequence[None]:
         try:
             with self._commit_seconds.time():
                 self._new.inc(self._spool.put(deliveries))
         except SpoolError as error:
             _log.error("%d deliveries not kept: %s", len(deliveries), error)
             raise
+        return [None] * len(deliveries)
 
     @contextlib.contextmanager
     def _room(self) -> Iterator[list[int]]:
