@@ -78,8 +78,8 @@ def rows_of(
     rows = pa.Table.from_arrays(
         [
             ids,
-            pa.concat_arrays([pa.repeat(run_id, count) for run_id, _, count in places]),
-            pa.concat_arrays([pa.arange(first, first + count) for _, first, count in places]),
+            pa.chunked_array([pa.repeat(run_id, count) for run_id, _, count in places]),
+            pa.chunked_array([pa.arange(first, first + count) for _, first, count in places]),
             moments.cast(_MOMENT),
             *messages,
             pa.nulls(len(ids), pa.string()),

@@ -47,7 +47,7 @@ class RunCursor:
     @classmethod
     def of(cls, log: RunLog) -> Self:
         """The cursor that says all of this log has been loaded."""
-        rows = log.rows
+        rows = log.rows.select(["timestamp", "position"])
         if rows["timestamp"].null_count:
             rows = rows.filter(pc.is_valid(rows["timestamp"]))
         if not len(rows):

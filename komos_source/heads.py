@@ -76,7 +76,7 @@ def are_new(ids: pa.Array, heads: Sequence[tuple[Head, bytes | bytearray]]) -> b
     width = pc.min_max(pc.binary_length(ids))
     if not width["min"].as_py() == width["max"].as_py() == _UUID_WIDTH:
         return False
-    texts = pa.concat_arrays(
+    texts = pa.chunked_array(
         [
             pa.Array.from_buffers(
                 pa.binary(),
@@ -88,9 +88,9 @@ def are_new(ids: pa.Array, heads: Sequence[tuple[Head, bytes | bytearray]]) -> b
     )
     parts = pc.split_pattern(texts, _BEFORE_ID)
     # What is before the first id is a part, too.
-    if parts.value_lengths().to_pylist() != [head.entries + 1 for head, _ in heads]:
+    if pc.list_value_length(parts).to_pylist() != [head.entries + 1 for head, _ in heads]:
         return False
-    known = pc.binary_slice(parts.values, 0, _UUID_WIDTH)
+    known = pc.binary_slice(pc.list_flatten(parts), 0, _UUID_WIDTH)
     spelled_otherwise = pc.match_substring(known, "\\")
     return not pc.any(pc.or_(spelled_otherwise, pc.is_in(known, ids.cast(pa.binary())))).as_py()
 
