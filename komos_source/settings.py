@@ -49,7 +49,9 @@ DECODED_TOGETHER = 32
 SETTLE_AFTER = 600.0
 """Seconds past a run's end after which its log counts as complete."""
 ROWS_PER_BATCH = 122_880
-"""Rows handed over at once and so in a Parquet row group: as many as in one of DuckDB's."""
+"""Rows handed over at once: as many as in one of DuckDB's row groups."""
+ROWS_PER_GROUP = 20_480
+"""Rows in a Parquet row group: so many of them that DuckDB's threads end at the same time."""
 GIVEN_CURSORS = 10_000
 """Cursors kept for runs named by id; the oldest are forgotten first (a cursor is a cache)."""
 DUCKDB_MEMORY = "256MB"

@@ -56,7 +56,7 @@ class duckdb(RemembersCapabilities, dlt.destinations.duckdb):  # noqa: N801 - dl
     def _raw_capabilities(self) -> Any:
         capabilities = only_parquet(super()._raw_capabilities())
         capabilities.parquet_format = ParquetFormatConfiguration(
-            compression="none", row_group_size=settings.ROWS_PER_BATCH
+            compression="none", row_group_size=settings.ROWS_PER_GROUP
         )
         return capabilities
 
