@@ -106,6 +106,7 @@ class KomosClient:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
+        await self._decoder.finish()
         await self._http.aclose()
 
     async def tasks(self) -> AsyncIterator[answers.TaskPage]:
@@ -272,8 +273,8 @@ class KomosClient:
         await self._budget.take(size)
         held.push_async_callback(self._budget.give, size)
         # In place; `aread` would hold all pieces and the whole at once. One that has to grow is
-        # copied again and again.
-        body, end = bytearray(size if known else 0), 0
+        # copied again and again, but what a header says need not be true.
+        body, end = bytearray(min(size, self._budget.limit) if known else 0), 0
         async for piece in response.aiter_bytes():
             body[end : end + len(piece)] = piece
             end += len(piece)

@@ -30,7 +30,7 @@ class Head:
     Attributes:
         entries: How many entries it holds.
         length: In bytes.
-        digest: SHA-256, in hexadecimal.
+        digest: The first half of its SHA-256, in hexadecimal: the state has one for each run.
     """
 
     entries: int
@@ -43,7 +43,7 @@ class Head:
         if not body.endswith(_END) or len(body) > _MOST:
             return None
         length = len(body) - len(_END)
-        return cls(entries, length, hashlib.sha256(memoryview(body)[:length]).hexdigest())
+        return cls(entries, length, _text_of(hashlib.sha256(memoryview(body)[:length])))
 
     def grown(self, body: bytes | bytearray) -> tuple[bytes, Head] | None:
         """What a body holds beyond this, and its own head but for the number of entries.
@@ -56,7 +56,7 @@ class Head:
             return None
         text = memoryview(body)
         digest = hashlib.sha256(text[: self.length])
-        if digest.hexdigest() != self.digest:
+        if _text_of(digest) != self.digest:
             return None
         digest.update(text[self.length : end])
         rest = bytes(text[self.length : end])
@@ -64,7 +64,11 @@ class Head:
             comma, rest = rest[:1], rest[1:]
             if comma != b"," or not rest.strip():
                 return None
-        return rest, Head(self.entries, end, digest.hexdigest())
+        return rest, Head(self.entries, end, _text_of(digest))
+
+
+def _text_of(digest: hashlib._Hash) -> str:
+    return digest.hexdigest()[:32]
 
 
 def are_new(ids: pa.Array, heads: Sequence[tuple[Head, bytes | bytearray]]) -> bool:

@@ -38,10 +38,10 @@ MAX_FAILURES_IN_A_ROW = 16
 BUFFERED_BYTES = 32 * 2**20
 """Bodies held in memory at once; one that is larger than all of this is held alone."""
 INLINE_BYTES = 256 * 2**10
-"""Up to this size a body is decoded on the event loop: a thread would cost more."""
+"""Up to this size an answer is parsed on the event loop: a thread would cost more."""
 
 ALONE_BYTES = 256 * 2**10
-"""A log larger than this is decoded on a thread of its own, smaller ones are together."""
+"""Bytes; a larger log is decoded on a thread of its own, smaller ones are decoded together."""
 DECODED_TOGETHER = 32
 """Logs decoded together at most."""
 

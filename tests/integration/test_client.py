@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import pytest
 
+from komos_source import settings
 from komos_source.client import KomosClient
 from komos_source.exceptions import (
     AnswerError,
@@ -203,3 +206,27 @@ def test_no_more_requests_are_under_way_than_allowed(world: World, emulator: Emu
 
     seconds, _ = ask(emulator, all_at_once, max_concurrency=3)
     assert seconds >= 12 / 3 * 0.05
+
+
+def test_a_body_that_is_said_to_be_huge_takes_no_memory_before_it_comes(run_id: str) -> None:
+    def answer(listener: socket.socket) -> None:
+        for _ in range(settings.MAX_TRIES):
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n{" % 10**15)
+
+    async def read() -> None:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with (
+            KomosClient("sk_live_test", address, backoff=0.01) as client,
+            client.task_run_log(run_id),
+        ):
+            pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=answer, args=(listener,), daemon=True)
+        server.start()
+        with pytest.raises(RequestError, match="RemoteProtocolError"):
+            asyncio.run(read())
+        server.join(10)

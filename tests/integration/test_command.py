@@ -244,3 +244,25 @@ def test_emulate_serves_until_it_is_stopped(tmp_path: Path) -> None:
 def test_help_shows_examples_a_line_each(home: Home) -> None:
     lines = [line.strip() for line in komos(home, "load", "--help").stdout.splitlines()]
     assert "komos load --runs-file kept_run_ids.txt" in lines
+
+
+def test_what_a_loading_process_leaves_out_is_there_for_whoever_asks(tmp_path: Path) -> None:
+    script = """
+import sys
+from komos_source import process
+process.prepare()
+assert not {"requests", "pandas", "rich", "sqlalchemy"} & sys.modules.keys()
+from dlt.sources.helpers import requests
+from dlt.sources.helpers.requests import Client
+import dlt.sources.helpers.rest_client
+assert isinstance(requests.client, Client)
+assert requests.Session is sys.modules["dlt.sources.helpers.requests"].Session
+import pandas, rich, sqlalchemy
+"""
+    subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "RUNTIME__DLTHUB_TELEMETRY": "false"},
+        check=True,
+        timeout=120,
+    )

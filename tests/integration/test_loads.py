@@ -5,15 +5,19 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import duckdb
 import pytest
 
+from komos_source import settings
 from komos_source.exceptions import AuthenticationError, LockedError, UsageError
 from komos_source.locking import one_load_at_a_time
-from komos_source.testing import World, made_history
+from komos_source.testing import World, api, made_history
 from komos_source.testing.world import iso
 from komos_source.views import VIEWS
 from tests.conftest import Home, expected
@@ -407,6 +411,35 @@ def test_another_process_in_the_duckdb_file_is_waited_for_and_then_named(
         assert str(reader.pid) in str(caught.value)
         reader.kill()
     assert home.load().exit_code == 0
+
+
+def test_the_duckdb_file_is_let_go_while_a_slow_api_is_read(
+    home: Home, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = world.add_task("Orders")
+    add_finished_run(world, task)
+    home.load()
+    add_finished_run(world, task)
+    monkeypatch.setattr(settings, "HELD_WHILE_READING", 0.1)
+    may_answer = threading.Event()
+    respond = api.reply
+    monkeypatch.setattr(
+        "komos_source.testing.server.reply",
+        lambda *args, **kwargs: may_answer.wait(60) and respond(*args, **kwargs),
+    )
+    with ThreadPoolExecutor() as pool:
+        loading = pool.submit(home.load)
+        script = (
+            "import duckdb, sys; duckdb.connect(sys.argv[1]).execute('CREATE TABLE mine (n INT)')"
+        )
+        deadline = time.monotonic() + 30
+        while subprocess.run(
+            [sys.executable, "-c", script, str(home.file)], stderr=subprocess.DEVNULL, check=False
+        ).returncode:
+            assert time.monotonic() < deadline, "the file is never let go"
+        may_answer.set()
+        assert loading.result(60).exit_code == 0
+    assert home.table() == expected(world)
 
 
 def test_a_second_load_at_the_same_time_waits_and_then_says_who_is_loading(home: Home) -> None:

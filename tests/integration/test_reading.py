@@ -1,0 +1,61 @@
+"""Logs are read beside each other."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from uuid import UUID
+
+import pytest
+
+from komos_source.client import KomosClient
+from komos_source.discovery import named_targets
+from komos_source.ledger import Ledger
+from komos_source.reading import read_batches
+from komos_source.schemas import TASK_RUN_LOGS
+from komos_source.state import State
+
+ALLOWED = 8
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers once so many have asked; then all of them."""
+
+    protocol_version = "HTTP/1.1"
+    waiting = threading.Barrier(ALLOWED)
+
+    def do_GET(self) -> None:
+        self.waiting.wait(30)
+        run_id = self.path.split("/")[-2]
+        body = json.dumps({"runId": run_id, "logEntries": [{"id": f"entry of {run_id}"}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_slow_server_is_asked_as_much_at_once_as_is_allowed(address: str) -> None:
+    run_ids = [str(UUID(int=number)) for number in range(3 * ALLOWED)]
+
+    async def read() -> list[str]:
+        async with KomosClient("sk_live_test", address, max_concurrency=ALLOWED) as client:
+            targets = named_targets(run_ids, State())
+            batches = read_batches(
+                client, targets, Ledger(), settle_after=timedelta(0), concurrency=ALLOWED
+            )
+            tables = [batch.tables[TASK_RUN_LOGS.name] async for batch in batches]
+        return [run_id for table in tables for run_id in table["run_id"].to_pylist()]  # type: ignore[call-overload] # an Arrow table
+
+    assert sorted(asyncio.run(read())) == run_ids
