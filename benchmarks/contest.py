@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -137,6 +138,7 @@ def contest(
         with home() as directory:
             for phase in phases:
                 server.ask(f"phase/{phase if grow else 0}")
+                os.sync()  # else what the one before has written is written out meanwhile
                 measured = load(server, contestant, directory, server.ask("runs"))
                 amiss = wrong(server, contestant, directory, measured)
                 loads.append(Load(name + suffix, phase, measured, amiss))

@@ -35,7 +35,7 @@ CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
 MAX_FAILURES_IN_A_ROW = 16
 """So many requests given up in a row mean the API is gone: the next load does the rest."""
-BUFFERED_BYTES = 32 * 2**20
+BUFFERED_BYTES = 24 * 2**20
 """Bodies held in memory at once; one that is larger than all of this is held alone."""
 INLINE_BYTES = 256 * 2**10
 """Up to this size an answer is parsed on the event loop: a thread would cost more."""
