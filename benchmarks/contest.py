@@ -76,6 +76,7 @@ def load(server: Server, contestant: Contestant, directory: Path, run_ids: list[
     runs_file, database = directory / "runs.txt", directory / "data.duckdb"
     runs_file.write_text("\n".join(run_ids))
     command = contestant.command(server.address, runs_file, database)
+    os.sync()  # else what has been written before is written out while the load is measured
     return measure(command, directory, LIMIT, environment(server.address, database))
 
 
@@ -138,7 +139,6 @@ def contest(
         with home() as directory:
             for phase in phases:
                 server.ask(f"phase/{phase if grow else 0}")
-                os.sync()  # else what the one before has written is written out meanwhile
                 measured = load(server, contestant, directory, server.ask("runs"))
                 amiss = wrong(server, contestant, directory, measured)
                 loads.append(Load(name + suffix, phase, measured, amiss))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -116,7 +115,6 @@ def growth(options: Options) -> list[str]:
             for _ in range(options.repeats):
                 with home() as directory:
                     shutil.copyfile(filled / "data.duckdb", directory / "data.duckdb")
-                    os.sync()  # else the copy is written out while the load is measured
                     measured = load(server, ours, directory, server.ask("runs"))
                     amiss = wrong(server, ours, directory, measured, other=rows - 10_000)
                     loads.append(Load("ours", size, measured, amiss))

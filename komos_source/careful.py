@@ -17,13 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from komos_source.clean import ENTRY
-from komos_source.columns import are_distinct, are_in_range, hold_nul
+from komos_source.columns import are_distinct, are_in_range, hold_nul, rows_at
 from komos_source.entry import FIELDS, UnusableError, row_of, timestamp_of
 from komos_source.exceptions import AnswerError, NotJsonError
-from komos_source.schemas import TASK_RUN_LOGS, TASK_RUN_LOGS_REJECTED
+from komos_source.schemas import MOMENT, TASK_RUN_LOGS, TASK_RUN_LOGS_REJECTED
 from komos_source.text import json_texts
 
-_MOMENT = TASK_RUN_LOGS.schema.field("timestamp").type
 _TEXTS = pa.struct([(field.name, pa.string()) for field in ENTRY])
 _TOGETHER = 512
 """Entries that become columns together, or are looked at one by one if any of them is odd."""
@@ -63,19 +62,17 @@ def _as_columns(entries: list[Any], run_id: str, first: int) -> pa.Table | None:
             for entry in entries
         ]
         extra = [None if text == "{}" else text for text in json_texts(others)]
-        positions = pa.arange(first, first + len(ids))
-        run_ids = pa.repeat(run_id, len(ids))
-        columns = [ids, run_ids, positions, _moments(moments), *texts, pa.array(extra, pa.string())]
-        return pa.Table.from_arrays(columns, schema=TASK_RUN_LOGS.schema)
+        places = [(run_id, first, len(ids))]
+        return rows_at(places, ids, _moments(moments), *texts, pa.array(extra, pa.string()))
     except (pa.ArrowException, ValueError, OverflowError, RecursionError, UnusableError):
         return None
 
 
 def _moments(texts: pa.Array) -> pa.Array:
     try:
-        moments = texts.cast(_MOMENT)
+        moments = texts.cast(MOMENT)
     except pa.ArrowInvalid:  # a time without an offset, digits beyond microseconds
-        moments = pa.array(map(timestamp_of, texts.to_pylist()), _MOMENT)
+        moments = pa.array(map(timestamp_of, texts.to_pylist()), MOMENT)
     if not are_in_range(moments):
         raise ValueError("a time in a year that Python does not know")
     return moments

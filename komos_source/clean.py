@@ -12,8 +12,8 @@ from itertools import accumulate
 import pyarrow as pa
 import pyarrow.json
 
-from komos_source.columns import are_distinct, are_in_range, hold_nul
-from komos_source.schemas import TASK_RUN_LOGS
+from komos_source.columns import are_distinct, are_in_range, hold_nul, rows_at
+from komos_source.schemas import MOMENT
 
 ENTRY = pa.struct(
     [
@@ -31,7 +31,6 @@ _AS_DOCUMENTED = pa.json.ParseOptions(
     explicit_schema=pa.schema([("runId", pa.string()), ("logEntries", pa.list_(ENTRY))]),
     unexpected_field_behavior="error",
 )
-_MOMENT = TASK_RUN_LOGS.schema.field("timestamp").type
 
 
 def rows_of(
@@ -75,16 +74,7 @@ def rows_of(
         return None
     counts = logs.value_lengths().to_pylist()
     places = list(zip(run_ids, firsts, counts, strict=True))
-    rows = pa.Table.from_arrays(
-        [
-            ids,
-            pa.chunked_array([pa.repeat(run_id, count) for run_id, _, count in places]),
-            pa.chunked_array([pa.arange(first, first + count) for _, first, count in places]),
-            moments.cast(_MOMENT),
-            *messages,
-            pa.nulls(len(ids), pa.string()),
-        ],
-        schema=TASK_RUN_LOGS.schema,
-    )
+    extra = pa.nulls(len(ids), pa.string())
+    rows = rows_at(places, ids, moments.cast(MOMENT), *messages, extra)
     starts = accumulate(counts, initial=0)
     return [rows.slice(start, count) for start, count in zip(starts, counts, strict=False)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +18,14 @@ import pyarrow.compute as pc
 from komos_source.entries import RunLog
 from komos_source.heads import Head
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    _Integers = npt.NDArray[np.int64]
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +54,19 @@ class RunCursor:
     @classmethod
     def of(cls, log: RunLog) -> Self:
         """The cursor that says all of this log has been loaded."""
-        rows = log.rows.select(["timestamp", "position"])
-        if rows["timestamp"].null_count:
-            rows = rows.filter(pc.is_valid(rows["timestamp"]))
-        if not len(rows):
+        moments, positions = _timed(log.rows)
+        if not len(moments):
             return cls(log.entries, None, 0, 0, head=log.head)
-        moments = rows["timestamp"].combine_chunks().view(pa.int64()).to_numpy()
-        positions = rows["position"].to_numpy()
-        newest = moments.max()
-        older = positions[moments < newest]
+        newest = int(moments.max())
+        before, span = _extent(positions[moments < newest])
+        timed, end = _extent(positions)
         return cls(
             entries=log.entries,
-            last_timestamp=_EPOCH + timedelta(microseconds=int(newest)),
-            before=len(older),
-            span=int(older[-1]) + 1 if len(older) else 0,
-            at=len(moments) - len(older),
-            end=int(positions[-1]) + 1,
+            last_timestamp=_EPOCH + newest * _MICROSECOND,
+            before=before,
+            span=span,
+            at=timed - before,
+            end=end,
             head=log.head,
         )
 
@@ -153,8 +157,22 @@ def _extent_before(rows: pa.Table, moment: datetime | None) -> tuple[int, int]:
     """How many rows are older than a moment, and the position just behind the last of them."""
     if moment is None:
         return 0, 0
-    older = rows["position"].filter(pc.less(rows["timestamp"], moment))
-    return (len(older), pc.max(older).as_py() + 1) if len(older) else (0, 0)
+    moments, positions = _timed(rows)
+    return _extent(positions[moments < (moment - _EPOCH) // _MICROSECOND])
+
+
+def _timed(rows: pa.Table) -> tuple[_Integers, _Integers]:
+    """Timestamps, in microseconds since 1970, and positions of the rows that have a timestamp."""
+    rows = rows.select(["timestamp", "position"])
+    if rows["timestamp"].null_count:
+        rows = rows.filter(pc.is_valid(rows["timestamp"]))
+    moments = rows["timestamp"].combine_chunks().view(pa.int64()).to_numpy()
+    return moments, rows["position"].to_numpy()
+
+
+def _extent(positions: _Integers) -> tuple[int, int]:
+    """How many positions there are, and the one just behind the last of them."""
+    return (len(positions), int(positions[-1]) + 1) if len(positions) else (0, 0)
 
 
 def is_settled(

@@ -67,7 +67,7 @@ def decode_logs(bodies: Sequence[Body]) -> list[RunLog | AnswerError]:
     Returns:
         For each body its log, or what `decode_log` would raise.
     """
-    if logs := _decode_quickly(bodies):
+    if len(bodies) > 1 and (logs := _decode_quickly(bodies)):
         return [*logs]
     return [_outcome(body) for body in bodies]
 
@@ -103,15 +103,15 @@ def _decode_quickly(bodies: Sequence[Body]) -> list[RunLog] | None:
     tables = rows_of(
         [part.text for part in parts],
         [part.body.run_id for part in parts],
-        [part.known.entries if part.known else 0 for part in parts],
+        [part.head.entries if part.head else 0 for part in parts],
     )
     if tables is None:
         return None
     new, heads = [], []
     for part, rows in zip(parts, tables, strict=True):
-        if part.known and len(rows):
+        if part.head and part.body.known and len(rows):
             new.append(rows["id"].combine_chunks())
-            heads.append((part.known, part.body.text))
+            heads.append((part.body.known, part.body.text))
     if new and not are_new(pa.concat_arrays(new), heads):
         return None
     return [part.log(rows) for part, rows in zip(parts, tables, strict=True)]
@@ -124,13 +124,12 @@ class _Part:
     Attributes:
         body: All of it.
         text: That part, as the body of a log of its own.
-        known: The head that the body begins with; None if the part is the whole.
-        head: The body's own, but for the number of entries; None if the part is the whole.
+        head: The body's own, if it begins with the known one, but for the number of entries, which
+            is that of the known one; None if the part is the whole.
     """
 
     body: Body
     text: bytes | bytearray
-    known: Head | None = None
     head: Head | None = None
 
     @classmethod
@@ -139,13 +138,13 @@ class _Part:
         if grown is None:
             return cls(body, body.text)
         rest, head = grown
-        return cls(body, body_of(body.run_id, rest), body.known, head)
+        return cls(body, body_of(body.run_id, rest), head)
 
     def log(self, rows: pa.Table) -> RunLog:
         """The log that this part is, read as these rows."""
-        if self.known and self.head:
-            head: Head | None = replace(self.head, entries=self.known.entries + len(rows))
+        continues = self.head is not None
+        if self.head:
+            head: Head | None = replace(self.head, entries=self.head.entries + len(rows))
         else:
             head = Head.of(self.body.text, len(rows))
-        continues = self.known is not None
         return RunLog(self.body.run_id, len(rows), rows, _NONE_REJECTED, head, continues)

@@ -17,9 +17,10 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from komos_source.columns import UUID_WIDTH, are_as_wide_as_uuids
+
 _END = b"]}"
 _BEFORE_ID = '"id":"'
-_UUID_WIDTH = 36
 _MOST = 2**31 - 1  # bytes that Arrow can hold in one value
 
 
@@ -77,8 +78,7 @@ def are_new(ids: pa.Array, heads: Sequence[tuple[Head, bytes | bytearray]]) -> b
     Looked for in the text: entries that are as documented have ``"id":"`` nowhere else, as quotes
     inside of texts are escaped. If one is spelled otherwise, nothing is certain.
     """
-    width = pc.min_max(pc.binary_length(ids))
-    if not width["min"].as_py() == width["max"].as_py() == _UUID_WIDTH:
+    if not are_as_wide_as_uuids(ids):
         return False
     texts = pa.chunked_array(
         [
@@ -94,7 +94,7 @@ def are_new(ids: pa.Array, heads: Sequence[tuple[Head, bytes | bytearray]]) -> b
     # What is before the first id is a part, too.
     if pc.list_value_length(parts).to_pylist() != [head.entries + 1 for head, _ in heads]:
         return False
-    known = pc.binary_slice(pc.list_flatten(parts), 0, _UUID_WIDTH)
+    known = pc.binary_slice(pc.list_flatten(parts), 0, UUID_WIDTH)
     spelled_otherwise = pc.match_substring(known, "\\")
     return not pc.any(pc.or_(spelled_otherwise, pc.is_in(known, ids.cast(pa.binary())))).as_py()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-_MOMENT = pa.timestamp("us", tz="UTC")
+MOMENT = pa.timestamp("us", tz="UTC")
 _DATA_TYPES = {"string": "text", "int64": "bigint", "double": "double", "bool": "bool"}
 
 
@@ -104,9 +104,9 @@ TASK_RUNS = Table(
         task_id=pa.string(),
         status=pa.string(),
         trigger_type=pa.string(),
-        created_at=_MOMENT,
-        started_at=_MOMENT,
-        finished_at=_MOMENT,
+        created_at=MOMENT,
+        started_at=MOMENT,
+        finished_at=MOMENT,
         progress_current_step=pa.int64(),
         progress_steps_total=pa.int64(),
         inputs=pa.string(),
@@ -127,7 +127,7 @@ TASK_RUN_LOGS = Table(
         id=pa.string(),
         run_id=pa.string(),
         position=pa.int64(),
-        timestamp=_MOMENT,
+        timestamp=MOMENT,
         level=pa.string(),
         message=pa.string(),
         node_id=pa.string(),
@@ -142,8 +142,8 @@ TASK_RUN_LOG_LOADS = Table(
         "run_id settled outcome",
         run_id=pa.string(),
         entries=pa.int64(),
-        last_timestamp=_MOMENT,
-        checked_at=_MOMENT,
+        last_timestamp=MOMENT,
+        checked_at=MOMENT,
         settled=pa.bool_(),
         outcome=pa.string(),
         http_status=pa.int64(),
@@ -161,7 +161,7 @@ TASK_RUN_LOGS_REJECTED = Table(
         position=pa.int64(),
         reason=pa.string(),
         raw=pa.string(),
-        seen_at=_MOMENT,
+        seen_at=MOMENT,
     ),
 )
 
@@ -171,9 +171,9 @@ TASK_RUN_WINDOW_GAPS = Table(
     schema=_schema(
         "task_id detected_at",
         task_id=pa.string(),
-        detected_at=_MOMENT,
-        oldest_visible_at=_MOMENT,
-        newest_known_at=_MOMENT,
+        detected_at=MOMENT,
+        oldest_visible_at=MOMENT,
+        newest_known_at=MOMENT,
         runs_recovered=pa.int64(),
     ),
 )
@@ -185,8 +185,8 @@ KOMOS_LOADS = Table(
         "id started_at exit_code",
         id=pa.string(),
         pipeline_name=pa.string(),
-        started_at=_MOMENT,
-        ended_at=_MOMENT,
+        started_at=MOMENT,
+        ended_at=MOMENT,
         seconds=pa.float64(),
         exit_code=pa.int64(),
         runs_seen=pa.int64(),
