@@ -98,9 +98,9 @@ class Hold:
         with errors_reworded(self._pipeline):
             with self._lock:
                 if self._held is None:
-                    with contextlib.ExitStack() as stack:
-                        stack.enter_context(duckdb_held(self._file, self._lock_timeout))
-                        self._held = stack.pop_all()
+                    held = contextlib.ExitStack()
+                    held.enter_context(duckdb_held(self._file, self._lock_timeout))
+                    self._held = held
             yield
 
     @contextlib.contextmanager
