@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from komos_source.exceptions import ConfigurationError, SpoolError
 from komos_source.settings import DRAIN_BYTES, DRAIN_DELIVERIES, SPOOL_BUSY_TIMEOUT
@@ -99,22 +99,31 @@ class Spool:
                 raise
 
     def put(self, deliveries: Sequence[Delivery]) -> int:
-        """Keeps deliveries, in one commit; those that are there already are passed over.
+        """Keeps deliveries; those that are there already are passed over.
+
+        One commit, unless another receiver keeps some of the same at the same time.
 
         Returns:
             How many were new.
 
         Raises:
-            SpoolError: None of them has been kept.
+            SpoolError: Not all of them have been kept: they are to be sent again.
         """
         by_digest = {delivery.digest: delivery for delivery in deliveries}
         with self._errors_named():
             try:
                 return self._put_new(by_digest)
-            except IntegrityError:
-                # Another receiver has kept one of them since we looked: now it will be seen. Should
-                # that happen again, the sender tries again.
-                return self._put_new(by_digest)
+            except DBAPIError as error:
+                if not _others_were_at_it(error):
+                    raise
+            # A commit for each: who holds one row only, and waits for none, blocks nobody.
+            return sum(self._put_one(delivery) for delivery in by_digest.values())
+
+    def _put_one(self, delivery: Delivery) -> int:
+        try:
+            return self._put_new({delivery.digest: delivery})
+        except IntegrityError:
+            return 0  # another receiver has kept it since we looked
 
     def _put_new(self, by_digest: dict[str, Delivery]) -> int:
         now = datetime.now(UTC)
@@ -203,6 +212,16 @@ class Spool:
             # `orig` is the database's own message; SQLAlchemy's would repeat bodies as parameters.
             reason = getattr(error, "orig", None) or type(error).__name__
             raise SpoolError(f"the spool {self.name} cannot be used: {reason}") from None
+
+
+def _others_were_at_it(error: DBAPIError) -> bool:
+    """Whether another receiver kept some of the same deliveries at the same time.
+
+    Either they were there after all, or each waited for a row of the other's: a deadlock, which
+    databases tell by class 40 of SQLSTATE (ISO 9075: "transaction rollback").
+    """
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return isinstance(error, IntegrityError) or state.startswith("40")
 
 
 def _make_durable(connection: Any, _: Any) -> None:

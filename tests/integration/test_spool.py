@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -88,6 +89,25 @@ def test_receivers_at_once_lose_and_double_nothing(spool: Spool) -> None:
         new = sum(pool.map(receive, range(8)))
     assert new == 240
     assert len(set(bodies(spool))) == len(bodies(spool)) == 240
+
+
+def test_receivers_that_get_the_same_in_another_order_do_not_block_each_other(spool: Spool) -> None:
+    for number in range(4):
+        batch = [delivery(f"{number}-{part}") for part in range(100)]
+        start = threading.Barrier(8)
+
+        def receive(
+            worker: int, batch: list[Delivery] = batch, start: threading.Barrier = start
+        ) -> int:
+            mine = random.Random(worker).sample(batch, 60)
+            start.wait()
+            return spool.put(mine)
+
+        with ThreadPoolExecutor(8) as pool:
+            new = sum(pool.map(receive, range(8)))
+        there = spool.take()
+        assert new == len(there) == len({each.body for each in there})
+        spool.delete([each.number for each in there])
 
 
 def test_a_spool_opened_by_many_at_once_is_made_once(tmp_path: Path, postgres_url: str) -> None:
