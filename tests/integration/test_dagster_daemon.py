@@ -34,7 +34,12 @@ def daemon(home: Home, postgres_url: str, **environment: str) -> Iterator[dg.Dag
     dagster_home = home.directory / "dagster_home"
     dagster_home.mkdir()
     shutil.copy(INSTANCE_SETTINGS, dagster_home)
-    with (home.directory / "daemon.log").open("w") as log:
+    # First here: two processes that create an instance's databases at once break them (alembic
+    # then finds "more than one head"), and the daemon goes on without our definitions.
+    with (
+        dg.DagsterInstance.from_config(str(dagster_home)) as instance,
+        (home.directory / "daemon.log").open("w") as log,
+    ):
         running = subprocess.Popen(
             [
                 str(Path(sys.executable).with_name("dagster-daemon")),
@@ -56,8 +61,7 @@ def daemon(home: Home, postgres_url: str, **environment: str) -> Iterator[dg.Dag
             stderr=subprocess.STDOUT,
         )
         try:
-            with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
-                yield instance
+            yield instance
         finally:
             running.send_signal(signal.SIGINT)
             try:
@@ -65,6 +69,8 @@ def daemon(home: Home, postgres_url: str, **environment: str) -> Iterator[dg.Dag
             except subprocess.TimeoutExpired:
                 running.kill()
                 running.wait()
+            # pytest shows it where a test fails
+            sys.stdout.write((home.directory / "daemon.log").read_text())
 
 
 def wait_for(question: Callable[[], Any]) -> Any:
