@@ -33,8 +33,8 @@ class LastResort(ConfigProvider):
                 LAST_RESORT_API_KEY_VARIABLE
             ) or None, LAST_RESORT_API_KEY_VARIABLE
         # dlt asks once with the pipeline's name as the outermost section and once without.
-        if pipeline_name in self.pipeline_names and where in _SWITCHED_ON:
-            return True, f"{pipeline_name}.{where}"
+        if pipeline_name in self.pipeline_names and where in _DEFAULTS:
+            return _DEFAULTS[where], f"{pipeline_name}.{where}"
         return None, where
 
     @property
@@ -58,9 +58,13 @@ class LastResort(ConfigProvider):
         return [f"environment variable {LAST_RESORT_API_KEY_VARIABLE}"]
 
 
-_SWITCHED_ON = {
-    "normalize.parquet_normalizer.add_dlt_load_id",  # arrived rows are counted by the load's id
-    "load.truncate_staging_dataset",  # what has been merged is of no use any more
+_DEFAULTS = {
+    # Arrived rows are counted by the load's id.
+    "normalize.parquet_normalizer.add_dlt_load_id": True,
+    # What has been merged is of no use any more.
+    "load.truncate_staging_dataset": True,
+    # Seconds; dlt waits so long at the beginning and the end of each extraction.
+    "extract.futures_poll_interval": 0.002,
 }
 _last_resort = LastResort()
 

@@ -4,7 +4,6 @@
   ``komos.task_run_logs`` as ambiguous where file and dataset are both called ``komos``, as by
   default here. With the database in front nothing is.
 - All rows come as Parquet files, and are merged straight from them.
-- These files, written and read on the same machine, are not compressed.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import dlt
-from dlt.common.destination.configuration import ParquetFormatConfiguration
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
@@ -54,11 +52,7 @@ class duckdb(RemembersCapabilities, dlt.destinations.duckdb):  # noqa: N801 - dl
     """DuckDB, as `dlt.destinations.duckdb`."""
 
     def _raw_capabilities(self) -> Any:
-        capabilities = only_parquet(super()._raw_capabilities())
-        capabilities.parquet_format = ParquetFormatConfiguration(
-            compression="none", row_group_size=settings.ROWS_PER_GROUP
-        )
-        return capabilities
+        return only_parquet(super()._raw_capabilities())
 
     def configuration(self, initial_config: Any, accept_partial: bool = False) -> Any:
         """The configuration, worked out once for each dataset, not with each of thirty clients."""

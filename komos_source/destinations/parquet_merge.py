@@ -23,6 +23,8 @@ from dlt.destinations.job_client_impl import SqlLoadJob
 from dlt.destinations.job_impl import FinalizedLoadJobWithFollowupJobs
 from dlt.destinations.sql_jobs import SqlFollowupJob
 
+from komos_source.destinations.package_files import PackageFiles
+
 if TYPE_CHECKING:
     from dlt.destinations.impl.duckdb.duck import DuckDbClient as _Base
 else:
@@ -33,6 +35,7 @@ def only_parquet(capabilities: Any) -> Any:
     """The capabilities of a destination that takes no other files."""
     capabilities.preferred_loader_file_format = "parquet"
     capabilities.supported_loader_file_formats = ["parquet"]
+    capabilities.parquet_format = PackageFiles().resolve()
     return capabilities
 
 
