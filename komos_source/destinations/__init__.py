@@ -11,7 +11,7 @@ from dlt.common.destination import Destination
 from komos_source import settings
 from komos_source.shards import Shard
 
-_TRANSACTIONAL = frozenset({"motherduck", "redshift", "snowflake"})
+_TRANSACTIONAL = frozenset({"motherduck", "postgres", "redshift", "snowflake"})
 """Can do it; dlt does not say so, and merges without."""
 
 
@@ -32,6 +32,8 @@ def destination_for(name: str, shard: Shard | None = None, database: str | None 
     options: dict[str, Any] = {}
     if shard:
         options["staging_dataset_name_layout"] = f"%s_staging{shard.suffix}"
+    if name in _TRANSACTIONAL:
+        options["supports_transactions"] = True
     match name:
         case "duckdb":
             from komos_source.destinations.duckdb import duckdb
@@ -48,8 +50,6 @@ def destination_for(name: str, shard: Shard | None = None, database: str | None 
 
             return postgres(**options)
         case _:
-            if name in _TRANSACTIONAL:
-                options["supports_transactions"] = True
             return Destination.from_reference(name, **options)
 
 

@@ -53,11 +53,6 @@ class _Client(PostgresClient):
 class postgres(RemembersCapabilities, dlt.destinations.postgres):  # noqa: N801 - dlt reads the destination's name off the class
     """Postgres, as `dlt.destinations.postgres`."""
 
-    def _raw_capabilities(self) -> Any:
-        capabilities = super()._raw_capabilities()
-        capabilities.supports_transactions = True  # dlt leaves it open
-        return capabilities
-
     @property
     def client_class(self) -> type[PostgresClient]:
         """What dlt connects by."""
