@@ -1,7 +1,4 @@
-"""The Komos API over HTTP: authentication, retries, concurrency, typed answers.
-
-The only file that imports httpx.
-"""
+"""The Komos API over HTTP: retries, concurrency, typed answers."""
 
 from __future__ import annotations
 
@@ -18,7 +15,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from tenacity.wait import wait_exponential_jitter
 
 from komos_source import answers, settings
-from komos_source.endpoint import check_api_key, check_base_url, is_loopback
+from komos_source.connections import Connections
+from komos_source.endpoint import check_base_url
 from komos_source.entries import Body, RunLog, decode_log, decode_logs
 from komos_source.exceptions import (
     AnswerError,
@@ -85,29 +83,14 @@ class KomosClient:
         self._given_up_in_a_row = 0
         self._host = host
         self._base = base_url.rstrip("/") + settings.API_PREFIX
-        self._http = httpx.AsyncClient(
-            headers={
-                "Authorization": f"Bearer {check_api_key(api_key)}",
-                "Accept": "application/json",
-            },
-            limits=httpx.Limits(
-                max_connections=max_concurrency, max_keepalive_connections=max_concurrency
-            ),
-            timeout=httpx.Timeout(
-                settings.READ_TIMEOUT, connect=settings.CONNECT_TIMEOUT, pool=None
-            ),
-            # Plain http is for loopback only, and must not take the key to a proxy on its way.
-            trust_env=not is_loopback(host),
-            # Without TLS no certificates need to be read.
-            verify=base_url.startswith("https"),
-        )
+        self._connections = Connections(api_key, base_url, host)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._decoder.finish()
-        await self._http.aclose()
+        await self._connections.close()
 
     async def tasks(self) -> AsyncIterator[answers.TaskPage]:
         """Pages of the organisation's tasks."""
@@ -236,7 +219,10 @@ class KomosClient:
                 await self._pause.wait()
                 self._ledger.requests += 1
                 try:
-                    async with self._http.stream("GET", self._base + path) as response:
+                    async with (
+                        self._connections.lend() as connection,
+                        connection.stream("GET", self._base + path) as response,
+                    ):
                         self._ever_answered = True
                         served_at = parse_http_date(response.headers.get("Date"))
                         if response.status_code != httpx.codes.OK:

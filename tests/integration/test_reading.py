@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
 from uuid import UUID
 
 import pytest
@@ -23,10 +24,15 @@ ALLOWED = 8
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers once so many have asked; then all of them."""
+    """One connection. Answers once so many have asked; then all of them."""
 
     protocol_version = "HTTP/1.1"
     waiting = threading.Barrier(ALLOWED)
+    connections: ClassVar[list[Any]] = []
+
+    def setup(self) -> None:
+        super().setup()
+        self.connections.append(self.client_address)
 
     def do_GET(self) -> None:
         self.waiting.wait(30)
@@ -46,7 +52,9 @@ def address() -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_slow_server_is_asked_as_much_at_once_as_is_allowed(address: str) -> None:
+def test_a_slow_server_is_asked_as_much_at_once_as_is_allowed_by_kept_connections(
+    address: str,
+) -> None:
     run_ids = [str(UUID(int=number)) for number in range(3 * ALLOWED)]
 
     async def read() -> list[str]:
@@ -58,4 +66,6 @@ def test_a_slow_server_is_asked_as_much_at_once_as_is_allowed(address: str) -> N
             tables = [batch.tables[TASK_RUN_LOGS.name] async for batch in batches]
         return [run_id for table in tables for run_id in table["run_id"].to_pylist()]  # type: ignore[call-overload] # an Arrow table
 
+    Handler.connections.clear()
     assert sorted(asyncio.run(read())) == run_ids
+    assert len(Handler.connections) == ALLOWED
