@@ -7,9 +7,11 @@ for a time that doubles.
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -70,13 +72,36 @@ def follow(
         KomosError: Something that no waiting will mend.
     """
     stopped = threading.Event()
-    # In a thread, since in the main one dlt keeps signals to itself for the time of a step, and an
-    # interruption may hit a callback of Python's that swallows it (both happened).
+    # In a thread, since in the main one dlt keeps signals to itself for the time of a step.
     loads = ThreadPoolExecutor(1).submit(_load_on, stopped, pace, loaded, failed, options)
     try:
+        with _noted_signals() as signals:
+            while not loads.done():
+                if signals:
+                    raise KeyboardInterrupt
+                time.sleep(FOLLOW_TICK)
         loads.result()
     finally:
         stopped.set()
+
+
+@contextlib.contextmanager
+def _noted_signals() -> Iterator[list[int]]:
+    """SIGINT and SIGTERM that have come, where the main thread asks.
+
+    They are noted and looked for: an exception raised by a handler was lost, now and then, in
+    a process that went on loading.
+    """
+    noted: list[int] = []
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handlers[number] = signal.signal(number, lambda came, _: noted.append(came))
+    try:
+        yield noted
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _load_on(
