@@ -124,7 +124,7 @@ def contest(
     grow: bool = True,
     phases: Sequence[int] = (0, 1),
 ) -> list[Load]:
-    """First and second load of each contestant from each server, in turn: A B A B.
+    """First and second load of each contestant from each server, in turn: A B C, B C A.
 
     Args:
         servers: By a suffix for the contestants' names.
@@ -153,8 +153,11 @@ def contest(
 def _turns(
     servers: Mapping[str, Server], contestants: Mapping[str, Contestant], repeats: int
 ) -> Iterator[tuple[str, Server, str, Contestant]]:
+    names = list(contestants)
     for number in range(repeats):
+        first = number % len(names)  # else each would always follow the same one
         for suffix, server in servers.items():
-            for name, contestant in contestants.items():
+            for name in names[first:] + names[:first]:
+                contestant = contestants[name]
                 if number < contestant.rounds:
                     yield suffix, server, name, contestant

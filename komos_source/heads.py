@@ -7,7 +7,6 @@ at the same positions, and nothing can have come late among them.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from blake3 import blake3
 
 from komos_source.columns import UUID_WIDTH, are_as_wide_as_uuids
 
@@ -31,7 +31,7 @@ class Head:
     Attributes:
         entries: How many entries it holds.
         length: In bytes.
-        digest: The first half of its SHA-256, in hexadecimal: the state has one for each run.
+        digest: 16 bytes of its BLAKE3, in hexadecimal: the state has one for each run.
     """
 
     entries: int
@@ -44,7 +44,7 @@ class Head:
         if not body.endswith(_END) or len(body) > _MOST:
             return None
         length = len(body) - len(_END)
-        return cls(entries, length, _text_of(hashlib.sha256(memoryview(body)[:length])))
+        return cls(entries, length, _text_of(blake3(memoryview(body)[:length])))
 
     def grown(self, body: bytes | bytearray) -> tuple[bytes, Head] | None:
         """What a body holds beyond this, and its own head but for the number of entries.
@@ -56,7 +56,7 @@ class Head:
         if not self.length <= end <= _MOST or not body.endswith(_END):
             return None
         text = memoryview(body)
-        digest = hashlib.sha256(text[: self.length])
+        digest = blake3(text[: self.length])
         if _text_of(digest) != self.digest:
             return None
         digest.update(text[self.length : end])
@@ -68,8 +68,8 @@ class Head:
         return rest, Head(self.entries, end, _text_of(digest))
 
 
-def _text_of(digest: hashlib._Hash) -> str:
-    return digest.hexdigest()[:32]
+def _text_of(digest: blake3) -> str:
+    return digest.hexdigest(length=16)
 
 
 def are_new(ids: pa.Array, heads: Sequence[tuple[Head, bytes | bytearray]]) -> bool:

@@ -9,14 +9,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, NoReturn
 
 import click
 
-from komos_source import logs
+from komos_source import logs, settings
 
 
 def prepare() -> None:
@@ -43,6 +42,7 @@ def prepare() -> None:
         import_module("dlt.common.libs.sql_alchemy_compat")
     _Postponed("dlt.sources.helpers.requests")  # a client that dlt sets up, and we do not use
     import_module("komos_source.loading")  # dlt, mostly
+    _keep_memory()
     gc.freeze()
     gc.set_threshold(100_000)  # the rest of a load makes much that goes, and little garbage
     gc.enable()
@@ -58,6 +58,20 @@ def leave(code: int) -> NoReturn:
     if "opentelemetry.sdk" in sys.modules:
         sys.exit(code)  # its exporters send what is left when the interpreter ends
     os._exit(code)
+
+
+def _keep_memory() -> None:
+    """Has glibc's malloc use the memory of one body for the next, not ask for it anew.
+
+    That is mallopt(3); where there is another C library nothing happens.
+    """
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        m_trim_threshold, m_mmap_threshold = -1, -3
+        libc.mallopt(m_mmap_threshold, settings.BUFFERED_BYTES)
+        libc.mallopt(m_trim_threshold, settings.BUFFERED_BYTES)
 
 
 class _Postponed(ModuleType):
@@ -92,7 +106,7 @@ def _hidden(*names: str) -> Iterator[None]:
         sys.meta_path.remove(hider)
 
 
-class _Hider(MetaPathFinder):
+class _Hider:  # importlib.abc, for a base class, imports importlib.resources (0.01 s)
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
 
