@@ -158,6 +158,9 @@ def _load(
     try:
         if source:
             rows += run(source, ledger)
+            if pushed.rows:
+                with hold():  # once: what was pushed may just have been read from the API, too
+                    rows = sum(arrived(pipeline, ledger.load_ids).values())
     except (ApiUnreachableError, RequestError) as error:
         if not pushed.deliveries:
             raise

@@ -65,6 +65,8 @@ def _keep_memory() -> None:
 
     That is mallopt(3); where there is another C library nothing happens.
     """
+    if sys.platform != "linux":
+        return
     import ctypes
 
     libc = ctypes.CDLL(None)

@@ -80,7 +80,7 @@ def test_pushed_and_polled_entries_are_there_once(
 ) -> None:
     inbox.entries(run_id, 0, 1)
     inbox.entries(run_id, 1, 2)
-    home.load()
+    assert home.load().entries_loaded == 6
     assert home.table() == expected(world)
     assert inbox.spool.waiting() == 0
 
