@@ -157,8 +157,8 @@ def _load(
     rows, api_failure = pushed.rows, None
     try:
         if source:
-            rows += run(source, ledger)
-            if pushed.rows:
+            rows += (polled := run(source, ledger))
+            if pushed.rows and polled:
                 with hold():  # once: what was pushed may just have been read from the API, too
                     rows = sum(arrived(pipeline, ledger.load_ids).values())
     except (ApiUnreachableError, RequestError) as error:
