@@ -46,14 +46,21 @@ class RequestError(KomosError):
     Attributes:
         status: The HTTP status, or None when no answer came.
         served_at: The server's clock when it refused; None if it did not say.
+        detail: The API's own word for it, such as ``run_not_found``: the text in ``detail`` of a
+            JSON body. None if the answer has none (a gateway's page).
     """
 
     def __init__(
-        self, message: str, status: int | None = None, served_at: datetime | None = None
+        self,
+        message: str,
+        status: int | None = None,
+        served_at: datetime | None = None,
+        detail: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.served_at = served_at
+        self.detail = detail
 
 
 class NotVisibleError(RequestError):
