@@ -41,7 +41,7 @@ airflow: ## Try the Airflow DAG in Airflow's standalone mode (installs some 160 
 	.venv-airflow/bin/python tests/airflow_standalone.py
 
 golden: $(READY) ## Keep the queries' texts in all dialects as they are now
-	$(BIN)/python -m pytest tests/unit/test_golden.py --rewrite-golden
+	$(BIN)/python -m pytest tests/analytics/test_golden.py --rewrite-golden
 
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .

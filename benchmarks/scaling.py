@@ -25,7 +25,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from komos_source.testing import Emulator, World
+from komos_source.testing import Emulator, FakeKomos
 from komos_source.testing.world import iso
 
 _NEW = 10_000
@@ -86,7 +86,7 @@ def tasks() -> None:
     """As many new entries, in as many runs, in an organisation of 10, 100 and 1,000 tasks."""
     lines = []
     for number in (10, 100, 1_000):
-        world = World()
+        world = FakeKomos()
         with Emulator(world) as emulator, tempfile.TemporaryDirectory() as name:
             identities = [world.add_task(f"Task {each}") for each in range(number)]
             for identity in identities:
@@ -123,7 +123,7 @@ def _into_postgres(
     """Loads into a table of so many rows: with its indexes, then without."""
     environment = {"DESTINATION__POSTGRES__CREDENTIALS": url}
     options = ("--destination", "postgres", "--dataset", dataset)
-    world = World()
+    world = FakeKomos()
     with Emulator(world) as emulator, tempfile.TemporaryDirectory() as name:
         task = world.add_task("Orders")
 
@@ -145,7 +145,7 @@ def _into_postgres(
 
 
 def _fill(url: str, dataset: str, rows: int) -> None:
-    """History as loads leave it: clustered by run, with random ids; indexed once it is there."""
+    """Database as loads leave it: clustered by run, with random ids; indexed once it is there."""
     table = f"{dataset}.task_run_logs"
     indexes = _drop_indexes(url, dataset)
     _sql(
@@ -182,7 +182,7 @@ def _drop_indexes(url: str, dataset: str) -> list[str]:
     return [definition for _, definition in indexes]
 
 
-def _ended_run(world: World, task: str, entries: int) -> None:
+def _ended_run(world: FakeKomos, task: str, entries: int) -> None:
     now = world.clock.now()
     run = world.add_run(task, created_at=now - timedelta(hours=2))
     world.append(run, *({"timestamp": iso(now - timedelta(hours=2))} for _ in range(entries)))

@@ -1,6 +1,6 @@
 """Where the time of a first load goes: ``python -m benchmarks.stages [ENTRIES]``.
 
-Loads in this process, with a watch around each step. Steps within steps are indented; decoding runs
+Loads in this startup, with a watch around each step. Steps within steps are indented; decoding runs
 on threads beside fetching and writing, so the parts of a step add up to more than its wall time.
 """
 
@@ -64,16 +64,17 @@ def main() -> None:
         run_ids = server.ask("runs")
         with _watched("all"):
             with _watched("  imports"):
-                from komos_source import process
+                from komos_source.cli import startup
 
-                process.prepare()
+                startup.prepare()
                 import dlt
                 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
-                from komos_source import client, loading
+                from komos_source.api import client
+                from komos_source.loading import load as loading
             for name in ("sync_destination", "extract", "normalize", "load"):
                 _watch(dlt.Pipeline, name, lambda *_, name=name: f"  {name}")
-            _watch(client, "decode_log", lambda *_: "    decoding, on threads", time.thread_time)
+            _watch(client, "parse_log", lambda *_: "    decoding, on threads", time.thread_time)
             _watch(DuckDbSqlClient, "execute_sql", _statement)
             report = loading.load(run_ids=run_ids)
     print(f"{report.entries_loaded:,} entries; seconds\n")

@@ -25,7 +25,7 @@ SELECT
     (1700000000 + place // 1000000)::VARCHAR AS _dlt_load_id
 FROM range(?) AS made(place)
 """
-"""History as our loads leave it: clustered by load, run and time, with random ids."""
+"""Database as our loads leave it: clustered by load, run and time, with random ids."""
 
 
 def count(database: str, table: str) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import duckdb
 
-from komos_source.analytics.rendering import Options, render
+from komos_source.analytics.render import Options, render
 
 _END = datetime(2025, 10, 14, 18, tzinfo=UTC)
 _DAYS = 200

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import duckdb
 
-from komos_source.testing import Emulator, World, WorldClock
+from komos_source.testing import Emulator, FakeKomos, WorldClock
 from komos_source.testing.webhooks import signed_headers
 
 SECRET = "wh_bench_5c1d"  # noqa: S105 - of the benchmark
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pace", type=float, default=2.0)
     options = parser.parse_args(arguments)
     pick = random.Random(7)
-    world = World(WorldClock(datetime.now(UTC), pace=1.0))
+    world = FakeKomos(WorldClock(datetime.now(UTC), pace=1.0))
     run_id = world.add_run(world.add_task("Orders"))
     with tempfile.TemporaryDirectory() as directory, Emulator(world) as emulator:
         environment = os.environ | {

@@ -6,7 +6,7 @@
     pipeline = dlt.pipeline("komos_task_run_logs", destination="duckdb", dataset_name="komos")
     pipeline.run(komos_source())
 
-`komos_source.loading.load` runs the same with recovery, locking and a check that all arrived.
+`komos_source.loading.load.load` runs the same with recovery, locking and a check that all arrived.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ TABLE_FORMAT_VARIABLE = "SOURCES__KOMOS__TABLE_FORMAT"
 BASE_URL = "https://api.komos.ai"
 API_PREFIX = "/public/v1"
 API_KEY_VARIABLE = "SOURCES__KOMOS__API_KEY"
-LAST_RESORT_API_KEY_VARIABLE = "KOMOS_API_KEY"
+FALLBACK_API_KEY_VARIABLE = "KOMOS_API_KEY"
 """Komos' own examples call it so; read when dlt's configuration has no key."""
 
 # The API as documented.

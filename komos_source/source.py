@@ -9,15 +9,17 @@ from typing import Any
 import dlt
 from dlt.sources import DltResource
 
-from komos_source import arguments, schemas, settings, state
-from komos_source.client import KomosClient
-from komos_source.configuration import register_last_resort
-from komos_source.discovery import discover, named_targets
-from komos_source.ledger import Ledger
-from komos_source.reading import Batch, first_batch, found_batch, read_batches
-from komos_source.shards import Shard
+from komos_source import settings, tables
+from komos_source.api.client import KomosClient
+from komos_source.config import register_fallback_provider
+from komos_source.extract import state
+from komos_source.extract.discovery import discover, named_targets
+from komos_source.extract.log_reader import Batch, first_batch, found_batch, read_batches
+from komos_source.extract.options import check_client_options, check_selection
+from komos_source.metrics import LoadMetrics
+from komos_source.shard import Shard
 
-register_last_resort()
+register_fallback_provider()
 
 
 @dlt.source(name=settings.SOURCE_NAME, section=settings.SOURCE_NAME)
@@ -31,7 +33,7 @@ def komos_source(
     settle_after: float = settings.SETTLE_AFTER,
     max_concurrency: int = settings.MAX_CONCURRENCY,
     backoff: float = settings.BACKOFF,
-    ledger: Ledger | None = None,
+    metrics: LoadMetrics | None = None,
     shard: Shard | None = None,
 ) -> Any:
     """Tasks, their runs and the runs' log entries, each entry once, however often it is loaded.
@@ -47,16 +49,16 @@ def komos_source(
         settle_after: Seconds past a run's end after which its log counts as complete.
         max_concurrency: Requests under way at once.
         backoff: Seconds before a failed request is tried again; doubles with every further try.
-        ledger: Filled with what the extraction did, for whoever wants to watch.
+        metrics: Filled with what the extraction did, for whoever wants to watch.
         shard: Load only what is in this bucket: of tasks by their id, of named runs by theirs.
 
     Raises:
         UsageError: An argument cannot be used; no request has been made.
         ConfigurationError: The key or the URL cannot be used; no request has been made.
     """
-    choice = arguments.check(run_ids, task_ids, since, shard)
-    account = ledger if ledger is not None else Ledger()
-    client_options = arguments.check_client(api_key, base_url, max_concurrency, backoff)
+    choice = check_selection(run_ids, task_ids, since, shard)
+    account = metrics if metrics is not None else LoadMetrics()
+    client_options = check_client_options(api_key, base_url, max_concurrency, backoff)
 
     @dlt.resource(name="extraction", selected=False)
     async def extraction() -> AsyncIterator[Batch]:
@@ -65,7 +67,7 @@ def komos_source(
         known = state.State.read(stored)
         if full_refresh:
             known = known.without_cursors()
-        async with KomosClient(**client_options, ledger=account) as client:
+        async with KomosClient(**client_options, metrics=account) as client:
             if not stored:
                 yield first_batch()
             if choice.run_ids is not None:
@@ -93,19 +95,19 @@ def komos_source(
             ):
                 yield batch
 
-    return tables(extraction)
+    return table_resources(extraction)
 
 
-def tables(extraction: DltResource) -> list[DltResource]:
+def table_resources(extraction: DltResource) -> list[DltResource]:
     """The resources of all tables, fed by one that yields batches."""
-    schemas.hush_json_hints()
+    tables.silence_json_hint_warning()
 
     def table(hints: dict[str, Any]) -> DltResource:
         name = hints["name"]
 
         @dlt.transformer(data_from=extraction, **hints)
         def rows(batch: Batch) -> Iterator[Any]:
-            if name == schemas.TASK_RUN_LOGS.name:
+            if name == tables.TASK_RUN_LOGS.name:
                 # The state moves where the entries are handed over, so it cannot run ahead of them.
                 state.apply(batch.changes, dlt.current.source_state())
             if name in batch.tables:
@@ -113,4 +115,4 @@ def tables(extraction: DltResource) -> list[DltResource]:
 
         return rows
 
-    return [table(schemas.TASK_HINTS), *(table(each.hints()) for each in schemas.ARROW_TABLES)]
+    return [table(tables.TASK_HINTS), *(table(each.hints()) for each in tables.ARROW_TABLES)]

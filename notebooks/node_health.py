@@ -20,9 +20,9 @@ def _():
     import marimo as mo
     import pandas as pd
 
-    from komos_source import notebook
     from komos_source.analytics import query
-    from komos_source.configuration import time_zone
+    from komos_source.cli import notebook
+    from komos_source.config import time_zone
     from komos_source.report import words
     from komos_source.report.findings import find
 
@@ -36,7 +36,7 @@ def _():
 
 @app.cell
 def _(mo, notebook):
-    with notebook.told(mo):
+    with notebook.show_errors(mo):
         history = notebook.open_from(mo)
         task_names = history.task_names()
     return history, task_names
@@ -63,7 +63,7 @@ def _(mo, notebook, task_names, time_zone):
 @app.cell
 def _(again, days, find, history, mo, notebook, zone):
     again  # asks anew when pressed
-    with notebook.told(mo):
+    with notebook.show_errors(mo):
         found = find(history, days.value, zone.value)
     return (found,)
 
@@ -296,7 +296,7 @@ def _(heatmap, mo, notebook, ranking):
 def _(found, history, kind, mo, notebook, picked, query, words):
     def entries_of(task_id: str, node_id: str) -> mo.ui.table:
         """A node's newest entries of the chosen level."""
-        with notebook.told(mo):
+        with notebook.show_errors(mo):
             entries = query(
                 history, "node_entries", task_id=task_id, node_id=node_id, levels=[kind], limit=200
             )

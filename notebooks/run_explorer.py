@@ -23,8 +23,8 @@ def _():
     import marimo as mo
     import pandas as pd
 
-    from komos_source import notebook
     from komos_source.analytics import query
+    from komos_source.cli import notebook
     from komos_source.report import words
 
     # A chart carries its rows. marimo would keep them in a file that goes when the chart is drawn
@@ -35,7 +35,7 @@ def _():
 
 @app.cell
 def _(mo, notebook, query):
-    with notebook.told(mo):
+    with notebook.show_errors(mo):
         history = notebook.open_from(mo)
         task_names = history.task_names()
         newest = query(history, "newest_run")["newest"].iloc[0]
@@ -73,7 +73,7 @@ def _(
     words,
 ):
     again  # asks anew when pressed
-    with notebook.told(mo):
+    with notebook.show_errors(mo):
         runs = query(history, "run_outcomes", since=newest - timedelta(days=days.value))
     runs = runs[runs["task_id"] == task.value] if task.value else runs
     runs = runs[runs["status"] == "FAILED"] if only_failed.value else runs
@@ -119,7 +119,7 @@ def _(mo, runs):
 def _(history, mo, notebook, query, runs, table):
     chosen = runs[runs["run_id"].isin(table.value["run_id"])].head(2)
     mo.stop(chosen.empty, mo.md("*No run is ticked.*"))
-    with notebook.told(mo):
+    with notebook.show_errors(mo):
         steps = {
             run_id: query(history, "run_steps", run_id=run_id, limit=1000).sort_values("step")
             for run_id in chosen["run_id"]

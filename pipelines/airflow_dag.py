@@ -23,7 +23,7 @@ WHERE = {
 
 
 def counts(report: Any) -> dict[str, float]:
-    """Of a `LoadReport`; fails the task if it is not of everything."""
+    """Of a `LoadResult`; fails the task if it is not of everything."""
     if report.exit_code:
         reasons = [*report.problems, *report.failures.values()]
         raise AirflowFailException(
@@ -47,8 +47,8 @@ def komos():
     def load(bucket: int) -> dict[str, float]:
         """Loads what is new, once. A killed task is simply started again."""
         from komos_source.exceptions import AuthenticationError, ConfigurationError, UsageError
-        from komos_source.loading import load
-        from komos_source.sharding import load_shard
+        from komos_source.loading.load import load
+        from komos_source.loading.shards import load_shard
 
         try:
             report = load_shard(bucket, SHARDS, **WHERE) if SHARDS > 1 else load(**WHERE)
@@ -59,18 +59,18 @@ def komos():
     @task(trigger_rule="all_done")
     def after() -> dict[str, float]:
         """What concerns all shards: webhooks, views, whether each has been loaded."""
-        from komos_source.sharding import after_shards
+        from komos_source.loading.shards import after_shards
 
         return counts(after_shards(**WHERE))
 
     @task(trigger_rule="all_done")
     def check(question: str) -> str:
-        """Asks one question of `komos_source.health`; fails if the answer is no."""
-        from komos_source import health
-        from komos_source.pipeline import make_pipeline
+        """Asks one question of `komos_source.analytics.checks`; fails if the answer is no."""
+        from komos_source.analytics import checks
+        from komos_source.destinations.pipeline import make_pipeline
 
         reader = make_pipeline(WHERE["destination"], WHERE["dataset"], "komos_checks")
-        verdict = getattr(health, question)(reader)
+        verdict = getattr(checks, question)(reader)
         if not verdict.passed:
             raise AirflowFailException(verdict.detail)
         return verdict.detail

@@ -10,9 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from komos_source.arguments import read_runs_file
 from komos_source.exceptions import KomosError
-from komos_source.loading import load
+from komos_source.extract.options import read_runs_file
+from komos_source.loading.load import load
 
 
 def main() -> int:

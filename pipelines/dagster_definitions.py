@@ -17,20 +17,21 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 import dlt
 
-from komos_source import health, schemas
+from komos_source import tables
+from komos_source.analytics import checks as health_checks
 from komos_source.analytics import query
+from komos_source.destinations.pipeline import make_pipeline
 from komos_source.exceptions import (
     AuthenticationError,
     ConfigurationError,
     LockedError,
     UsageError,
 )
-from komos_source.load_report import LoadReport
-from komos_source.loading import load
-from komos_source.pipeline import make_pipeline
-from komos_source.sharding import after_shards, load_shard
+from komos_source.load_result import LoadResult
+from komos_source.loading.load import load
+from komos_source.loading.shards import after_shards, load_shard
+from komos_source.webhooks._optional import open_spool
 from komos_source.webhooks.configuration import spool_in_use
-from komos_source.webhooks.extra import open_spool
 
 SHARDS = int(os.environ.get("KOMOS_SHARDS", "1"))
 WHERE = {
@@ -40,7 +41,7 @@ WHERE = {
 LOAD_CRON = os.environ.get("KOMOS_LOAD_CRON", "*/15 * * * *")
 LOCK_TIMEOUT = 10.0  # seconds; then the load is tried again later, and the worker is free
 
-HINTS = [schemas.TASK_HINTS, *(table.hints() for table in schemas.ARROW_TABLES)]
+HINTS = [tables.TASK_HINTS, *(table.hints() for table in tables.ARROW_TABLES)]
 SHARD_KEYS = [str(bucket) for bucket in range(SHARDS)]
 PARTITIONS = dg.StaticPartitionsDefinition(SHARD_KEYS) if SHARDS > 1 else None
 
@@ -113,7 +114,7 @@ def load_tables(
     fail_if_incomplete(report)
 
 
-def fail_if_incomplete(report: LoadReport) -> None:
+def fail_if_incomplete(report: LoadResult) -> None:
     """Fails a step that did not get everything; what it has materialized stays."""
     if report.exit_code:
         details = {"failures": dict(report.failures), "problems": list(report.problems)}
@@ -138,7 +139,7 @@ def node_health(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeRes
             raise dg.RetryRequested(max_retries=20, seconds_to_wait=30)
         after = after_shards(**WHERE, lock_timeout=LOCK_TIMEOUT)  # webhooks, views
     pipeline = reader()
-    for table, rows in health.row_counts(pipeline).items():
+    for table, rows in health_checks.row_counts(pipeline).items():
         context.log_event(
             dg.AssetObservation(["komos", table], metadata={"dagster/row_count": rows})
         )
@@ -168,8 +169,8 @@ QUESTIONS = {
     specs=[dg.AssetCheckSpec(name, asset=["komos", table]) for name, table in QUESTIONS.items()]
 )
 def checks() -> Iterator[dg.AssetCheckResult]:
-    """The questions of `komos_source.health`, each a check of the table that it is about."""
-    for verdict in health.verdicts(reader()):
+    """The checks of `komos_source.analytics`, each a check of the table that it is about."""
+    for verdict in health_checks.run_checks(reader()):
         yield dg.AssetCheckResult(
             passed=verdict.passed,
             check_name=verdict.name,

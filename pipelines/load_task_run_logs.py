@@ -8,7 +8,7 @@ Endpoints: tasks, their runs, the runs' logs. Needs SOURCES__KOMOS__API_KEY. Run
 import sys
 
 from komos_source.exceptions import KomosError
-from komos_source.loading import load
+from komos_source.loading.load import load
 
 
 def main() -> int:

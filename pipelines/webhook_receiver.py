@@ -13,8 +13,8 @@ import subprocess
 import sys
 
 from komos_source.exceptions import KomosError
-from komos_source.following import follow
-from komos_source.load_report import LoadReport
+from komos_source.load_result import LoadResult
+from komos_source.loading.follow import follow
 
 EVERY = 60.0
 """Seconds between two looks at the API."""
@@ -26,7 +26,7 @@ def main() -> int:
     command = [sys.executable, "-m", "komos_source", "webhooks", "serve", *sys.argv[1:]]
     with subprocess.Popen(command) as receiver:  # noqa: S603 - our own command
 
-        def loaded(report: LoadReport, polled: bool) -> None:
+        def loaded(report: LoadResult, polled: bool) -> None:
             print("polled" if polled else "drained", report.to_json(), flush=True)
             if receiver.poll() is not None:
                 raise KomosError("the receiver has ended; its own message says why")

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import duckdb
 
-from komos_source.testing import Emulator, World
+from komos_source.testing import Emulator, FakeKomos
 
 _DAG = Path(__file__).parents[1] / "pipelines" / "airflow_dag.py"
 _AIRFLOW = Path(sys.executable).with_name("airflow")
@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def _all_is_well(shards: int) -> bool:
-    world = World()
+    world = FakeKomos()
     tasks = [world.add_task(name) for name in ("Orders", "Prices", "Stock")]
     with tempfile.TemporaryDirectory() as directory, Emulator(world) as emulator:
         home = Path(directory)
@@ -66,13 +66,13 @@ def _all_is_well(shards: int) -> bool:
         return all(well) and refused["load 0"] == refused["outcome -1"] == "failed"
 
 
-def _new_runs(world: World, tasks: list[str]) -> None:
+def _new_runs(world: FakeKomos, tasks: list[str]) -> None:
     for task in tasks:
         for _ in range(10):
             world.append(world.add_run(task), *[{}] * 20)
 
 
-def _told(what: str, tasks: Tasks, home: Path, world: World) -> bool:
+def _told(what: str, tasks: Tasks, home: Path, world: FakeKomos) -> bool:
     """Prints how a run went, and says whether it went well."""
     with duckdb.connect(str(home / "komos.duckdb")) as connection:
         rows = connection.sql("SELECT id FROM komos.komos.task_run_logs").fetchall()

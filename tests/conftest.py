@@ -11,9 +11,9 @@ import duckdb
 import pytest
 from hypothesis import HealthCheck, settings
 
-from komos_source.load_report import LoadReport
-from komos_source.loading import load
-from komos_source.testing import Emulator, World
+from komos_source.load_result import LoadResult
+from komos_source.loading.load import load
+from komos_source.testing import Emulator, FakeKomos
 from tests.engines import all_engines, engine
 from tests.postgres import postgres_server, postgres_url
 from tests.stores import ducklake_packages
@@ -44,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @dataclass
-class Home:
+class LoadEnv:
     """Where a test's loads go."""
 
     directory: Path
@@ -54,7 +54,7 @@ class Home:
     def file(self) -> Path:
         return self.directory / "komos.duckdb"
 
-    def load(self, **options: Any) -> LoadReport:
+    def load(self, **options: Any) -> LoadResult:
         return load(
             **{
                 "api_key": self.emulator.api_key,
@@ -85,24 +85,24 @@ class Home:
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> FakeKomos:
+    return FakeKomos()
 
 
 @pytest.fixture
-def emulator(world: World) -> Iterator[Emulator]:
+def emulator(world: FakeKomos) -> Iterator[Emulator]:
     with Emulator(world) as running:
         yield running
 
 
 @pytest.fixture
-def home(tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Home:
+def home(tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> LoadEnv:
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", f"duckdb:///{tmp_path / 'komos.duckdb'}")
-    return Home(tmp_path, emulator)
+    return LoadEnv(tmp_path, emulator)
 
 
-def expected(world: World) -> dict[str, tuple[Any, ...]]:
-    """What `Home.table` has to hold, from what the world would answer."""
+def expected(world: FakeKomos) -> dict[str, tuple[Any, ...]]:
+    """What `LoadEnv.table` has to hold, from what the world would answer."""
     from komos_source.timestamps import parse_timestamp
 
     return {

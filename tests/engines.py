@@ -12,8 +12,8 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from komos_source import schemas
-from komos_source.analytics.rendering import Options, render
+from komos_source import tables
+from komos_source.analytics.render import Options, render
 
 Row = dict[str, Any]
 
@@ -23,7 +23,7 @@ class Engine(Protocol):
 
     dialect: str
 
-    def fill(self, table: schemas.Table, rows: pa.Table) -> None:
+    def fill(self, table: tables.Table, rows: pa.Table) -> None:
         """Puts these rows in the place of those that are there."""
 
     def rows(self, sql: str) -> list[Row]:
@@ -38,7 +38,7 @@ class DuckDb:
     def __init__(self) -> None:
         self.connection = duckdb.connect(config={"threads": 1})
 
-    def fill(self, table: schemas.Table, rows: pa.Table) -> None:
+    def fill(self, table: tables.Table, rows: pa.Table) -> None:
         self.connection.register("given", rows)
         self.connection.execute(f"CREATE OR REPLACE TABLE {table.name} AS FROM given")
 
@@ -62,11 +62,11 @@ class Postgres:
     def __init__(self, url: str) -> None:
         self.connection = psycopg.connect(url, autocommit=True, prepare_threshold=None)
         self.connection.execute("SET TIME ZONE 'America/New_York'")
-        for table in schemas.ARROW_TABLES:
+        for table in tables.ARROW_TABLES:
             columns = ", ".join(f"{c.name} {self._types[str(c.type)]}" for c in table.schema)
             self.connection.execute(f"CREATE TABLE {table.name} ({columns})")
 
-    def fill(self, table: schemas.Table, rows: pa.Table) -> None:
+    def fill(self, table: tables.Table, rows: pa.Table) -> None:
         self.connection.execute(f"TRUNCATE {table.name}")
         with self.connection.cursor() as cursor, cursor.copy(f"COPY {table.name} FROM STDIN") as to:
             for row in rows.to_pylist():
@@ -96,7 +96,7 @@ class ClickHouse:
         self.session = Session()
         self.session.query("CREATE DATABASE komos")
         self.session.query("USE komos")
-        for table in schemas.ARROW_TABLES:
+        for table in tables.ARROW_TABLES:
             columns = ", ".join(
                 f"{c.name} Nullable({kind})" if c.nullable else f"{c.name} {kind}"
                 for c in table.schema
@@ -104,7 +104,7 @@ class ClickHouse:
             )
             self.session.query(f"CREATE TABLE {table.name} ({columns}) ENGINE = Memory")
 
-    def fill(self, table: schemas.Table, rows: pa.Table) -> None:
+    def fill(self, table: tables.Table, rows: pa.Table) -> None:
         self.session.query(f"TRUNCATE TABLE {table.name}")
         lines = "\n".join(json.dumps(row, default=_clickhouse_time) for row in rows.to_pylist())
         if lines:
@@ -142,7 +142,7 @@ def engine(request: pytest.FixtureRequest, all_engines: dict[str, Engine]) -> En
 
 def fill(engine: Engine, rows: Mapping[str, Sequence[Row]]) -> None:
     """Puts rows into all tables; columns that a row leaves out are null."""
-    for table in schemas.ARROW_TABLES:
+    for table in tables.ARROW_TABLES:
         engine.fill(table, table.from_rows([dict(row) for row in rows.get(table.name, ())]))
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import dlt
 import duckdb
 
-from komos_source import schemas
-from komos_source.pipeline import make_pipeline
-from komos_source.testing import World
+from komos_source import tables
+from komos_source.destinations.pipeline import make_pipeline
+from komos_source.testing import FakeKomos
 from komos_source.timestamps import parse_timestamp
 
 
-def rows_of(world: World) -> dict[str, list[dict[str, Any]]]:
+def rows_of(world: FakeKomos) -> dict[str, list[dict[str, Any]]]:
     """What a load of everything leaves in the tables that analyses read."""
     runs = [run for task in world.tasks() for run in world.runs(task["id"])]
     return {
@@ -51,14 +51,14 @@ def _moment(text: str | None) -> Any:
     return None if text is None else parse_timestamp(text)
 
 
-def pipeline_over(world: World, directory: Path, monkeypatch: Any) -> dlt.Pipeline:
+def pipeline_over(world: FakeKomos, directory: Path, monkeypatch: Any) -> dlt.Pipeline:
     """A pipeline whose DuckDB file holds this world."""
     file = directory / "komos.duckdb"
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", f"duckdb:///{file}")
     rows = rows_of(world)
     with duckdb.connect(str(file)) as connection:
         connection.execute("CREATE SCHEMA IF NOT EXISTS komos.komos; USE komos.komos")
-        for table in schemas.ARROW_TABLES:
+        for table in tables.ARROW_TABLES:
             given = table.from_rows(rows.get(table.name, []))
             connection.register("given", given)
             connection.execute(f"CREATE OR REPLACE TABLE {table.name} AS FROM given")

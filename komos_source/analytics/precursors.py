@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from komos_source.analytics.querying import SqlSource, query
+from komos_source.analytics.query import SqlSource, query
 
 _COLUMNS = [
     *("task_id", "template"),

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from komos_source.analytics.querying import SqlSource, query
-from komos_source.configuration import time_zone as configured_time_zone
+from komos_source.analytics.query import SqlSource, query
+from komos_source.config import time_zone as configured_time_zone
 from komos_source.exceptions import UsageError
 
 STATES = ("regressed", "new", "ongoing", "resolved", "quiet")

@@ -9,7 +9,7 @@ import dlt
 from dlt.common.destination import Destination
 
 from komos_source import settings
-from komos_source.shards import Shard
+from komos_source.shard import Shard
 
 _TRANSACTIONAL = frozenset({"motherduck", "postgres", "redshift", "snowflake"})
 """Can do it; dlt does not say so, and merges without."""

@@ -16,7 +16,7 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
 from komos_source import settings
-from komos_source.destinations.parquet_merge import MergesFromParquet, only_parquet
+from komos_source.destinations.direct_merge import MergesFromParquet, only_parquet
 from komos_source.destinations.remembering import RemembersCapabilities
 
 _RESERVED = frozenset({"main", "system", "temp"})

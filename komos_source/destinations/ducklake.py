@@ -22,7 +22,7 @@ from dlt.destinations.impl.ducklake.sql_client import DuckLakeSqlClient
 from dlt.destinations.sql_client import raise_open_connection_error
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
-from komos_source.destinations.parquet_merge import MergesFromParquet, only_parquet
+from komos_source.destinations.direct_merge import MergesFromParquet, only_parquet
 from komos_source.destinations.remembering import RemembersCapabilities
 
 

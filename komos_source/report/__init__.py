@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from komos_source.analytics.reading import History
+from komos_source.analytics.database import Database
 from komos_source.exceptions import ConfigurationError, UsageError
 
 FILE = "komos-report.html"
@@ -20,7 +20,7 @@ MINIMUM_DAYS = 16
 
 
 def write_report(
-    history: History, out: Path, *, days: int = DAYS, time_zone: str | None = None
+    history: Database, out: Path, *, days: int = DAYS, time_zone: str | None = None
 ) -> None:
     """Writes the page.
 

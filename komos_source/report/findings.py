@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
+from komos_source.analytics.database import Database
 from komos_source.analytics.precursors import failure_precursors
-from komos_source.analytics.querying import query
-from komos_source.analytics.reading import History
+from komos_source.analytics.query import query
 from komos_source.analytics.regressions import compare, hits_by_day
-from komos_source.configuration import time_zone as configured_time_zone
+from komos_source.config import time_zone as configured_time_zone
 from komos_source.exceptions import UsageError
 
 LEVELS = ("error", "warning")
@@ -63,7 +63,7 @@ class Findings:
         return self.days[-RECENT_DAYS]
 
 
-def find(history: History, days: int, time_zone: str | None = None) -> Findings:
+def find(history: Database, days: int, time_zone: str | None = None) -> Findings:
     """Asks for everything, over the last days that runs are known of.
 
     Args:

@@ -13,7 +13,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from komos_source.report import charts, words
+from komos_source.report import charts, formatting
 from komos_source.report.findings import LEVELS, Findings
 
 NODES_SHOWN = 60
@@ -58,12 +58,12 @@ def render(findings: Findings) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "percent": words.percent,
-        "number": words.number,
-        "p": words.how_sure,
-        "day": words.short_day,
-        "long_day": words.long_day,
-        "moment": lambda value: words.moment(value, findings.zone),
+        "percent": formatting.percent,
+        "number": formatting.number,
+        "p": formatting.how_sure,
+        "day": formatting.short_day,
+        "long_day": formatting.long_day,
+        "moment": lambda value: formatting.moment(value, findings.zone),
         "shortened": _shortened,
         "template": _template,
         "breakable": _breakable,
@@ -71,7 +71,7 @@ def render(findings: Findings) -> str:
     return environment.get_template("page.html.j2").render(
         style=Markup((_FILES / "page.css").read_text("utf-8")),  # noqa: S704 - files of ours
         script=Markup((_FILES / "page.js").read_text("utf-8")),  # noqa: S704
-        words=words,
+        words=formatting,
         charts=charts,
         rows_at_first=_ROWS_AT_FIRST,
         findings=findings,
@@ -149,7 +149,7 @@ class _Page:
             ],
             "left_out": len(self.health) - len(ranked),
             "end": charts.axis_end(ranked[f"{level}_rate_high"].max() if len(ranked) else 0.0),
-            "heat_title": words.heat_title(hits.loc[hits.index.isin(keys)], level),
+            "heat_title": formatting.heat_title(hits.loc[hits.index.isin(keys)], level),
             "heat": [(self.nodes[key], self._cells(level, key)) for key in keys],
             "changes": [
                 (self.nodes[row["task_id"], row["node_id"]], row) for _, row in changes.iterrows()
@@ -182,7 +182,7 @@ class _Page:
         change = self._change(level, key)
         if change is None:
             return "not visited lately"
-        return words.change(change, level)
+        return formatting.change(change, level)
 
     def _trend(self, level: str, key: tuple[str, str]) -> Markup:
         change = self._change(level, key)

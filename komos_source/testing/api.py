@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
-from komos_source.testing.world import World
+from komos_source.testing.world import FakeKomos
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Reply:
     content_type: str = "application/json"
 
 
-def reply(world: World, method: str, target: str, *, authorised: bool) -> Reply:
+def reply(world: FakeKomos, method: str, target: str, *, authorised: bool) -> Reply:
     """The answer to one request."""
     url = urlsplit(target)
     match url.path.removeprefix("/public/v1").split("/")[1:]:
@@ -49,7 +49,7 @@ def reply(world: World, method: str, target: str, *, authorised: bool) -> Reply:
             return _refuse(404, "Not Found")
 
 
-def _tasks(world: World, query: dict[str, list[str]]) -> Reply:
+def _tasks(world: FakeKomos, query: dict[str, list[str]]) -> Reply:
     try:
         limit = int(query.get("limit", ["20"])[0])
         offset = int(query.get("offset", ["0"])[0])

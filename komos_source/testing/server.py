@@ -16,7 +16,7 @@ import h11
 
 from komos_source.testing.api import Reply, reply
 from komos_source.testing.faults import Fault, Faults
-from komos_source.testing.world import World
+from komos_source.testing.world import FakeKomos
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Emulator:
 
     def __init__(
         self,
-        world: World,
+        world: FakeKomos,
         *,
         api_key: str = "sk_live_emulator",
         host: str = "127.0.0.1",

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from komos_source.testing.world import World, iso
+from komos_source.testing.world import FakeKomos, iso
 
 PEPPER = "komos-webhook-pepper"
 RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
@@ -105,7 +105,7 @@ class Webhooks:
 
     def __init__(
         self,
-        world: World,
+        world: FakeKomos,
         url: str,
         secret: str,
         *,

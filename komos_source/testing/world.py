@@ -23,7 +23,7 @@ class WorldClock:
 
     Args:
         start: The time now.
-        pace: World seconds that pass in one real second; 0 stands still.
+        pace: FakeKomos seconds that pass in one real second; 0 stands still.
     """
 
     def __init__(self, start: datetime = DEFAULT_NOW, pace: float = 0.0) -> None:
@@ -72,7 +72,7 @@ class _Run:
     """The body as last served: entries in all, entries visible, bytes."""
 
 
-class World:
+class FakeKomos:
     """A stateful organisation; safe to change while an emulator serves it.
 
     Everything has a time from which the API shows it, so a made history grows merely because the

@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from komos_source import settings
 from komos_source.exceptions import SpoolError
-from komos_source.together import Together
+from komos_source.webhooks.batching import Batcher
 from komos_source.webhooks.configuration import spool_url, verifier
 from komos_source.webhooks.signature import Check, Delivery, Refusal, Verifier
 from komos_source.webhooks.spool import Spool
@@ -106,7 +106,7 @@ class _Receiver:
         self._spool = spool
         self._max_body = max_body
         self._held_bytes = 0
-        self._commits = Together[Delivery, None](self._commit, commit_deliveries)
+        self._commits = Batcher[Delivery, None](self._commit, commit_deliveries)
         self._registry = CollectorRegistry()
         self._outcomes = Counter(
             "komos_webhook_deliveries",

@@ -12,8 +12,8 @@ import duckdb
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
-from komos_source.testing import made_history
-from komos_source.testing.history import MadeWorld
+from komos_source.testing import make_sample_data
+from komos_source.testing.sample_data import MadeWorld
 from tests.warehouse import pipeline_over
 
 _ARGUMENTS = [
@@ -117,7 +117,7 @@ class Made:
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     directory = tmp_path_factory.mktemp("made")
-    world = made_history()
+    world = make_sample_data()
     task_id = world.add_task(f"Evil {EVIL}")
     for number in range(6):
         run_id = world.add_run(task_id, created_at=world.clock.now())

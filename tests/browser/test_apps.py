@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from komos_source.testing import World
+from komos_source.testing import FakeKomos
 from tests.browser.conftest import Made, Watched
-from tests.conftest import Home
+from tests.conftest import LoadEnv
 from tests.notebooks import app
 
 _PATIENCE = 60_000
@@ -77,7 +77,7 @@ def test_on_a_missing_database_the_app_says_what_to_run(watched: Watched, tmp_pa
 
 @pytest.mark.slow
 def test_a_notebook_left_open_during_fifty_loads_hinders_none_and_sees_them(
-    watched: Watched, home: Home, world: World
+    watched: Watched, home: LoadEnv, world: FakeKomos
 ) -> None:
     task_id = world.add_task("Orders")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from komos_source.analytics.reading import open_history
+from komos_source.analytics.database import open_database
 from komos_source.report import write_report
 from tests.browser.conftest import Made, Watched
 
@@ -17,7 +17,7 @@ _RANKED = ".for-level:visible .ranking tbody tr:visible"
 @pytest.fixture(scope="session")
 def file(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("report") / "report.html"
-    write_report(open_history(database=made.file), file)
+    write_report(open_database(database=made.file), file)
     return file
 
 

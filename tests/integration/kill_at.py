@@ -16,8 +16,8 @@ from dlt.common.storages.load_package import PackageStorage
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.load.load import Load
 
-from komos_source import state
-from komos_source.cli import main
+from komos_source.cli.main import main
+from komos_source.extract import state
 
 LOGS = "task_run_logs."
 

@@ -1,4 +1,4 @@
-"""Loads some buckets, one after the other, in one process, and says when each is done.
+"""Loads some buckets, one after the other, in one startup, and says when each is done.
 
 python load_shards.py DESTINATION OF BUCKET…
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import sys
 
-from komos_source import process
-from komos_source.sharding import load_shard
+from komos_source.cli import startup
+from komos_source.loading.shards import load_shard
 
 
 def main(destination: str, of: str, *buckets: str) -> None:
-    process.prepare()
+    startup.prepare()
     for bucket in buckets:
         report = load_shard(int(bucket), int(of), destination=destination, backoff=0.01)
         assert report.exit_code == 0, report
@@ -22,4 +22,4 @@ def main(destination: str, of: str, *buckets: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
-    process.leave(0)
+    startup.leave(0)

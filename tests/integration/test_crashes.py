@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from komos_source.testing import World
+from komos_source.testing import FakeKomos
 from komos_source.testing.world import iso
-from tests.conftest import Home, expected
+from tests.conftest import LoadEnv, expected
 from tests.integration import kill_at
 
 HERE = Path(__file__).parent
 
 
-def start(home: Home, *command: str) -> subprocess.Popen[str]:
+def start(home: LoadEnv, *command: str) -> subprocess.Popen[str]:
     environment = os.environ | {
         "SOURCES__KOMOS__API_KEY": home.emulator.api_key,
         "SOURCES__KOMOS__BASE_URL": home.emulator.base_url,
@@ -39,7 +39,7 @@ def start(home: Home, *command: str) -> subprocess.Popen[str]:
 
 
 @pytest.fixture
-def loaded(home: Home, world: World) -> Home:
+def loaded(home: LoadEnv, world: FakeKomos) -> LoadEnv:
     """A home with one load behind it, and a world that has changed since in every way."""
     tasks = [world.add_task(f"Task {number}") for number in range(3)]
     now = world.clock.now()
@@ -59,7 +59,7 @@ def loaded(home: Home, world: World) -> Home:
     return home
 
 
-def load_once_more(home: Home, *, keep_directory: bool) -> None:
+def load_once_more(home: LoadEnv, *, keep_directory: bool) -> None:
     if not keep_directory:
         shutil.rmtree(home.directory / "pipelines", ignore_errors=True)
     assert home.load().exit_code == 0
@@ -67,7 +67,7 @@ def load_once_more(home: Home, *, keep_directory: bool) -> None:
 
 @pytest.mark.parametrize("part", ["schemas", "state.json", "load"])
 def test_a_working_directory_that_was_half_deleted_or_half_written_is_no_obstacle(
-    loaded: Home, world: World, part: str
+    loaded: LoadEnv, world: FakeKomos, part: str
 ) -> None:
     path = loaded.directory / "pipelines" / "komos_task_run_logs" / part
     if path.is_dir():
@@ -81,7 +81,7 @@ def test_a_working_directory_that_was_half_deleted_or_half_written_is_no_obstacl
 @pytest.mark.parametrize("keep_directory", [True, False], ids=["directory kept", "directory lost"])
 @pytest.mark.parametrize("step", kill_at.STEPS)
 def test_killed_at_a_step_the_next_load_makes_it_exact(
-    loaded: Home, world: World, step: str, keep_directory: bool
+    loaded: LoadEnv, world: FakeKomos, step: str, keep_directory: bool
 ) -> None:
     process = start(loaded, str(HERE / "kill_at.py"), step, "load")
     _, error = process.communicate(timeout=60)
@@ -90,7 +90,9 @@ def test_killed_at_a_step_the_next_load_makes_it_exact(
     assert loaded.table() == expected(world)
 
 
-def test_a_full_refresh_killed_within_the_merge_loses_nothing(loaded: Home, world: World) -> None:
+def test_a_full_refresh_killed_within_the_merge_loses_nothing(
+    loaded: LoadEnv, world: FakeKomos
+) -> None:
     load_once_more(loaded, keep_directory=True)
     for run in world.run_ids():
         world.finish(run, at=world.clock.now() - timedelta(hours=1))
@@ -106,7 +108,9 @@ def test_a_full_refresh_killed_within_the_merge_loses_nothing(loaded: Home, worl
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_the_next_load_makes_it_exact(loaded: Home, world: World) -> None:
+def test_killed_at_random_moments_the_next_load_makes_it_exact(
+    loaded: LoadEnv, world: FakeKomos
+) -> None:
     moments = random.Random(5)
     began = time.monotonic()
     start(loaded, "-m", "komos_source", "load").communicate()
@@ -129,7 +133,7 @@ def test_killed_at_random_moments_the_next_load_makes_it_exact(loaded: Home, wor
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_load_ends_cleanly_and_the_next_goes_on(
-    loaded: Home, world: World, signum: signal.Signals
+    loaded: LoadEnv, world: FakeKomos, signum: signal.Signals
 ) -> None:
     loaded.emulator.faults.latency = 0.5
     loaded.emulator.requests.clear()

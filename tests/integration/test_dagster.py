@@ -8,17 +8,17 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from komos_source.locking import one_load_at_a_time
-from komos_source.testing import World
+from komos_source.destinations.locking import one_load_at_a_time
+from komos_source.testing import FakeKomos
 from komos_source.webhooks.signature import Delivery
 from komos_source.webhooks.spool import Spool
-from tests.conftest import Home, expected
+from tests.conftest import LoadEnv, expected
 from tests.dagster_code import definitions
 from tests.integration.test_webhook_loads import Inbox
 
 
 @pytest.fixture(autouse=True)
-def configured(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def configured(home: LoadEnv, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCES__KOMOS__API_KEY", home.emulator.api_key)
     monkeypatch.setenv("SOURCES__KOMOS__BASE_URL", home.emulator.base_url)
     monkeypatch.setenv("SOURCES__KOMOS__BACKOFF", "0.01")
@@ -64,7 +64,7 @@ def test_every_table_is_an_asset_with_its_key_and_columns() -> None:
 
 
 def test_materialising_loads_each_entry_once_and_says_how_many(
-    home: Home, world: World, instance: dg.DagsterInstance
+    home: LoadEnv, world: FakeKomos, instance: dg.DagsterInstance
 ) -> None:
     world.append(world.add_run(world.add_task("Orders")), {}, {})
     for entries in (2, 0):
@@ -80,7 +80,7 @@ def test_materialising_loads_each_entry_once_and_says_how_many(
 
 
 def test_checks_and_counts_come_from_what_was_loaded(
-    world: World, instance: dg.DagsterInstance
+    world: FakeKomos, instance: dg.DagsterInstance
 ) -> None:
     run_id = world.add_run(world.add_task("Orders"))
     world.append(run_id, {"nodeId": "a", "level": "error"}, {})
@@ -102,7 +102,7 @@ def test_checks_and_counts_come_from_what_was_loaded(
 
 
 def test_a_planted_gap_and_a_rejected_entry_turn_their_checks_red(
-    world: World, instance: dg.DagsterInstance
+    world: FakeKomos, instance: dg.DagsterInstance
 ) -> None:
     world.clock.set(datetime.now(UTC))
     task = world.add_task("Orders")
@@ -117,7 +117,7 @@ def test_a_planted_gap_and_a_rejected_entry_turn_their_checks_red(
 
 
 def test_a_run_that_could_not_be_fetched_fails_the_load_and_keeps_the_rest(
-    home: Home, world: World, instance: dg.DagsterInstance
+    home: LoadEnv, world: FakeKomos, instance: dg.DagsterInstance
 ) -> None:
     task = world.add_task("Orders")
     good, bad = (world.add_run(task) for _ in range(2))
@@ -134,7 +134,7 @@ def test_a_run_that_could_not_be_fetched_fails_the_load_and_keeps_the_rest(
 
 
 def test_shards_are_partitions_that_together_hold_everything(
-    home: Home, world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    home: LoadEnv, world: FakeKomos, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in "ABCDEF":
         world.append(world.add_run(world.add_task(name)), {}, {})
@@ -145,7 +145,7 @@ def test_shards_are_partitions_that_together_hold_everything(
 
 
 def test_a_shard_that_was_never_loaded_is_told_after_all_the_others(
-    world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    world: FakeKomos, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.append(world.add_run(world.add_task("Orders")), {})
     monkeypatch.setenv("KOMOS_SHARDS", "2")
@@ -159,7 +159,7 @@ def test_a_shard_that_was_never_loaded_is_told_after_all_the_others(
     assert checks(result)
 
 
-def test_a_load_in_progress_is_waited_for_not_joined(home: Home, world: World) -> None:
+def test_a_load_in_progress_is_waited_for_not_joined(home: LoadEnv, world: FakeKomos) -> None:
     world.add_task("Orders")
     module = definitions()
     module.LOCK_TIMEOUT = 0.1
@@ -211,7 +211,7 @@ def test_the_sensor_asks_for_a_load_when_a_delivery_waits(
 
 
 def test_with_shards_a_delivery_is_taken_after_all_of_them(
-    home: Home, world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    home: LoadEnv, world: FakeKomos, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = world.add_run(world.add_task("Orders"))
     world.append(run_id, {"message": "polled"})

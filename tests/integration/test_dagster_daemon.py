@@ -18,8 +18,8 @@ import dagster as dg
 import pytest
 import sqlalchemy
 
-from komos_source.testing import World
-from tests.conftest import Home, expected
+from komos_source.testing import FakeKomos
+from tests.conftest import LoadEnv, expected
 from tests.dagster_code import DEFINITIONS, INSTANCE_SETTINGS
 from tests.integration.test_webhook_loads import Inbox
 
@@ -29,7 +29,7 @@ _PATIENCE = 240.0
 
 
 @contextlib.contextmanager
-def daemon(home: Home, postgres_url: str, **environment: str) -> Iterator[dg.DagsterInstance]:
+def daemon(home: LoadEnv, postgres_url: str, **environment: str) -> Iterator[dg.DagsterInstance]:
     """Dagster's daemon on our definitions, with the settings we ship for an instance."""
     dagster_home = home.directory / "dagster_home"
     dagster_home.mkdir()
@@ -124,8 +124,8 @@ def table(postgres_url: str) -> Iterator[Callable[[], dict[str, tuple[Any, ...]]
 
 
 def test_the_schedule_ticks_the_sensor_fires_and_a_planted_gap_turns_a_check_red(
-    home: Home,
-    world: World,
+    home: LoadEnv,
+    world: FakeKomos,
     postgres_url: str,
     table: Callable[[], dict[str, tuple[Any, ...]]],
 ) -> None:
@@ -158,8 +158,8 @@ def test_the_schedule_ticks_the_sensor_fires_and_a_planted_gap_turns_a_check_red
 
 
 def test_a_shard_that_is_killed_is_retried_and_everything_is_there_once(
-    home: Home,
-    world: World,
+    home: LoadEnv,
+    world: FakeKomos,
     postgres_url: str,
     table: Callable[[], dict[str, tuple[Any, ...]]],
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from komos_source.testing import Emulator, World
+from komos_source.testing import Emulator, FakeKomos
 from komos_source.testing.world import iso
 from tests.conftest import expected
 from tests.integration import kill_at
@@ -32,7 +32,7 @@ MATRIX = {
 commit nothing has reached the destination, so that the dear DuckLake is spared those steps."""
 
 
-def history(world: World) -> list[str]:
+def history(world: FakeKomos) -> list[str]:
     """Nine runs of three tasks, three of them ended."""
     tasks = [world.add_task(f"Task {number}") for number in range(3)]
     now = world.clock.now()
@@ -44,7 +44,7 @@ def history(world: World) -> list[str]:
     return runs
 
 
-def news(world: World, runs: list[str], number: int) -> None:
+def news(world: FakeKomos, runs: list[str], number: int) -> None:
     """Changes a world in every way: later, late and undated entries, a new run of an old day."""
     now = world.clock.now()
     world.append(
@@ -62,7 +62,7 @@ def news(world: World, runs: list[str], number: int) -> None:
 @pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("name", MATRIX)
 def test_loads_into_every_destination_are_exact_after_a_kill_at_any_step(
-    name: str, tmp_path: Path, emulator: Emulator, world: World, request: pytest.FixtureRequest
+    name: str, tmp_path: Path, emulator: Emulator, world: FakeKomos, request: pytest.FixtureRequest
 ) -> None:
     runs = history(world)
     store = make_store(name, tmp_path, request)
@@ -84,7 +84,7 @@ def test_postgres_finds_old_rows_by_an_index(
     postgres_url: str,
     tmp_path: Path,
     emulator: Emulator,
-    world: World,
+    world: FakeKomos,
     request: pytest.FixtureRequest,
 ) -> None:
     history(world)
@@ -100,7 +100,7 @@ def test_postgres_finds_old_rows_by_an_index(
 
 
 def test_webhooks_wait_for_a_database_and_files_load_without_them(
-    tmp_path: Path, emulator: Emulator, world: World, request: pytest.FixtureRequest
+    tmp_path: Path, emulator: Emulator, world: FakeKomos, request: pytest.FixtureRequest
 ) -> None:
     history(world)
     store = make_store("delta", tmp_path, request)

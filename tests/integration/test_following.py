@@ -21,14 +21,14 @@ import duckdb
 import pytest
 import sqlalchemy
 
-from komos_source import following
-from komos_source.following import Outage
-from komos_source.load_report import LoadReport
-from komos_source.testing import Webhooks, World, WorldClock
+from komos_source.load_result import LoadResult
+from komos_source.loading import follow as following
+from komos_source.loading.follow import Outage
+from komos_source.testing import FakeKomos, Webhooks, WorldClock
 from komos_source.testing.world import iso
 from komos_source.webhooks.signature import Delivery
 from komos_source.webhooks.spool import Spool
-from tests.conftest import Home, expected
+from tests.conftest import LoadEnv, expected
 from tests.receiver import SECRET, Receiver
 from tests.stores import make_store
 
@@ -36,16 +36,16 @@ SOAK_SECONDS = float(os.environ.get("KOMOS_SOAK_SECONDS", "25"))
 
 
 @pytest.fixture
-def world() -> World:
+def world() -> FakeKomos:
     """A world whose clock is the real one: deliveries are signed with the time."""
-    return World(WorldClock(datetime.now(UTC), pace=1.0))
+    return FakeKomos(WorldClock(datetime.now(UTC), pace=1.0))
 
 
 class Follower:
     """``komos load --follow`` in a process of its own."""
 
     def __init__(
-        self, home: Home, log: str, *options: str, pace: float = 1.0, **environment: str
+        self, home: LoadEnv, log: str, *options: str, pace: float = 1.0, **environment: str
     ) -> None:
         self.log = home.directory / log
         self._command = [sys.executable, "-m", "komos_source", "load", "--follow", str(pace)]
@@ -86,7 +86,7 @@ class Follower:
 
 
 @pytest.fixture
-def follow(home: Home) -> Iterator[Callable[..., Follower]]:
+def follow(home: LoadEnv) -> Iterator[Callable[..., Follower]]:
     started: list[Follower] = []
 
     def start(*options: str, **settings: Any) -> Follower:
@@ -107,7 +107,7 @@ def wait_until(reached: Callable[[], bool], timeout: float = 120.0) -> None:
         time.sleep(0.2)  # looking opens the file, and keeps the loader out meanwhile
 
 
-def table_if_free(home: Home) -> dict[str, tuple[Any, ...]]:
+def table_if_free(home: LoadEnv) -> dict[str, tuple[Any, ...]]:
     """The table; empty while a load has the file, or before there is one."""
     try:
         return home.table()
@@ -118,7 +118,7 @@ def table_if_free(home: Home) -> dict[str, tuple[Any, ...]]:
 class Life(threading.Thread):
     """Runs that start, write, write late, end, and come in bursts beyond the window."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: FakeKomos) -> None:
         super().__init__(daemon=True)
         self.world = world
         self.random = random.Random(7)
@@ -183,7 +183,7 @@ class Life(threading.Thread):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_world_receiver_and_loader_run_together_are_killed_and_the_table_is_the_world(
-    home: Home, world: World, follow: Callable[..., Follower]
+    home: LoadEnv, world: FakeKomos, follow: Callable[..., Follower]
 ) -> None:
     pick = random.Random(11)
     spool = f"sqlite:///{home.directory / 'spool.db'}"
@@ -231,7 +231,7 @@ def test_world_receiver_and_loader_run_together_are_killed_and_the_table_is_the_
 
 
 def test_between_two_looks_at_the_api_deliveries_are_drained_at_once(
-    home: Home, world: World, follow: Callable[..., Follower]
+    home: LoadEnv, world: FakeKomos, follow: Callable[..., Follower]
 ) -> None:
     run_id = world.add_run(world.add_task("Orders"))
     spool = f"sqlite:///{home.directory / 'spool.db'}"
@@ -252,7 +252,7 @@ def test_between_two_looks_at_the_api_deliveries_are_drained_at_once(
 
 
 def test_an_outage_of_the_api_is_said_and_survived_and_webhooks_load_meanwhile(
-    home: Home, world: World, follow: Callable[..., Follower]
+    home: LoadEnv, world: FakeKomos, follow: Callable[..., Follower]
 ) -> None:
     spool = f"sqlite:///{home.directory / 'spool.db'}"
     with (
@@ -275,7 +275,7 @@ def test_an_outage_of_the_api_is_said_and_survived_and_webhooks_load_meanwhile(
 
 
 def test_an_outage_of_the_destination_is_said_and_survived(
-    home: Home, world: World, follow: Callable[..., Follower]
+    home: LoadEnv, world: FakeKomos, follow: Callable[..., Follower]
 ) -> None:
     world.append(world.add_run(world.add_task("Orders")), {})
     home.file.mkdir()  # nothing that DuckDB could open
@@ -288,7 +288,7 @@ def test_an_outage_of_the_destination_is_said_and_survived(
 
 
 def test_chosen_runs_can_be_followed_and_the_spool_is_left_alone(
-    home: Home, world: World, follow: Callable[..., Follower]
+    home: LoadEnv, world: FakeKomos, follow: Callable[..., Follower]
 ) -> None:
     run_id = world.add_run(world.add_task("Orders"))
     world.append(run_id, {})
@@ -304,8 +304,8 @@ def test_chosen_runs_can_be_followed_and_the_spool_is_left_alone(
 
 
 def test_two_shards_are_followed_beside_each_other_and_leave_the_spool_alone(
-    home: Home,
-    world: World,
+    home: LoadEnv,
+    world: FakeKomos,
     follow: Callable[..., Follower],
     tmp_path: Path,
     request: pytest.FixtureRequest,
@@ -342,14 +342,16 @@ def test_two_shards_are_followed_beside_each_other_and_leave_the_spool_alone(
 
 
 def test_what_no_waiting_will_mend_ends_following(
-    home: Home, follow: Callable[..., Follower]
+    home: LoadEnv, follow: Callable[..., Follower]
 ) -> None:
     follower = follow(SOURCES__KOMOS__API_KEY="sk_live_wrong")
     assert follower.process.wait(timeout=60) == 1
     assert "refused the key" in follower.log.read_text()
 
 
-def test_the_pipeline_to_copy_receives_and_loads(home: Home, world: World, tmp_path: Path) -> None:
+def test_the_pipeline_to_copy_receives_and_loads(
+    home: LoadEnv, world: FakeKomos, tmp_path: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     run_id = world.add_run(world.add_task("Orders"))
@@ -380,14 +382,14 @@ def test_a_stop_is_heeded_even_where_a_load_would_swallow_it(
 ) -> None:
     loads = []
 
-    def load(**_: Any) -> LoadReport:
+    def load(**_: Any) -> LoadResult:
         loads.append(1)
         assert len(loads) < 20, "goes on"
         if len(loads) == 2:
             threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT)).start()
         with contextlib.suppress(KeyboardInterrupt):  # as dlt does, and callbacks of Python's
             time.sleep(0.2)
-        return LoadReport(0, 0, 0, 0, 0, 0, 0, 0.2)
+        return LoadResult(0, 0, 0, 0, 0, 0, 0, 0.2)
 
     monkeypatch.setattr(following, "load", load)
     with pytest.raises(KeyboardInterrupt):

@@ -15,15 +15,15 @@ import duckdb
 import pytest
 
 from komos_source import settings
+from komos_source.analytics.views import VIEWS
+from komos_source.destinations.locking import one_load_at_a_time
 from komos_source.exceptions import AuthenticationError, LockedError, UsageError
-from komos_source.locking import one_load_at_a_time
-from komos_source.testing import World, api, made_history
+from komos_source.testing import FakeKomos, api, make_sample_data
 from komos_source.testing.world import iso
-from komos_source.views import VIEWS
-from tests.conftest import Home, expected
+from tests.conftest import LoadEnv, expected
 
 
-def add_finished_run(world: World, task_id: str, *entries: Any, age_hours: float = 24) -> str:
+def add_finished_run(world: FakeKomos, task_id: str, *entries: Any, age_hours: float = 24) -> str:
     created = world.clock.now() - timedelta(hours=age_hours)
     run_id = world.add_run(task_id, created_at=created)
     world.append(run_id, *(entries or ({"timestamp": iso(created)},)))
@@ -31,7 +31,9 @@ def add_finished_run(world: World, task_id: str, *entries: Any, age_hours: float
     return run_id
 
 
-def test_three_loads_of_a_changing_world_hold_each_entry_once(home: Home, world: World) -> None:
+def test_three_loads_of_a_changing_world_hold_each_entry_once(
+    home: LoadEnv, world: FakeKomos
+) -> None:
     task = world.add_task("Orders")
     running = world.add_run(task)
     world.append(running, {}, {"timestamp": None}, {"nodeId": "login", "level": "warning"})
@@ -48,7 +50,7 @@ def test_three_loads_of_a_changing_world_hold_each_entry_once(home: Home, world:
 
 
 def test_runs_found_later_whose_entries_are_all_older_arrive_whole(
-    home: Home, world: World
+    home: LoadEnv, world: FakeKomos
 ) -> None:
     task = world.add_task("Orders")
     add_finished_run(world, task, age_hours=1)
@@ -61,7 +63,7 @@ def test_runs_found_later_whose_entries_are_all_older_arrive_whole(
     assert len(discovered) == 2
 
 
-def test_settled_runs_cost_no_request(home: Home, world: World) -> None:
+def test_settled_runs_cost_no_request(home: LoadEnv, world: FakeKomos) -> None:
     for number in range(20):
         task = world.add_task(f"Task {number}")
         for run in range(50):
@@ -74,7 +76,9 @@ def test_settled_runs_cost_no_request(home: Home, world: World) -> None:
     assert home.table() == expected(world)
 
 
-def test_a_run_settles_only_after_its_log_was_read_late_enough(home: Home, world: World) -> None:
+def test_a_run_settles_only_after_its_log_was_read_late_enough(
+    home: LoadEnv, world: FakeKomos
+) -> None:
     run_id = world.add_run(world.add_task("Orders"))
     world.append(run_id, {})
     world.finish(run_id)
@@ -87,7 +91,7 @@ def test_a_run_settles_only_after_its_log_was_read_late_enough(home: Home, world
     assert home.emulator.count("/logs") == 0
 
 
-def test_an_entry_that_arrives_late_is_loaded_once(home: Home, world: World) -> None:
+def test_an_entry_that_arrives_late_is_loaded_once(home: LoadEnv, world: FakeKomos) -> None:
     run_id = world.add_run(world.add_task("Orders"))
     now = world.clock.now()
     world.append(run_id, *({"timestamp": iso(now + timedelta(seconds=n))} for n in range(5)))
@@ -98,7 +102,7 @@ def test_an_entry_that_arrives_late_is_loaded_once(home: Home, world: World) -> 
 
 
 def test_a_run_that_left_its_tasks_window_is_followed_until_settled(
-    home: Home, world: World
+    home: LoadEnv, world: FakeKomos
 ) -> None:
     task = world.add_task("Orders")
     long_running = world.add_run(task)
@@ -123,7 +127,9 @@ def test_a_run_that_left_its_tasks_window_is_followed_until_settled(
     assert home.emulator.count(long_running) == 0
 
 
-def test_runs_that_may_have_slipped_by_are_recorded_as_a_gap(home: Home, world: World) -> None:
+def test_runs_that_may_have_slipped_by_are_recorded_as_a_gap(
+    home: LoadEnv, world: FakeKomos
+) -> None:
     task = world.add_task("Orders")
     add_finished_run(world, task)
     home.load()
@@ -138,7 +144,7 @@ def test_runs_that_may_have_slipped_by_are_recorded_as_a_gap(home: Home, world: 
 
 
 def test_a_full_refresh_reads_settled_runs_again_and_keeps_what_is_out_of_sight(
-    home: Home, world: World
+    home: LoadEnv, world: FakeKomos
 ) -> None:
     task = world.add_task("Orders")
     runs = [add_finished_run(world, task, age_hours=24 + n) for n in range(3)]
@@ -149,7 +155,7 @@ def test_a_full_refresh_reads_settled_runs_again_and_keeps_what_is_out_of_sight(
     assert home.table() == before
 
 
-def test_since_leaves_older_runs_to_a_later_load(home: Home, world: World) -> None:
+def test_since_leaves_older_runs_to_a_later_load(home: LoadEnv, world: FakeKomos) -> None:
     task = world.add_task("Orders")
     add_finished_run(world, task, age_hours=1)
     add_finished_run(world, task, age_hours=100)
@@ -159,7 +165,7 @@ def test_since_leaves_older_runs_to_a_later_load(home: Home, world: World) -> No
     assert home.table() == expected(world)
 
 
-def test_only_the_logs_of_named_runs_are_asked_for(home: Home, world: World) -> None:
+def test_only_the_logs_of_named_runs_are_asked_for(home: LoadEnv, world: FakeKomos) -> None:
     run_id = add_finished_run(world, world.add_task("Orders"))
     home.load(run_ids=[run_id])
     report = home.load(run_ids=[run_id])
@@ -171,7 +177,7 @@ def test_only_the_logs_of_named_runs_are_asked_for(home: Home, world: World) -> 
 
 
 def test_a_run_whose_id_is_spelled_otherwise_elsewhere_is_the_same_run(
-    home: Home, world: World
+    home: LoadEnv, world: FakeKomos
 ) -> None:
     run_id = world.add_run(world.add_task("Orders"), run_id=world.new_id().upper())
     world.append(run_id, {}, {})
@@ -184,7 +190,7 @@ def test_a_run_whose_id_is_spelled_otherwise_elsewhere_is_the_same_run(
     assert home.value("SELECT COUNT(*) FROM task_run_logs") == 2
 
 
-def test_odd_entries_are_loaded_or_rejected_but_not_lost(home: Home, world: World) -> None:
+def test_odd_entries_are_loaded_or_rejected_but_not_lost(home: LoadEnv, world: FakeKomos) -> None:
     run_id = world.add_run(world.add_task("Orders"))
     world.append(
         run_id,
@@ -222,7 +228,7 @@ def test_odd_entries_are_loaded_or_rejected_but_not_lost(home: Home, world: Worl
     ids=lambda value: value["kind"] if isinstance(value, dict) else "",
 )
 def test_one_run_that_cannot_be_fetched_harms_no_other_and_is_tried_again(
-    home: Home, world: World, fault: dict[str, Any], status: int | None
+    home: LoadEnv, world: FakeKomos, fault: dict[str, Any], status: int | None
 ) -> None:
     task = world.add_task("Orders")
     runs = [add_finished_run(world, task, age_hours=0.05 + n / 100) for n in range(20)]
@@ -244,7 +250,9 @@ def test_one_run_that_cannot_be_fetched_harms_no_other_and_is_tried_again(
     [{"kind": "status", "status": 429, "headers": {"Retry-After": "1"}}, {"kind": "reset"}],
     ids=["429", "reset"],
 )
-def test_what_passes_leaves_no_trace(home: Home, world: World, fault: dict[str, Any]) -> None:
+def test_what_passes_leaves_no_trace(
+    home: LoadEnv, world: FakeKomos, fault: dict[str, Any]
+) -> None:
     task = world.add_task("Orders")
     runs = [add_finished_run(world, task, age_hours=1 + n) for n in range(20)]
     home.emulator.faults.add(runs[3], times=1, **fault)
@@ -264,7 +272,7 @@ def test_what_passes_leaves_no_trace(home: Home, world: World, fault: dict[str, 
     ids=["beyond 63 bits", "beyond 64 bits", "beyond 64 bits, within", "300 levels"],
 )
 def test_a_task_with_what_no_database_holds_is_kept_as_text(
-    home: Home, world: World, odd: Any, kept: str
+    home: LoadEnv, world: FakeKomos, odd: Any, kept: str
 ) -> None:
     add_finished_run(world, world.add_task("Orders", odd=odd))
     assert home.load().exit_code == 0
@@ -272,7 +280,7 @@ def test_a_task_with_what_no_database_holds_is_kept_as_text(
 
 
 def test_a_task_that_cannot_be_listed_is_reported_and_the_others_load(
-    home: Home, world: World
+    home: LoadEnv, world: FakeKomos
 ) -> None:
     bad, good = world.add_task("Bad"), world.add_task("Good")
     add_finished_run(world, bad)
@@ -286,7 +294,7 @@ def test_a_task_that_cannot_be_listed_is_reported_and_the_others_load(
 
 @pytest.mark.parametrize("name", ["komos.prod.duckdb", "main.duckdb", "a-b c", ".komos"])
 def test_a_database_file_may_have_any_name(
-    home: Home, world: World, name: str, monkeypatch: pytest.MonkeyPatch
+    home: LoadEnv, world: FakeKomos, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_finished_run(world, world.add_task("Orders"))
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(home.directory / name))
@@ -295,13 +303,13 @@ def test_a_database_file_may_have_any_name(
 
 
 def test_a_semicolon_in_the_working_directorys_name_is_no_obstacle(
-    home: Home, world: World
+    home: LoadEnv, world: FakeKomos
 ) -> None:
     add_finished_run(world, world.add_task("Orders"))
     assert home.load(pipelines_dir=str(home.directory / "a;b")).entries_loaded == 1
 
 
-def test_duckdb_has_one_schema_and_nothing_staged(home: Home, world: World) -> None:
+def test_duckdb_has_one_schema_and_nothing_staged(home: LoadEnv, world: FakeKomos) -> None:
     add_finished_run(world, world.add_task("Orders"))
     home.load()
     schemas = (
@@ -310,7 +318,7 @@ def test_duckdb_has_one_schema_and_nothing_staged(home: Home, world: World) -> N
     assert home.rows(schemas) == [("komos",)]
 
 
-def test_a_refused_key_loads_nothing_and_harms_nothing(home: Home, world: World) -> None:
+def test_a_refused_key_loads_nothing_and_harms_nothing(home: LoadEnv, world: FakeKomos) -> None:
     add_finished_run(world, world.add_task("Orders"))
     home.load()
     before = home.table()
@@ -321,7 +329,7 @@ def test_a_refused_key_loads_nothing_and_harms_nothing(home: Home, world: World)
 
 @pytest.mark.parametrize("path", ["/tasks?", "/runs", "/logs"])
 def test_a_key_refused_on_the_way_stops_the_load_wherever_it_is(
-    home: Home, world: World, path: str
+    home: LoadEnv, world: FakeKomos, path: str
 ) -> None:
     task = world.add_task("Orders")
     for number in range(20):
@@ -334,26 +342,26 @@ def test_a_key_refused_on_the_way_stops_the_load_wherever_it_is(
     assert home.table() == expected(world)
 
 
-def test_an_unknown_destination_is_refused_before_any_request(home: Home) -> None:
+def test_an_unknown_destination_is_refused_before_any_request(home: LoadEnv) -> None:
     with pytest.raises(UsageError, match="'nowhere'"):
         home.load(destination="nowhere")
     assert not home.emulator.requests
 
 
 def test_rows_that_got_lost_on_the_way_are_noticed_and_read_again(
-    home: Home, world: World, monkeypatch: pytest.MonkeyPatch
+    home: LoadEnv, world: FakeKomos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from komos_source import loading
+    from komos_source.loading import load as loading
 
     run_id = add_finished_run(world, world.add_task("Orders"), {"id": "a"}, {"id": "b"})
-    arrived = loading.arrived
+    count = loading.count_loaded_rows
 
     def lose_one(pipeline: Any, load_ids: Any) -> dict[str, int]:
         with pipeline.sql_client() as client:
             client.execute_sql("DELETE FROM task_run_logs WHERE id = 'a'")
-        return arrived(pipeline, load_ids)
+        return count(pipeline, load_ids)
 
-    monkeypatch.setattr(loading, "arrived", lose_one)
+    monkeypatch.setattr(loading, "count_loaded_rows", lose_one)
     report = home.load()
     assert report.failures == {run_id: "2 entries were emitted, 1 arrived"}
     assert home.value("SELECT outcome FROM task_run_log_loads") == "failed"
@@ -364,7 +372,7 @@ def test_rows_that_got_lost_on_the_way_are_noticed_and_read_again(
 
 
 def test_a_lost_database_is_loaded_anew_whatever_the_working_directory_says(
-    home: Home, world: World
+    home: LoadEnv, world: FakeKomos
 ) -> None:
     add_finished_run(world, world.add_task("Orders"))
     home.load()
@@ -374,7 +382,7 @@ def test_a_lost_database_is_loaded_anew_whatever_the_working_directory_says(
 
 
 def test_two_databases_under_one_pipeline_name_do_not_mix_up_their_states(
-    home: Home, world: World, monkeypatch: pytest.MonkeyPatch
+    home: LoadEnv, world: FakeKomos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = world.add_task("Orders")
 
@@ -393,7 +401,7 @@ def test_two_databases_under_one_pipeline_name_do_not_mix_up_their_states(
 
 
 def test_another_process_in_the_duckdb_file_is_waited_for_and_then_named(
-    home: Home, world: World
+    home: LoadEnv, world: FakeKomos
 ) -> None:
     add_finished_run(world, world.add_task("Orders"))
     home.load()
@@ -414,7 +422,7 @@ def test_another_process_in_the_duckdb_file_is_waited_for_and_then_named(
 
 
 def test_the_duckdb_file_is_let_go_while_a_slow_api_is_read(
-    home: Home, world: World, monkeypatch: pytest.MonkeyPatch
+    home: LoadEnv, world: FakeKomos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = world.add_task("Orders")
     add_finished_run(world, task)
@@ -442,7 +450,7 @@ def test_the_duckdb_file_is_let_go_while_a_slow_api_is_read(
     assert home.table() == expected(world)
 
 
-def test_a_second_load_at_the_same_time_waits_and_then_says_who_is_loading(home: Home) -> None:
+def test_a_second_load_at_the_same_time_waits_and_then_says_who_is_loading(home: LoadEnv) -> None:
     import os
 
     directory = home.directory / "pipelines"
@@ -453,8 +461,8 @@ def test_a_second_load_at_the_same_time_waits_and_then_says_who_is_loading(home:
         home.load(lock_timeout=0.3)
 
 
-def test_a_made_history_loaded_as_it_grows_arrives_whole(home: Home) -> None:
-    world = made_history(seed=3, days=6, runs_per_day=5)
+def test_a_made_history_loaded_as_it_grows_arrives_whole(home: LoadEnv) -> None:
+    world = make_sample_data(seed=3, days=6, runs_per_day=5)
     home.emulator.world = world
     end = world.clock.now()
     for days_before in (5, 3, 2, 1, 0):
@@ -463,7 +471,7 @@ def test_a_made_history_loaded_as_it_grows_arrives_whole(home: Home) -> None:
     assert home.table() == expected(world)
 
 
-def test_the_tables_have_the_documented_columns(home: Home, world: World) -> None:
+def test_the_tables_have_the_documented_columns(home: LoadEnv, world: FakeKomos) -> None:
     add_finished_run(world, world.add_task("Orders"))
     home.load()
     with duckdb.connect(str(home.file)) as connection:
@@ -505,7 +513,7 @@ def test_the_tables_have_the_documented_columns(home: Home, world: World) -> Non
     }
 
 
-def test_states_that_are_past_do_not_pile_up(home: Home, world: World) -> None:
+def test_states_that_are_past_do_not_pile_up(home: LoadEnv, world: FakeKomos) -> None:
     task = world.add_task("Orders")
     for _ in range(23):
         add_finished_run(world, task)

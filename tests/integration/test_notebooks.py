@@ -10,8 +10,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from komos_source import notebook
-from komos_source.testing import World, made_history
+from komos_source.cli import notebook
+from komos_source.testing import FakeKomos, make_sample_data
 from tests.notebooks import NOTEBOOKS, environment
 from tests.warehouse import pipeline_over
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("notebooks")
     with pytest.MonkeyPatch.context() as patch:
-        pipeline_over(made_history(), directory, patch)
+        pipeline_over(make_sample_data(), directory, patch)
     return directory / "komos.duckdb"
 
 
@@ -72,7 +72,7 @@ def test_without_data_it_fails_and_says_what_to_run(
     assert "there is no database" in done.stderr
     assert "komos load" in done.stderr
     assert not missing.exists()
-    pipeline_over(World(), tmp_path, monkeypatch)
+    pipeline_over(FakeKomos(), tmp_path, monkeypatch)
     empty = str(tmp_path / "komos.duckdb")
     done = run(tmp_path, str(NOTEBOOKS / "node_health.py"), "--database", empty)
     assert done.returncode != 0

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import yaml
 
-from komos_source import health
-from komos_source.schemas import KOMOS_LOADS
-from komos_source.testing import World
-from tests.conftest import Home
+from komos_source.analytics import checks
+from komos_source.tables import KOMOS_LOADS
+from komos_source.testing import FakeKomos
+from tests.conftest import LoadEnv
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 
@@ -31,10 +31,10 @@ def test_every_column_of_komos_loads_is_described() -> None:
 
 def test_every_question_is_described() -> None:
     asked = re.findall(r"^\| `(\w+)` \|", section("Is it sound?"), re.MULTILINE)
-    assert asked == [check.__name__ for check in health.CHECKS]
+    assert asked == [check.__name__ for check in checks.CHECKS]
 
 
-def test_the_queries_run(home: Home, world: World) -> None:
+def test_the_queries_run(home: LoadEnv, world: FakeKomos) -> None:
     world.append(world.add_run(world.add_task("Orders")), {}, {})
     home.load()
     (queries,) = blocks("sql")

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from komos_source.exceptions import UsageError
-from komos_source.sharding import after_shards, load_shard
-from komos_source.testing import Emulator, World
+from komos_source.loading.shards import after_shards, load_shard
+from komos_source.testing import Emulator, FakeKomos
 from komos_source.testing.world import iso
-from tests.conftest import Home, expected
+from tests.conftest import LoadEnv, expected
 from tests.stores import Store, make_store
 
 WORKERS = 4
@@ -28,7 +28,7 @@ def postgres(tmp_path: Path, request: pytest.FixtureRequest) -> Store:
     return make_store("postgres", tmp_path, request)
 
 
-def crowd(world: World, tasks: int, entries: int) -> None:
+def crowd(world: FakeKomos, tasks: int, entries: int) -> None:
     """Tasks of two runs each, one ended, with so many entries between all of them."""
     now = world.clock.now()
     for number in range(tasks):
@@ -54,7 +54,7 @@ def finish(worker: subprocess.Popen[str]) -> None:
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("name", ["postgres", "ducklake-postgres"])
 def test_four_processes_load_all_buckets_exactly_though_one_is_killed(
-    name: str, tmp_path: Path, emulator: Emulator, world: World, request: pytest.FixtureRequest
+    name: str, tmp_path: Path, emulator: Emulator, world: FakeKomos, request: pytest.FixtureRequest
 ) -> None:
     full = request.config.getoption("--full-size")
     buckets, tasks, entries = (64, 256, 200_000) if full else (6, 16, 4_000)
@@ -78,7 +78,7 @@ def test_four_processes_load_all_buckets_exactly_though_one_is_killed(
 
 
 def test_the_next_loads_of_all_shards_bring_what_is_new_once(
-    postgres: Store, emulator: Emulator, world: World
+    postgres: Store, emulator: Emulator, world: FakeKomos
 ) -> None:
     crowd(world, 6, 120)
     load_all(postgres, emulator, 3)
@@ -92,7 +92,7 @@ def test_the_next_loads_of_all_shards_bring_what_is_new_once(
 
 
 def test_named_runs_are_shared_out_by_their_own_ids(
-    postgres: Store, emulator: Emulator, world: World
+    postgres: Store, emulator: Emulator, world: FakeKomos
 ) -> None:
     crowd(world, 2, 120)
     names = [option for run in world.run_ids() for option in ("--run-id", run)]
@@ -114,7 +114,7 @@ def test_named_runs_are_shared_out_by_their_own_ids(
 def test_a_dataset_is_loaded_in_the_number_of_shards_it_was_first_loaded_in(
     postgres: Store,
     emulator: Emulator,
-    world: World,
+    world: FakeKomos,
     first: list[str],
     second: list[str],
     says: str,
@@ -145,7 +145,7 @@ def load_all(store: Store, emulator: Emulator, of: int, *options: str) -> int:
 
 
 def test_after_shards_the_views_are_there_and_a_bucket_left_out_is_named(
-    postgres: Store, emulator: Emulator, world: World
+    postgres: Store, emulator: Emulator, world: FakeKomos
 ) -> None:
     crowd(world, 6, 120)
     command = ("-m", "komos_source", "after-shards", "--destination", "postgres")
@@ -169,7 +169,7 @@ def test_after_shards_the_views_are_there_and_a_bucket_left_out_is_named(
 
 
 def test_the_number_of_shards_can_be_changed_while_nothing_runs(
-    postgres: Store, emulator: Emulator, world: World
+    postgres: Store, emulator: Emulator, world: FakeKomos
 ) -> None:
     crowd(world, 6, 120)
     load_all(postgres, emulator, 2)
@@ -182,7 +182,7 @@ def test_the_number_of_shards_can_be_changed_while_nothing_runs(
     assert "loaded in 3 shards" in postgres.load(emulator, "--shard", "0/2", exit_code=2)["error"]
 
 
-def test_shards_take_turns_in_a_duckdb_file(home: Home, world: World) -> None:
+def test_shards_take_turns_in_a_duckdb_file(home: LoadEnv, world: FakeKomos) -> None:
     crowd(world, 6, 120)
     options = {
         "api_key": home.emulator.api_key,
@@ -197,7 +197,7 @@ def test_shards_take_turns_in_a_duckdb_file(home: Home, world: World) -> None:
         home.load()
 
 
-def test_after_shards_has_nothing_to_do_where_there_are_none(home: Home) -> None:
+def test_after_shards_has_nothing_to_do_where_there_are_none(home: LoadEnv) -> None:
     home.load()
     with pytest.raises(UsageError, match="is not loaded in shards"):
         after_shards(pipelines_dir=str(home.directory / "pipelines"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from komos_source.analytics import failure_precursors, node_regressions, query
-from komos_source.testing import World, made_history
+from komos_source.testing import FakeKomos, make_sample_data
 from tests.warehouse import pipeline_over
 
 
@@ -16,7 +16,7 @@ from tests.warehouse import pipeline_over
 def test_the_stories_are_found_and_nothing_else(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = made_history(seed)
+    world = make_sample_data(seed)
     assert world.stories is not None
     pipeline = pipeline_over(world, tmp_path, monkeypatch)
     found = node_regressions(pipeline).set_index(["task_id", "node_id"])
@@ -55,7 +55,7 @@ def test_without_a_story_few_histories_have_a_false_regression(
         if "regressed"
         in set(
             node_regressions(
-                pipeline_over(made_history(seed, stories=False), tmp_path, monkeypatch)
+                pipeline_over(make_sample_data(seed, stories=False), tmp_path, monkeypatch)
             )["state"]
         )
     ]
@@ -65,7 +65,7 @@ def test_without_a_story_few_histories_have_a_false_regression(
 def test_an_empty_database_gives_empty_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pipeline = pipeline_over(World(), tmp_path, monkeypatch)
+    pipeline = pipeline_over(FakeKomos(), tmp_path, monkeypatch)
     assert node_regressions(pipeline).empty
     assert failure_precursors(pipeline).empty
     assert query(pipeline, "node_health_daily").empty
@@ -74,7 +74,7 @@ def test_an_empty_database_gives_empty_tables(
 def test_a_warning_that_announces_failure_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = World()
+    world = FakeKomos()
     task_id = world.add_task("Orders")
     for number in range(40):
         run_id = world.add_run(task_id)

@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 
 from komos_source.exceptions import ApiUnreachableError, ConfigurationError
-from komos_source.testing import World
+from komos_source.testing import FakeKomos
 from komos_source.testing.webhooks import signed_headers
 from komos_source.testing.world import iso
 from komos_source.webhooks.signature import Verifier
 from komos_source.webhooks.spool import Spool
-from tests.conftest import Home, expected
+from tests.conftest import LoadEnv, expected
 from tests.receiver import SECRET
 
 
 class Inbox:
     """The spool of a test, into which it puts signed deliveries as a receiver would."""
 
-    def __init__(self, url: str, world: World) -> None:
+    def __init__(self, url: str, world: FakeKomos) -> None:
         self.spool = Spool(url)
         self.world = world
 
@@ -43,7 +43,7 @@ class Inbox:
 
 
 @pytest.fixture
-def inbox(home: Home, world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbox]:
+def inbox(home: LoadEnv, world: FakeKomos, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbox]:
     url = f"sqlite:///{home.directory / 'spool.db'}"
     monkeypatch.setenv("SOURCES__KOMOS__SPOOL", url)
     opened = Inbox(url, world)
@@ -52,19 +52,19 @@ def inbox(home: Home, world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 @pytest.fixture
-def run_id(world: World) -> str:
+def run_id(world: FakeKomos) -> str:
     run_id = world.add_run(world.add_task("Orders"))
     now = world.clock.now()
     world.append(run_id, *({"timestamp": iso(now + timedelta(seconds=n))} for n in range(6)))
     return run_id
 
 
-def positions(home: Home) -> list[int | None]:
+def positions(home: LoadEnv) -> list[int | None]:
     return [row[0] for row in home.rows("SELECT position FROM task_run_logs ORDER BY timestamp")]
 
 
 def test_pushed_entries_load_without_the_api_and_get_their_position_from_it(
-    home: Home, world: World, inbox: Inbox, run_id: str
+    home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     inbox.entries(run_id, 2, 3)
     report = home.load(poll=False)
@@ -76,7 +76,7 @@ def test_pushed_entries_load_without_the_api_and_get_their_position_from_it(
 
 
 def test_pushed_and_polled_entries_are_there_once(
-    home: Home, world: World, inbox: Inbox, run_id: str
+    home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     inbox.entries(run_id, 0, 1)
     inbox.entries(run_id, 1, 2)
@@ -86,7 +86,7 @@ def test_pushed_and_polled_entries_are_there_once(
 
 
 def test_a_late_delivery_takes_no_position_away(
-    home: Home, world: World, inbox: Inbox, run_id: str
+    home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     home.load()
     inbox.entries(run_id, 0, 5)
@@ -101,7 +101,7 @@ def test_a_late_delivery_takes_no_position_away(
 
 
 def test_an_entry_pushed_before_the_api_shows_it_gets_its_position_later(
-    home: Home, world: World, inbox: Inbox, run_id: str
+    home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     home.load()
     now = world.clock.now()
@@ -121,7 +121,7 @@ def test_an_entry_pushed_before_the_api_shows_it_gets_its_position_later(
 
 
 def test_if_the_api_is_down_pushed_entries_load_all_the_same(
-    home: Home, world: World, inbox: Inbox, run_id: str
+    home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     inbox.entries(run_id, 0, 1)
     report = home.load(base_url="http://127.0.0.1:9")
@@ -138,7 +138,7 @@ def test_if_the_api_is_down_pushed_entries_load_all_the_same(
 
 
 def test_an_event_is_not_trusted_to_be_the_newest(
-    home: Home, world: World, inbox: Inbox, run_id: str
+    home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     inbox.event(run_id, "started")
     world.finish(run_id, "FAILED")
@@ -151,7 +151,7 @@ def test_an_event_is_not_trusted_to_be_the_newest(
 
 
 def test_deliveries_for_a_settled_run_are_loaded_and_the_run_is_read_once_more(
-    home: Home, world: World, inbox: Inbox, run_id: str
+    home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     world.finish(run_id)
     world.clock.advance(timedelta(minutes=11))
@@ -169,7 +169,7 @@ def test_deliveries_for_a_settled_run_are_loaded_and_the_run_is_read_once_more(
 
 
 def test_a_run_beyond_the_window_comes_home_by_its_event_and_the_gap_counts_it(
-    home: Home, world: World, inbox: Inbox
+    home: LoadEnv, world: FakeKomos, inbox: Inbox
 ) -> None:
     task = world.add_task("Orders")
     world.add_run(task, status="COMPLETED", finished_at=world.clock.now())
@@ -192,7 +192,7 @@ def test_a_run_beyond_the_window_comes_home_by_its_event_and_the_gap_counts_it(
 
 
 def test_a_hundred_runs_at_once_are_all_loaded_with_webhooks_and_a_gap_without(
-    home: Home, world: World, inbox: Inbox
+    home: LoadEnv, world: FakeKomos, inbox: Inbox
 ) -> None:
     with_webhooks, without = world.add_task("With"), world.add_task("Without")
     for task in (with_webhooks, without):
@@ -216,7 +216,7 @@ def test_a_hundred_runs_at_once_are_all_loaded_with_webhooks_and_a_gap_without(
 
 
 def test_what_is_no_event_of_a_run_is_kept_among_the_rejected(
-    home: Home, inbox: Inbox, world: World, run_id: str
+    home: LoadEnv, inbox: Inbox, world: FakeKomos, run_id: str
 ) -> None:
     inbox.put("task.created", {"id": run_id})
     inbox.put("task-run.log", {"runId": run_id, "logEntries": "?"})
@@ -236,7 +236,7 @@ def test_what_is_no_event_of_a_run_is_kept_among_the_rejected(
 
 
 def test_a_run_that_the_api_does_not_show_is_asked_for_once(
-    home: Home, world: World, inbox: Inbox, run_id: str
+    home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     foreign = world.new_id()
     entries = [{"id": world.new_id(), "message": "from elsewhere"} for _ in range(6)]
@@ -250,7 +250,7 @@ def test_a_run_that_the_api_does_not_show_is_asked_for_once(
 
 
 def test_a_long_spool_is_drained_in_bounded_batches(
-    home: Home, world: World, inbox: Inbox, run_id: str, monkeypatch: pytest.MonkeyPatch
+    home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.append(run_id, *({} for _ in range(94)))
     for place in range(100):
@@ -270,7 +270,7 @@ def test_a_long_spool_is_drained_in_bounded_batches(
 
 
 def test_deliveries_stay_until_the_load_that_carried_them_has_committed(
-    home: Home, world: World, inbox: Inbox, run_id: str, monkeypatch: pytest.MonkeyPatch
+    home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import dlt
 
@@ -291,27 +291,27 @@ def test_deliveries_stay_until_the_load_that_carried_them_has_committed(
 
 
 def test_rows_that_did_not_arrive_keep_their_deliveries_in_the_spool(
-    home: Home, world: World, inbox: Inbox, run_id: str, monkeypatch: pytest.MonkeyPatch
+    home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from komos_source import loading
+    from komos_source.loading import load as loading
 
     other = world.add_run(world.add_task("Other"))
     world.append(other, {})
     inbox.entries(run_id, 0, 1)
     inbox.entries(other, 0)
-    arrived = loading.arrived
-    monkeypatch.setattr(loading, "arrived", lambda *args: arrived(*args) | {run_id: 1})
+    count = loading.count_loaded_rows
+    monkeypatch.setattr(loading, "count_loaded_rows", lambda *args: count(*args) | {run_id: 1})
     report = home.load(poll=False)
     assert report.failures == {run_id: "2 entries were emitted, 1 arrived"}
     assert [each.run_id for each in inbox.spool.take()] == [run_id]
-    monkeypatch.setattr(loading, "arrived", arrived)
+    monkeypatch.setattr(loading, "count_loaded_rows", count)
     assert home.load().exit_code == 0
     assert inbox.spool.waiting() == 0
     assert home.table() == expected(world)
 
 
 def test_a_load_of_chosen_runs_leaves_the_spool_alone(
-    home: Home, world: World, inbox: Inbox, run_id: str
+    home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     inbox.entries(run_id, 0)
     home.load(run_ids=[run_id])
@@ -323,7 +323,7 @@ def test_a_load_of_chosen_runs_leaves_the_spool_alone(
 
 
 def test_a_spool_out_of_reach_is_reported_and_the_api_is_read_all_the_same(
-    home: Home, world: World, run_id: str
+    home: LoadEnv, world: FakeKomos, run_id: str
 ) -> None:
     report = home.load(spool="sqlite:////nowhere/spool.db")
     assert report.exit_code == 3
@@ -332,7 +332,7 @@ def test_a_spool_out_of_reach_is_reported_and_the_api_is_read_all_the_same(
 
 
 def test_without_the_extra_a_configured_spool_is_an_error_that_says_what_to_install(
-    home: Home, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+    home: LoadEnv, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import sys
 
@@ -343,7 +343,7 @@ def test_without_the_extra_a_configured_spool_is_an_error_that_says_what_to_inst
 
 
 def test_a_spool_in_the_default_place_is_drained_and_none_is_made(
-    home: Home, world: World, run_id: str, monkeypatch: pytest.MonkeyPatch
+    home: LoadEnv, world: FakeKomos, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(home.directory)
     home.load()
@@ -357,7 +357,7 @@ def test_a_spool_in_the_default_place_is_drained_and_none_is_made(
 
 
 def test_webhooks_into_postgres_from_a_spool_in_postgres(
-    home: Home, world: World, run_id: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    home: LoadEnv, world: FakeKomos, run_id: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import sqlalchemy as sa
 

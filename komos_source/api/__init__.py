@@ -1,0 +1,1 @@
+"""The Komos API over HTTP."""

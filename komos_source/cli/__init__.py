@@ -1,0 +1,1 @@
+"""The ``komos`` command, one file a command."""

@@ -1,0 +1,1 @@
+"""One load from lock to history; following, shards and reconciliation."""

@@ -1,0 +1,71 @@
+"""What a load brought, counted in the destination and not in what was sent."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import dlt
+import pyarrow as pa
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+
+from komos_source.destinations.write_disposition import table_format
+from komos_source.tables import TASK_RUN_LOGS
+
+
+def count_loaded_rows(pipeline: dlt.Pipeline, load_ids: Sequence[str]) -> Mapping[str, int]:
+    """Rows in ``task_run_logs`` that these loads brought, by run."""
+    counts: Counter[str] = Counter()
+    for load_id in load_ids:
+        with contextlib.suppress(DatabaseUndefinedRelation, DestinationUndefinedEntity):
+            counts.update(_count(pipeline, load_id))
+    return counts
+
+
+def _count(pipeline: dlt.Pipeline, load_id: str) -> Mapping[str, int]:
+    match table_format(pipeline):
+        case "delta":
+            return _count_in_delta(pipeline, load_id)
+        case "iceberg":
+            return _count_in_iceberg(pipeline, load_id)
+        case _:
+            return _count_in_sql(pipeline, load_id)
+
+
+def _count_in_sql(pipeline: dlt.Pipeline, load_id: str) -> Mapping[str, int]:
+    with pipeline.sql_client() as client:
+        table = client.make_qualified_table_name(TASK_RUN_LOGS.name)
+        rows = client.execute_sql(
+            f"SELECT run_id, COUNT(*) FROM {table} WHERE _dlt_load_id = %s GROUP BY run_id",  # noqa: S608 - a name of ours
+            load_id,
+        )
+        return {row[0]: row[1] for row in rows or ()}
+
+
+# DuckDB reads Delta and Iceberg by extensions that it would have to download. The libraries that
+# write the tables are there anyway.
+
+
+def _count_in_delta(pipeline: dlt.Pipeline, load_id: str) -> Mapping[str, int]:
+    from deltalake import QueryBuilder
+
+    with pipeline.destination_client() as client:
+        table = client.load_open_table("delta", TASK_RUN_LOGS.name)  # type: ignore[attr-defined] # the filesystem's has it
+    query = QueryBuilder().register("logs", table)
+    rows = pa.table(
+        query.execute(
+            f"SELECT run_id, COUNT(*) FROM logs WHERE _dlt_load_id = '{load_id}' GROUP BY run_id"  # noqa: S608 - dlt's id, digits
+        )
+    )
+    return dict(zip(*(column.to_pylist() for column in rows.columns), strict=True))
+
+
+def _count_in_iceberg(pipeline: dlt.Pipeline, load_id: str) -> Mapping[str, int]:
+    with pipeline.destination_client() as client:
+        table = client.load_open_table("iceberg", TASK_RUN_LOGS.name)  # type: ignore[attr-defined] # likewise
+    rows = table.scan(
+        row_filter=f"_dlt_load_id = '{load_id}'", selected_fields=("run_id",)
+    ).to_arrow()
+    return Counter(rows["run_id"].to_pylist())

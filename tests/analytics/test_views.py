@@ -1,0 +1,254 @@
+"""The views a load leaves in the destination: DuckDB and a real Postgres."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import dlt
+import duckdb
+import psycopg
+import pytest
+
+from komos_source import analytics
+from komos_source.analytics import failure_precursors, node_regressions, query
+from komos_source.analytics.render import QUERIES
+from komos_source.analytics.views import VIEWS, create_views
+from komos_source.destinations.pipeline import make_pipeline
+from komos_source.exceptions import ConfigurationError, DestinationError, LockedError
+from komos_source.testing import FakeKomos
+from tests.conftest import LoadEnv
+
+
+@pytest.fixture
+def two_runs(world: FakeKomos) -> FakeKomos:
+    task_id = world.add_task("Orders")
+    for status in ("COMPLETED", "FAILED"):
+        run_id = world.add_run(task_id)
+        world.append(run_id, {"nodeId": "click"}, {"nodeId": None})
+        if status == "FAILED":
+            world.append(run_id, {"nodeId": "click", "level": "error", "message": "Gone after 3 s"})
+        world.finish(run_id, status)
+    return world
+
+
+_HEALTH = [("(no node)", 2, 0), ("click", 2, 1)]
+
+
+def _health(home: LoadEnv) -> list[tuple[object, ...]]:
+    return home.rows("SELECT node_id, runs, runs_with_error FROM node_health ORDER BY 1")
+
+
+def _pipeline(home: LoadEnv, destination: str = "duckdb") -> dlt.Pipeline:
+    return make_pipeline(destination, pipelines_dir=str(home.directory / "pipelines"))
+
+
+def test_a_load_creates_the_views(home: LoadEnv, two_runs: FakeKomos) -> None:
+    assert home.load().exit_code == 0
+    assert _health(home) == _HEALTH
+    for view in VIEWS:
+        assert home.value(f"SELECT COUNT(*) FROM {view}") > 0
+
+
+def test_the_views_answer_in_a_session_of_any_other_tool(
+    home: LoadEnv, two_runs: FakeKomos
+) -> None:
+    home.load()
+    with duckdb.connect() as other:
+        other.execute(f"ATTACH '{home.file}' AS logs (READ_ONLY)")
+        for view in VIEWS:
+            assert other.execute(f"SELECT COUNT(*) FROM logs.komos.{view}").fetchall() > [(0,)]
+    with duckdb.connect(str(home.file)) as same:
+        assert same.execute("SELECT COUNT(*) FROM komos.komos.node_health").fetchall() == [(2,)]
+
+
+def test_the_views_are_there_before_any_run_has_been_discovered(
+    home: LoadEnv, world: FakeKomos
+) -> None:
+    run_id = world.add_run(world.add_task("Orders"))
+    world.append(run_id, {})
+    assert home.load(run_ids=[run_id]).exit_code == 0
+    assert home.value("SELECT COUNT(*) FROM node_health") == 0
+    assert home.rows("SELECT run_id, status, entries FROM run_outcomes") == [(run_id, None, 1)]
+
+
+@pytest.mark.parametrize("destination", ["duckdb", "postgres"])
+def test_before_the_first_load_a_query_says_what_to_run(
+    destination: str, home: LoadEnv, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)
+    with pytest.raises(DestinationError, match="run `komos load` first"):
+        node_regressions(_pipeline(home, destination))
+
+
+def test_the_sql_in_the_docs_runs(home: LoadEnv, two_runs: FakeKomos) -> None:
+    home.load()
+    text = (Path(__file__).parents[2] / "docs" / "analysis.md").read_text("utf-8")
+    blocks = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        home.rows(block)
+
+
+def test_the_python_in_the_docs_runs_and_every_query_is_described(
+    home: LoadEnv, two_runs: FakeKomos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.load()
+    monkeypatch.setenv("DLT_DATA_DIR", str(home.directory / "dlt"))
+    text = (Path(__file__).parents[2] / "docs" / "analysis.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", text.split("## The unit")[0], re.MULTILINE)) == {
+        *QUERIES
+    }
+    program = "".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    exec(program.replace("extract_orders", "click"), names := {})
+    assert len(names["entries"]) == 1
+
+
+def test_views_are_left_out_on_request(home: LoadEnv, two_runs: FakeKomos) -> None:
+    assert home.load(views=False).exit_code == 0
+    assert home.value("SELECT COUNT(*) FROM duckdb_views() WHERE NOT internal") == 0
+    assert len(query(_pipeline(home), "node_health")) == 2  # functions do not need them
+
+
+def test_views_are_created_only_where_one_is_missing_or_has_changed(
+    home: LoadEnv, two_runs: FakeKomos
+) -> None:
+    home.load()
+    pipeline = _pipeline(home)
+    assert not create_views(pipeline, "UTC")
+    home.rows("DROP VIEW node_gaps")
+    assert create_views(pipeline, "UTC")
+    assert home.value("SELECT COUNT(*) FROM node_gaps") == 2
+    assert create_views(pipeline, "Asia/Tokyo")
+    assert "Asia/Tokyo" in home.value(
+        "SELECT sql FROM duckdb_views() WHERE view_name = 'node_health_daily'"
+    )
+    assert not create_views(pipeline, "Asia/Tokyo")
+
+
+def test_a_view_whose_shipped_text_has_changed_is_created_anew(
+    home: LoadEnv, two_runs: FakeKomos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.load()
+    newer = shutil.copytree(Path(analytics.__file__).parent, tmp_path / "newer")
+    (newer / "duckdb_views" / "node_gaps.sql").write_text("SELECT 'newer' AS says", "utf-8")
+    monkeypatch.setattr("komos_source.analytics.views._ANALYTICS", newer)
+    assert create_views(_pipeline(home), "UTC")
+    assert home.value("SELECT says FROM node_gaps") == "newer"
+    assert not create_views(_pipeline(home), "UTC")
+
+
+def test_a_first_load_into_duckdb_renders_nothing(home: LoadEnv, two_runs: FakeKomos) -> None:
+    code = (
+        "import sys; from komos_source.loading.load import load; load();"
+        "sys.exit('komos_source.analytics.render' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=home.directory,
+        env={
+            "SOURCES__KOMOS__API_KEY": home.emulator.api_key,
+            "SOURCES__KOMOS__BASE_URL": home.emulator.base_url,
+            "DESTINATION__DUCKDB__CREDENTIALS": f"duckdb:///{home.file}",
+            "DLT_DATA_DIR": str(home.directory / "dlt"),
+        },
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert _health(home) == _HEALTH
+
+
+def test_the_time_zone_comes_from_the_configuration(
+    home: LoadEnv, world: FakeKomos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = world.add_run(world.add_task("Orders"))  # at 18:00 UTC, when Tokyo has the next day
+    world.append(run_id, {})
+    world.finish(run_id)
+    monkeypatch.setenv("SOURCES__KOMOS__TIME_ZONE", "Asia/Tokyo")
+    home.load()
+    assert str(home.value("SELECT day FROM node_health_daily")) == "2025-10-15"
+    assert query(_pipeline(home), "node_health_daily")["day"].dt.day.tolist() == [15]
+
+
+def test_a_time_zone_that_is_none_is_refused_before_any_request(
+    home: LoadEnv, two_runs: FakeKomos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCES__KOMOS__TIME_ZONE", "Mars/Olympus")
+    with pytest.raises(ConfigurationError, match="'Mars/Olympus', which is no time zone"):
+        home.load()
+    assert not home.emulator.requests
+
+
+def test_a_view_that_cannot_be_created_is_reported_and_the_data_is_there(
+    home: LoadEnv, two_runs: FakeKomos
+) -> None:
+    home.load(views=False)
+    home.rows("CREATE TABLE node_health (mine INT)")
+    report = home.load()
+    assert report.exit_code == 3
+    assert "node_health could not be created" in report.problems[0]
+    assert home.value("SELECT COUNT(*) FROM task_run_logs") == 5
+    home.rows("DROP TABLE node_health")
+    assert home.load().exit_code == 0
+    assert _health(home) == _HEALTH
+
+
+def test_a_query_waits_for_whoever_has_the_duckdb_file_open(
+    home: LoadEnv, two_runs: FakeKomos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.load()
+    script = (
+        "import duckdb, sys\n"
+        f"connection = duckdb.connect({str(home.file)!r})\n"
+        "print('open', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "connection.close()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        monkeypatch.setattr("komos_source.analytics.query.LOCK_TIMEOUT", 0.5)
+        with pytest.raises(LockedError, match="open in another process"):
+            query(_pipeline(home), "node_health")
+        monkeypatch.setattr("komos_source.analytics.query.LOCK_TIMEOUT", 60.0)
+        threading.Timer(0.5, lambda: holder.communicate("\n")).start()
+        assert len(query(_pipeline(home), "node_health")) == 2
+        holder.wait(timeout=20)
+
+
+def test_postgres_has_the_views_and_answers_the_functions(
+    home: LoadEnv, two_runs: FakeKomos, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)
+    assert home.load(destination="postgres").exit_code == 0
+    pipeline = _pipeline(home, "postgres")
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        rows = connection.execute(
+            "SELECT node_id, runs, runs_with_error FROM komos.node_health ORDER BY 1"
+        ).fetchall()
+        assert rows == _HEALTH
+        for view in VIEWS:
+            assert connection.execute(f"SELECT COUNT(*) FROM komos.{view}").fetchall() > [(0,)]
+        # What somebody built on a view survives its replacement.
+        connection.execute("CREATE VIEW public.mine AS SELECT * FROM komos.node_health_daily")
+        assert not create_views(pipeline, "UTC")
+        assert create_views(pipeline, "Asia/Tokyo")
+        assert connection.execute("SELECT COUNT(*) FROM public.mine").fetchall() == [(2,)]
+        connection.execute("DROP VIEW public.mine")
+        # A view with other columns, as an earlier version may have left it, is replaced too.
+        connection.execute("DROP VIEW komos.node_gaps")
+        connection.execute("CREATE VIEW komos.node_gaps AS SELECT 1 AS other")
+        assert create_views(pipeline, "UTC")
+        assert connection.execute("SELECT SUM(gaps) FROM komos.node_gaps").fetchall() == [(3,)]
+    health = query(pipeline, "node_health").set_index("node_id")
+    assert health.loc["click", "error_rate"] == 0.5
+    assert node_regressions(pipeline)["state"].to_dict() == {0: "new", 1: "quiet"}
+    assert failure_precursors(pipeline).empty

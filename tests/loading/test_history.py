@@ -1,0 +1,116 @@
+"""`komos_loads`: what each load did, kept where the data is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import dlt
+import pytest
+import sqlalchemy
+
+from komos_source import __version__
+from komos_source.destinations.locking import one_load_at_a_time
+from komos_source.exceptions import AuthenticationError, LockedError
+from komos_source.testing import FakeKomos
+from tests.conftest import LoadEnv
+
+LOADS = "SELECT exit_code, entries_loaded, requests FROM komos_loads ORDER BY started_at"
+
+
+@pytest.fixture
+def run_id(world: FakeKomos) -> str:
+    run_id = world.add_run(world.add_task("Orders"))
+    world.append(run_id, {}, {})
+    return run_id
+
+
+def test_each_load_is_a_row_also_one_with_nothing_new(
+    home: LoadEnv, world: FakeKomos, run_id: str
+) -> None:
+    home.load()
+    world.finish(run_id)
+    world.clock.advance(3600)
+    home.load()
+    packages = home.value("SELECT COUNT(*) FROM _dlt_loads")
+    home.load()
+    assert home.rows(LOADS) == [(0, 2, 3), (0, 0, 3), (0, 0, 2)]
+    assert home.value("SELECT COUNT(*) FROM _dlt_loads") == packages, "a row costs no package"
+
+
+def test_a_row_says_when_where_and_with_what_it_was_loaded(home: LoadEnv, run_id: str) -> None:
+    report = home.load()
+    row = "pipeline_name, seconds >= ?, ended_at > started_at, problems, komos_source_version"
+    assert home.rows(f"SELECT {row.replace('?', str(report.seconds))} FROM komos_loads") == [
+        ("komos_task_run_logs", True, True, None, __version__)
+    ]
+    load_ids = json.loads(home.value("SELECT load_ids FROM komos_loads"))
+    assert home.rows("SELECT DISTINCT _dlt_load_id FROM task_run_logs") == [tuple(load_ids)]
+
+
+def test_runs_that_could_not_be_fetched_are_in_the_row(home: LoadEnv, run_id: str) -> None:
+    home.emulator.faults.add("/logs", "status", status=500)
+    home.load()
+    assert home.value("SELECT exit_code FROM komos_loads") == 3
+    (problem,) = json.loads(home.value("SELECT problems FROM komos_loads"))
+    assert problem.startswith(f"run {run_id}: ")
+
+
+def test_a_load_that_could_do_nothing_is_a_row_with_exit_code_1(home: LoadEnv, run_id: str) -> None:
+    home.load()
+    with pytest.raises(AuthenticationError):
+        home.load(api_key="sk_live_canary_1b2c")
+    assert home.rows(LOADS)[1] == (1, None, None)
+    (problem,) = json.loads(home.value("SELECT problems FROM komos_loads WHERE exit_code = 1"))
+    assert "the API refused the key" in problem
+    assert "canary" not in problem
+
+
+def test_a_load_that_could_not_begin_leaves_no_row(home: LoadEnv, run_id: str) -> None:
+    home.load()
+    directory = home.directory / "pipelines"
+    with (
+        one_load_at_a_time(directory, "komos_task_run_logs", timeout=1),
+        pytest.raises(LockedError),
+    ):
+        home.load(lock_timeout=0.1)
+    assert len(home.rows(LOADS)) == 1
+
+
+def test_a_dataset_loaded_by_an_older_version_gets_the_table(
+    home: LoadEnv, world: FakeKomos, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr("komos_source.loading.history.table_if_missing", lambda pipeline: [])
+        home.load()
+    world.finish(run_id)
+    world.clock.advance(3600)
+    home.load()
+    home.load()
+    assert home.rows(LOADS) == [(0, 0, 3), (0, 0, 2)]
+
+
+def test_loads_into_postgres_are_rows_there(
+    home: LoadEnv, run_id: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)
+    for _ in range(2):
+        home.load(destination="postgres")
+    engine = sqlalchemy.create_engine(postgres_url)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SET search_path TO komos")
+        assert list(connection.exec_driver_sql(LOADS)) == [(0, 2, 3), (0, 0, 3)]
+    engine.dispose()
+
+
+def test_loads_into_files_are_rows_there(
+    home: LoadEnv, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(tmp_path / "lake"))
+    monkeypatch.setenv("SOURCES__KOMOS__TABLE_FORMAT", "parquet")
+    for _ in range(2):
+        home.load(destination="filesystem")
+    pipeline = dlt.attach("komos_task_run_logs", pipelines_dir=str(home.directory / "pipelines"))
+    loads = pipeline.dataset()["komos_loads"].df().sort_values("started_at")
+    assert loads["exit_code"].tolist() == [0, 0]
+    assert loads["entries_loaded"].tolist() == [2, 0]
