@@ -18,7 +18,7 @@ from airflow.sdk.exceptions import AirflowFailException
 SHARDS = int(os.environ.get("KOMOS_SHARDS", "1"))
 WHERE = {
     "destination": os.environ.get("KOMOS_DESTINATION", "duckdb"),
-    "dataset": os.environ.get("KOMOS_DATASET", "komos"),
+    "dataset_name": os.environ.get("KOMOS_DATASET", "komos"),
 }
 
 
@@ -69,7 +69,7 @@ def komos():
         from komos_source.analytics import checks
         from komos_source.destinations.pipeline import make_pipeline
 
-        reader = make_pipeline(WHERE["destination"], WHERE["dataset"], "komos_checks")
+        reader = make_pipeline(WHERE["destination"], WHERE["dataset_name"], "komos_checks")
         verdict = getattr(checks, question)(reader)
         if not verdict.passed:
             raise AirflowFailException(verdict.detail)

@@ -36,7 +36,7 @@ from komos_source.webhooks.configuration import spool_in_use
 SHARDS = int(os.environ.get("KOMOS_SHARDS", "1"))
 WHERE = {
     "destination": os.environ.get("KOMOS_DESTINATION", "duckdb"),
-    "dataset": os.environ.get("KOMOS_DATASET", "komos"),
+    "dataset_name": os.environ.get("KOMOS_DATASET", "komos"),
 }
 LOAD_CRON = os.environ.get("KOMOS_LOAD_CRON", "*/15 * * * *")
 LOCK_TIMEOUT = 10.0  # seconds; then the load is tried again later, and the worker is free
@@ -56,7 +56,7 @@ NOT_ENDED = [
 
 def reader() -> dlt.Pipeline:
     """What the checks read through: not a load's own pipeline, whose files come and go."""
-    return make_pipeline(WHERE["destination"], WHERE["dataset"], "komos_checks")
+    return make_pipeline(WHERE["destination"], WHERE["dataset_name"], "komos_checks")
 
 
 def spec(hints: dict) -> dg.AssetSpec:

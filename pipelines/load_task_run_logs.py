@@ -14,7 +14,7 @@ from komos_source.loading.load import load
 def main() -> int:
     """Loads once; returns the exit code."""
     try:
-        report = load(destination="duckdb", dataset="komos")
+        report = load(destination="duckdb", dataset_name="komos")
     except KomosError as error:
         print(f"nothing was loaded: {error}", file=sys.stderr)
         return 1

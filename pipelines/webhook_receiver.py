@@ -35,7 +35,7 @@ def main() -> int:
             print(outage, file=sys.stderr, flush=True)
 
         try:
-            follow(EVERY, loaded, failed, destination="duckdb", dataset="komos")
+            follow(EVERY, loaded, failed, destination="duckdb", dataset_name="komos")
         except KomosError as error:
             failed(str(error))
             return 1

@@ -64,7 +64,7 @@ class Database:
 
 def open_database(
     destination: str = settings.DESTINATION,
-    dataset: str = settings.DATASET_NAME,
+    dataset_name: str = settings.DATASET_NAME,
     pipeline_name: str = settings.PIPELINE_NAME,
     database: str | Path | None = None,
 ) -> Database:
@@ -72,7 +72,7 @@ def open_database(
 
     Args:
         destination: Name of a dlt destination.
-        dataset: Dataset (schema) the tables are in.
+        dataset_name: Dataset (schema) the tables are in.
         pipeline_name: dlt's name of the pipeline.
         database: A DuckDB file to read instead of the configured destination.
 
@@ -83,7 +83,7 @@ def open_database(
     directory = TemporaryDirectory(prefix="komos-")
     pipeline = make_pipeline(
         "duckdb" if database else destination,
-        dataset,
+        dataset_name,
         pipeline_name,
         directory.name,
         database=str(database) if database else None,
@@ -91,7 +91,7 @@ def open_database(
     file = duckdb_file(pipeline)
     if file and not Path(file).exists():
         raise DestinationError(f"there is no database {file} yet. {_WHAT_TO_RUN}")
-    history = Database(pipeline, f"{file or destination}, dataset {dataset}", directory)
+    history = Database(pipeline, f"{file or destination}, dataset {dataset_name}", directory)
     if query(history, "newest_run")["newest"].isna().all():
         raise DestinationError(f"there is no finished run in {history.where} yet. {_WHAT_TO_RUN}")
     return history

@@ -29,7 +29,7 @@ tables passes over it too."""
 def create_views(pipeline: dlt.Pipeline, time_zone: str) -> bool:
     """Creates the views where one is missing or its text has changed.
 
-    Other databases than those whose texts are tested (`rendering.DIALECTS`) get none.
+    Other databases than those whose texts are tested (`render.DIALECTS`) get none.
 
     Args:
         pipeline: Its destination holds the tables.
@@ -102,6 +102,6 @@ def _create(client: SqlClientBase[Any], view: str, text: str) -> None:
 def _version(time_zone: str) -> str:
     """Changes with the files that the views' texts come from, or are; takes no parsing."""
     digest = hashlib.sha256(time_zone.encode())
-    for file in sorted([*_ANALYTICS.rglob("*.sql"), _ANALYTICS / "rendering.py"]):
+    for file in sorted([*_ANALYTICS.rglob("*.sql"), _ANALYTICS / "render.py"]):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]

@@ -39,7 +39,11 @@ def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _
 where_to_load = _options(
     click.option("--destination", default="duckdb", show_default=True, help="A dlt destination."),
     click.option(
-        "--dataset", default="komos", show_default=True, help="Dataset (schema) to load into."
+        "--dataset",
+        "dataset_name",
+        default="komos",
+        show_default=True,
+        help="Dataset (schema) to load into.",
     ),
     click.option("--pipeline-name", default="komos_task_run_logs", show_default=True),
     click.option("--views/--no-views", default=True, help="Create missing views for analysis."),
@@ -49,7 +53,9 @@ where_to_load = _options(
 )
 _where_to_read = _options(
     click.option("--destination", default="duckdb", show_default=True, help="What loads use."),
-    click.option("--dataset", default="komos", show_default=True, help="What loads use."),
+    click.option(
+        "--dataset", "dataset_name", default="komos", show_default=True, help="What loads use."
+    ),
     click.option("--pipeline-name", default="komos_task_run_logs", show_default=True),
     click.option("--database", type=click.Path(), help="Read this DuckDB file instead."),
 )

@@ -155,14 +155,18 @@ def _follow(pace: float, as_json: bool, options: dict[str, Any]) -> None:
 @cli.command()
 @click.option("--destination", default="duckdb", show_default=True, help="A dlt destination.")
 @click.option(
-    "--dataset", default="komos", show_default=True, help="Dataset (schema) to load into."
+    "--dataset",
+    "dataset_name",
+    default="komos",
+    show_default=True,
+    help="Dataset (schema) to load into.",
 )
-def check(destination: str, dataset: str) -> None:
+def check(destination: str, dataset_name: str) -> None:
     """Check configuration, key, API and destination; says what to do where something is missing."""
     from komos_source.cli.check import check_setup
 
     ok = True
-    for result in check_setup(destination, dataset):
+    for result in check_setup(destination, dataset_name):
         ok = ok and result.ok
         click.echo(f"{'ok     ' if result.ok else 'missing'}  {result.name}: {result.detail}")
     sys.exit(0 if ok else 1)

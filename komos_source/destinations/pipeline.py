@@ -22,7 +22,7 @@ from komos_source.shard import Shard
 
 def make_pipeline(
     destination: str = settings.DESTINATION,
-    dataset: str = settings.DATASET_NAME,
+    dataset_name: str = settings.DATASET_NAME,
     pipeline_name: str = settings.PIPELINE_NAME,
     pipelines_dir: str | None = None,
     shard: Shard | None = None,
@@ -34,7 +34,7 @@ def make_pipeline(
 
     Args:
         destination: See `komos_source.loading.load.load`, as for the next four.
-        dataset: See there.
+        dataset_name: See there.
         pipeline_name: See there.
         pipelines_dir: See there.
         shard: See there.
@@ -49,7 +49,7 @@ def make_pipeline(
             pipeline_name,
             pipelines_dir=pipelines_dir or get_dlt_pipelines_dir(),
             destination=destination_for(destination, shard, database),
-            dataset_name=dataset,
+            dataset_name=dataset_name,
         )
     except (UnknownDestinationModule, ImportError) as error:
         raise UsageError(

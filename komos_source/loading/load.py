@@ -59,7 +59,7 @@ def load(
     since: str | None = None,
     full_refresh: bool = False,
     destination: str = settings.DESTINATION,
-    dataset: str = settings.DATASET_NAME,
+    dataset_name: str = settings.DATASET_NAME,
     pipeline_name: str = settings.PIPELINE_NAME,
     pipelines_dir: str | None = None,
     lock_timeout: float = settings.LOCK_TIMEOUT,
@@ -81,7 +81,7 @@ def load(
         since: See there.
         full_refresh: See there.
         destination: Name of a dlt destination.
-        dataset: Dataset (schema) the tables are in.
+        dataset_name: Dataset (schema) the tables are in.
         pipeline_name: dlt's name for this pipeline; its state and its lock go by it.
         pipelines_dir: Where dlt keeps working directories; its own default if None.
         lock_timeout: Seconds to wait for another load, and for another process to close DuckDB.
@@ -112,7 +112,7 @@ def load(
     )
     chosen = run_ids is not None or task_ids is not None or shard is not None
     spool_url = None if chosen else spool or spool_in_use()
-    names = {"pipeline_name": name, "destination": destination, "dataset": dataset}
+    names = {"pipeline_name": name, "destination": destination, "dataset": dataset_name}
     with (
         observed(metrics, **names) as ended,
         one_load_at_a_time(directory, name, lock_timeout),
@@ -120,7 +120,7 @@ def load(
     ):
         # A load that was killed may have left it in any state, and dlt reads it at once.
         shutil.rmtree(directory / name, ignore_errors=True)
-        pipeline = make_pipeline(destination, dataset, name, pipelines_dir, shard)
+        pipeline = make_pipeline(destination, dataset_name, name, pipelines_dir, shard)
         stack.enter_context(lake_attached(pipeline))
         hold = stack.enter_context(Hold(pipeline, lock_timeout))
         with hold():

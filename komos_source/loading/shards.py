@@ -46,7 +46,7 @@ def load_shard(bucket: int, of: int, **options: Any) -> LoadResult:
 def after_shards(
     *,
     destination: str = settings.DESTINATION,
-    dataset: str = settings.DATASET_NAME,
+    dataset_name: str = settings.DATASET_NAME,
     pipeline_name: str = settings.PIPELINE_NAME,
     pipelines_dir: str | None = None,
     lock_timeout: float = settings.LOCK_TIMEOUT,
@@ -60,7 +60,7 @@ def after_shards(
 
     Args:
         destination: As for `komos_source.loading.load.load`, like all others.
-        dataset: See there.
+        dataset_name: See there.
         pipeline_name: As for the shards; this step has a pipeline of its own beside theirs.
         pipelines_dir: See there.
         lock_timeout: See there.
@@ -76,7 +76,7 @@ def after_shards(
         KomosError: As for `komos_source.loading.load.load`.
     """
     own = f"{pipeline_name}_after_shards"
-    pipeline = make_pipeline(destination, dataset, own, pipelines_dir)
+    pipeline = make_pipeline(destination, dataset_name, own, pipelines_dir)
     metrics = LoadMetrics()
     with Hold(pipeline, lock_timeout) as hold:
         with hold():
@@ -89,7 +89,7 @@ def after_shards(
                     metrics.problems.append(str(error))
         report = load(
             destination=destination,
-            dataset=dataset,
+            dataset_name=dataset_name,
             pipeline_name=own,
             pipelines_dir=pipelines_dir,
             lock_timeout=lock_timeout,
