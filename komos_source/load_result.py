@@ -1,10 +1,10 @@
-"""What a load has to say when it has ended."""
+"""The result of one load, and the exit code it stands for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,17 +12,17 @@ class LoadResult:
     """What one load did.
 
     Attributes:
-        runs_seen: Runs it knew of.
-        runs_fetched: Logs it read.
+        runs_seen: Runs that the load knew of.
+        runs_fetched: Logs that it read.
         entries_loaded: Rows that arrived in ``task_run_logs``.
         entries_rejected: Entries that went to ``task_run_logs_rejected`` instead.
         runs_failed: Runs that could not be fetched; the next load tries them again.
-        window_gaps: Tasks whose runs may have slipped out of sight unseen.
-        requests: HTTP requests sent.
-        seconds: How long it took.
+        window_gaps: Tasks for which some runs may have been missed since the last load.
+        requests: HTTP requests sent, retries included.
+        seconds: Duration of the load.
         failures: Why runs could not be fetched, by run id.
-        problems: What else went wrong.
-        api_failure: Why the API could not be asked, where only webhooks were loaded for that.
+        problems: What else went wrong, a sentence each.
+        api_failure: Why the API could not be read, if only webhook deliveries were loaded.
     """
 
     runs_seen: int
@@ -39,10 +39,18 @@ class LoadResult:
 
     @property
     def exit_code(self) -> int:
-        """0 done; 1 nothing could be done; 3 done, but not everything could be fetched."""
+        """0: done; 3: done, but some runs could not be fetched or something else went wrong.
+
+        1: nothing could be done. Most such loads raise an error; this one asked the API and could
+        list no task's runs.
+        """
         if self.problems and self.requests and not self.runs_seen:
             return 1
         return 3 if self.failures or self.problems else 0
+
+    def with_problem(self, problem: str | None) -> Self:
+        """The same result with one more problem, if there is one."""
+        return replace(self, problems=(*self.problems, problem)) if problem else self
 
     def to_json(self) -> dict[str, Any]:
         """The counts, as ``komos load --json`` prints them."""
