@@ -46,6 +46,8 @@ DECODED_TOGETHER = 32
 """Logs decoded together at most."""
 
 # What we keep.
+MAX_ID_LENGTH = 255
+"""Characters of an entry's id: databases cannot index texts of any length."""
 SETTLE_AFTER = 600.0
 """Seconds past a run's end after which its log counts as complete."""
 ROWS_PER_BATCH = 122_880
