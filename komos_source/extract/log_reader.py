@@ -13,7 +13,13 @@ import pyarrow as pa
 
 from komos_source.api.client import KomosClient
 from komos_source.exceptions import NotVisibleError, RequestError
-from komos_source.extract.cursor import RunCursor, advanced, is_settled
+from komos_source.extract.cursor import (
+    RunCursor,
+    holds_no_less,
+    is_settled,
+    next_cursor,
+    unseen,
+)
 from komos_source.extract.discovery import Discovery, Target
 from komos_source.extract.state import Changes, TrackedRun
 from komos_source.metrics import LoadMetrics
@@ -72,7 +78,7 @@ class Reading:
         """What is known of the run's log, as a row of ``task_run_log_loads``."""
         return {
             "run_id": self.target.run_id,
-            "entries": self.cursor.entries if self.cursor else None,
+            "entries": self.cursor.entry_count if self.cursor else None,
             "last_timestamp": self.cursor.last_timestamp if self.cursor else None,
             "checked_at": self.checked_at,
             "settled": self.settled,
@@ -181,15 +187,19 @@ async def _read(
     try:
         if target.failure:
             raise target.failure
-        known = target.cursor.head if target.cursor else None
-        async with client.task_run_log(target.run_id, known) as answer:
-            rows, rejected, cursor = advanced(answer.value, target.cursor)
+        async with client.task_run_log(target.run_id) as answer:
+            log, known = answer.value, target.cursor
+            rows, rejected = unseen(log, known)
+            complete = known is None or holds_no_less(log, known)
             await taken.put(
                 Reading(
                     target,
                     checked_at=answer.served_at or datetime.now(UTC),
-                    settled=is_settled(tracked.finished_at, answer.served_at, settle_after),
-                    cursor=cursor,
+                    settled=complete
+                    and is_settled(
+                        tracked.finished_at, answer.served_at, datetime.now(UTC), settle_after
+                    ),
+                    cursor=next_cursor(log, known),
                     rows=rows,
                     rejected=rejected,
                 )
@@ -213,7 +223,7 @@ def _is_gone(target: Target, error: RequestError, settle_after: timedelta) -> bo
     if target.tracked is None or not isinstance(error, NotVisibleError):
         return False
     return error is target.failure or is_settled(
-        target.tracked.finished_at, error.served_at, settle_after
+        target.tracked.finished_at, error.served_at, datetime.now(UTC), settle_after
     )
 
 
