@@ -21,16 +21,16 @@ class Table:
         key: Primary key; rows merge on it.
         schema: Arrow schema of what is yielded. JSON columns travel as text.
         json: Names of the columns that hold JSON.
-        partition: A column that rows with the same key agree in. A merge then looks for old rows
-            among those of the partitions at hand only, and not through all keys: its cost does
-            not grow with the table where equal values lie together.
+        merge_scope: Condition on the rows that a merge replaces, where dlt's own (an EXISTS over
+            the key) is slow or, for a key of two columns, not available (ClickHouse, Athena).
+            dlt puts the name of the staged rows in place of ``{staging_table}``.
     """
 
     name: str
     key: tuple[str, ...]
     schema: pa.Schema
     json: frozenset[str] = frozenset()
-    partition: str | None = None
+    merge_scope: str | None = None
 
     def from_rows(self, rows: list[dict[str, Any]]) -> pa.Table:
         """Arrow table of rows given as dicts; a missing column is null."""
@@ -53,13 +53,9 @@ class Table:
         # delete-insert (dlt's default merge) also removes duplicates inside what is staged;
         # upsert and insert-only do not, and would keep them after a crash.
         disposition = {"disposition": "merge", "strategy": "delete-insert"}
-        if self.partition is None:
+        if self.merge_scope is None:
             return disposition
-        column, (key,) = self.partition, self.key
-        return disposition | {
-            "destination_scope": f"{column} IN (SELECT {column} FROM {{staging_table}}) AND "  # noqa: S608 - names of ours
-            f"{key} IN (SELECT {key} FROM {{staging_table}})"
-        }
+        return disposition | {"destination_scope": self.merge_scope}
 
     def _hint(self, field: pa.Field) -> dict[str, Any]:
         hint: dict[str, Any] = {"nullable": field.nullable}
@@ -119,8 +115,11 @@ TASK_RUNS = Table(
 
 TASK_RUN_LOGS = Table(
     "task_run_logs",
-    key=("id",),
-    partition="run_id",  # an entry belongs to one run, for good
+    key=("run_id", "id"),  # the API promises unique ids, but an id met in two runs is two entries
+    # The first condition uses an index that begins with run_id. Run ids all have the same length,
+    # so that two different keys never give the same text.
+    merge_scope="run_id IN (SELECT run_id FROM {staging_table})"
+    " AND CONCAT(run_id, id) IN (SELECT CONCAT(run_id, id) FROM {staging_table})",
     json=frozenset({"extra"}),
     schema=_schema(
         "id run_id",

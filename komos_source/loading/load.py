@@ -233,7 +233,7 @@ def _drain(
     if url is None:
         return Drained()
 
-    def known(table: tables.Table, rows: pa.Table) -> Set[str]:
+    def known(table: tables.Table, rows: pa.Table) -> Set[tuple[str, str]]:
         if not len(rows):
             return frozenset()
         with hold():

@@ -95,7 +95,7 @@ def test_postgres_finds_old_rows_by_an_index(
     assert {schema for schema, _ in found} == {"komos"}
     assert sorted(definition.split(" btree ")[1] for _, definition in found) == [
         "(_dlt_load_id)",
-        "(id)",
+        "(run_id, id)",
     ]
 
 

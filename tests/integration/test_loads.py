@@ -190,6 +190,18 @@ def test_a_run_whose_id_is_spelled_otherwise_elsewhere_is_the_same_run(
     assert home.value("SELECT COUNT(*) FROM task_run_logs") == 2
 
 
+def test_load_with_one_entry_id_in_two_runs_keeps_an_entry_of_each(
+    home: LoadEnv, world: FakeKomos
+) -> None:
+    task = world.add_task("Orders")
+    first = add_finished_run(world, task, {"id": "same", "message": "of the first"})
+    second = add_finished_run(world, task, {"id": "same", "message": "of the second"}, {})
+    for full_refresh in (False, False, True):
+        assert home.load(full_refresh=full_refresh).exit_code == 0
+        assert home.table() == expected(world)
+    assert home.table().keys() >= {(first, "same"), (second, "same")}
+
+
 def test_odd_entries_are_loaded_or_rejected_but_not_lost(home: LoadEnv, world: FakeKomos) -> None:
     run_id = world.add_run(world.add_task("Orders"))
     world.append(
@@ -237,7 +249,7 @@ def test_one_run_that_cannot_be_fetched_harms_no_other_and_is_tried_again(
     report = home.load()
     assert (report.runs_fetched, report.runs_failed, report.exit_code) == (19, 1, 3)
     assert list(report.failures) == [bad]
-    assert {row[0] for row in home.table().values()} == set(runs) - {bad}
+    assert {run_id for run_id, _ in home.table()} == set(runs) - {bad}
     row = f"SELECT outcome, settled, http_status FROM task_run_log_loads WHERE run_id = '{bad}'"
     assert home.rows(row) == [("not_visible" if status == 404 else "failed", False, status)]
     home.emulator.faults.clear()
