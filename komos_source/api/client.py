@@ -20,8 +20,6 @@ from komos_source.api.connections import Connections
 from komos_source.api.errors import TransientError, error_for_status
 from komos_source.api.rate_limit import ByteBudget, Pause
 from komos_source.config import check_base_url
-from komos_source.decoding.heads import Head
-from komos_source.decoding.parse import Body, RunLog, parse_log, parse_logs
 from komos_source.exceptions import (
     AnswerError,
     ApiUnreachableError,
@@ -30,7 +28,6 @@ from komos_source.exceptions import (
 )
 from komos_source.metrics import LoadMetrics
 from komos_source.timestamps import parse_http_date
-from komos_source.webhooks.batching import Batcher
 
 T = TypeVar("T")
 
@@ -79,7 +76,6 @@ class KomosClient:
         self._backoff = wait_exponential_jitter(
             multiplier=backoff, max=settings.MAX_BACKOFF, jitter=backoff
         )
-        self._decoder = Batcher(parse_logs, settings.DECODED_TOGETHER)
         self._ever_answered = False
         self._given_up_in_a_row = 0
         self._host = host
@@ -90,7 +86,6 @@ class KomosClient:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self._decoder.finish()
         await self._connections.close()
 
     async def tasks(self) -> AsyncIterator[models.TaskPage]:
@@ -127,9 +122,9 @@ class KomosClient:
 
     @contextlib.asynccontextmanager
     async def task_run_log(
-        self, run_id: str, known: Head | None = None
-    ) -> AsyncIterator[Answer[RunLog]]:
-        """The whole log of a run so far, without what is known of it if it begins with that.
+        self, run_id: str, decode: Callable[[bytes | bytearray, datetime], T]
+    ) -> AsyncIterator[Answer[T]]:
+        """The whole log of a run so far, decoded.
 
         A context manager, since the log counts against the memory of this client until the block
         is left.
@@ -137,18 +132,9 @@ class KomosClient:
         async with contextlib.AsyncExitStack() as lease:
             yield await self._get(
                 f"/task-runs/{run_id}/logs",
-                lambda text, seen_at: self._decode(Body(text, run_id, seen_at, known)),
+                lambda body, seen_at: asyncio.to_thread(decode, body, seen_at),
                 lease,
             )
-
-    async def _decode(self, body: Body) -> RunLog:
-        """Decodes a log on a thread: small ones that have come while it was busy together."""
-        if len(body.text) > settings.ALONE_BYTES:
-            return await asyncio.to_thread(parse_log, body)
-        log = await self._decoder.put(body)
-        if isinstance(log, AnswerError):
-            raise log
-        return log
 
     async def _get(
         self,

@@ -74,12 +74,17 @@ def parse_logs(bodies: Sequence[Body]) -> list[RunLog | AnswerError]:
 
 def _outcome(body: Body) -> RunLog | AnswerError:
     try:
-        return parse_log(body)
+        return parse_body(body)
     except AnswerError as error:
         return error
 
 
-def parse_log(body: Body) -> RunLog:
+def parse_log(body: bytes | bytearray, run_id: str, seen_at: datetime) -> RunLog:
+    """Decodes a body; raises as `parse_body`."""
+    return parse_body(Body(body, run_id, seen_at))
+
+
+def parse_body(body: Body) -> RunLog:
     """Decodes a body.
 
     Raises:

@@ -33,7 +33,7 @@ class RunCursor:
     """How far a run's log has been loaded.
 
     Attributes:
-        entries: How many entries the log held, usable or not.
+        entry_count: How many entries the log held, usable or not.
         last_timestamp: The newest timestamp among them; None if none had one.
         before: How many rows have an older timestamp than that.
         span: The position just behind the last of those rows. With `before` unchanged, a changed
@@ -43,7 +43,7 @@ class RunCursor:
         head: What to know the body by when it has grown; None if it cannot be known again.
     """
 
-    entries: int
+    entry_count: int
     last_timestamp: datetime | None
     before: int
     span: int
@@ -61,7 +61,7 @@ class RunCursor:
         before, span = _extent(positions[moments < newest])
         timed, end = _extent(positions)
         return cls(
-            entries=log.entries,
+            entry_count=log.entries,
             last_timestamp=_EPOCH + newest * _MICROSECOND,
             before=before,
             span=span,
@@ -76,7 +76,7 @@ class RunCursor:
         newest = max(moments, default=None)
         first, second = (_extents(each, newest) for each in (self, later))
         return RunCursor(
-            entries=self.entries + later.entries,
+            entry_count=self.entry_count + later.entry_count,
             last_timestamp=newest,
             before=first[0] + second[0],
             span=max(first[1], second[1]),
@@ -90,20 +90,20 @@ class RunCursor:
         """Reads what `to_state` wrote."""
         newest, head = state["last_timestamp"], state.get("head")
         return cls(
-            entries=state["entries"],
+            entry_count=state["entry_count"],
             last_timestamp=None if newest is None else datetime.fromisoformat(newest),
             before=state["before"],
             span=state["span"],
             at=state.get("at", 0),
             end=state.get("end", 0),
-            head=head and Head(state["entries"], **head),
+            head=head and Head(state["entry_count"], **head),
         )
 
     def to_state(self) -> dict[str, Any]:
         """The cursor as JSON values."""
         newest, head = self.last_timestamp, self.head
         return {
-            "entries": self.entries,
+            "entry_count": self.entry_count,
             "last_timestamp": None if newest is None else newest.isoformat(),
             "before": self.before,
             "span": self.span,
@@ -137,7 +137,7 @@ def unseen(log: RunLog, cursor: RunCursor | None) -> tuple[pa.Table, pa.Table]:
         return log.rows, log.rejected
     if _extent_before(log.rows, cursor.last_timestamp) != (cursor.before, cursor.span):
         return log.rows, log.rejected
-    if log.entries == cursor.entries:
+    if log.entries == cursor.entry_count:
         return log.rows.schema.empty_table(), log.rejected.schema.empty_table()
     if cursor.last_timestamp is None:
         return log.rows, log.rejected
@@ -175,16 +175,23 @@ def _extent(positions: _Integers) -> tuple[int, int]:
     return (len(positions), int(positions[-1]) + 1) if len(positions) else (0, 0)
 
 
-def is_settled(
-    finished_at: datetime | None, read_at: datetime | None, settle_after: timedelta
-) -> bool:
-    """Whether nothing more can be expected of a run's log.
+def next_cursor(log: RunLog, cursor: RunCursor | None) -> RunCursor:
+    """The cursor once what `unseen` returned for this log has been loaded."""
+    return RunCursor.of(log) if cursor is None or holds_no_less(log, cursor) else cursor
 
-    Args:
-        finished_at: When the run ended; None while it has not.
-        read_at: When its log was read, by the server's clock; None if the server did not say, in
-            which case the run stays unsettled: that costs a request, while our own clock, if wrong,
-            could cost entries.
-        settle_after: How long after its end a run's entries may still appear.
-    """
-    return finished_at is not None and read_at is not None and read_at - finished_at >= settle_after
+
+def holds_no_less(log: RunLog, cursor: RunCursor) -> bool:
+    """Whether a log holds at least as many entries as are known."""
+    return log.entries >= cursor.entry_count
+
+
+def is_settled(
+    finished_at: datetime | None,
+    served_at: datetime | None,
+    now: datetime,
+    settle_after: timedelta,
+) -> bool:
+    """Whether nothing more can be expected of a run's log, by both clocks."""
+    if finished_at is None or served_at is None:
+        return False
+    return min(served_at, now) - finished_at >= settle_after

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from komos_source.decoding.documented import rows_of
 from komos_source.decoding.heads import Head
 from komos_source.decoding.lenient import _TOGETHER, _as_columns, _one_by_one, parse_leniently
-from komos_source.decoding.parse import Body, RunLog, parse_log, parse_logs
+from komos_source.decoding.parse import Body, RunLog, parse_body, parse_logs
 from komos_source.decoding.sanitize import json_text, json_texts, storable
 from komos_source.exceptions import AnswerError, NotJsonError
 
@@ -81,7 +81,7 @@ def compact_of(entries: list[Any]) -> bytes:
 
 
 def decode(body: bytes, known: Head | None = None) -> RunLog:
-    return parse_log(Body(body, RUN, SEEN, known))
+    return parse_body(Body(body, RUN, SEEN, known))
 
 
 def damaged(body: bytes, damages: list[tuple[int, int, bytes]]) -> bytes:
@@ -183,7 +183,7 @@ def test_a_damaged_body_is_never_read_otherwise_than_the_careful_way_reads_it(
 
 def outcome(body: Body) -> RunLog | str:
     try:
-        return parse_log(body)
+        return parse_body(body)
     except AnswerError as error:
         return repr(error)
 

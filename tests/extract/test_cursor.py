@@ -10,7 +10,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from komos_source.decoding.parse import Body, RunLog, parse_log
+from komos_source.decoding.parse import Body, RunLog, parse_body
 from komos_source.extract.cursor import RunCursor, advanced, is_settled, unseen
 
 RUN = "9c77d908-7bf4-4e7f-9a20-2c5e7fdf2e94"
@@ -19,7 +19,7 @@ START = datetime(2025, 10, 14, tzinfo=UTC)
 
 def read(entries: list[dict[str, Any]], cursor: RunCursor | None = None) -> RunLog:
     text = json.dumps({"runId": RUN, "logEntries": entries}, separators=(",", ":")).encode()
-    return parse_log(Body(text, RUN, START, cursor.head if cursor else None))
+    return parse_body(Body(text, RUN, START, cursor.head if cursor else None))
 
 
 def entry(number: int, second: int | None) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def test_the_cursor_of_a_log_is_that_of_its_beginning_followed_by_that_of_the_re
 
 def test_a_cursor_of_an_earlier_version_is_understood() -> None:
     state = RunCursor.of(read([entry(1, 1)])).to_state()
-    old = {name: state[name] for name in ("entries", "last_timestamp", "before", "span")}
+    old = {name: state[name] for name in ("entry_count", "last_timestamp", "before", "span")}
     assert RunCursor.from_state(old).last_timestamp == START + timedelta(seconds=1)
 
 
@@ -104,9 +104,11 @@ def test_a_late_entry_makes_the_whole_log_be_emitted() -> None:
     assert len(rows) == 11
 
 
-def test_a_run_settles_by_the_servers_clock_only() -> None:
+def test_is_settled_needs_both_clocks() -> None:
     ten_minutes = timedelta(minutes=10)
-    assert is_settled(START, START + ten_minutes, ten_minutes)
-    assert not is_settled(START, START + ten_minutes - timedelta(seconds=1), ten_minutes)
-    assert not is_settled(START, None, ten_minutes)
-    assert not is_settled(None, START, ten_minutes)
+    late = START + ten_minutes
+    assert is_settled(START, late, late, ten_minutes)
+    assert not is_settled(START, late - timedelta(seconds=1), late, ten_minutes)
+    assert not is_settled(START, late, late - timedelta(seconds=1), ten_minutes)
+    assert not is_settled(START, None, late, ten_minutes)
+    assert not is_settled(None, late, late, ten_minutes)
