@@ -22,6 +22,7 @@ TASKS_PER_PAGE = 100
 RUNS_WINDOW = 50
 """``GET /tasks/{id}/runs`` answers at most this many runs, the newest, and has no paging."""
 TERMINAL_STATUSES = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
+OTHER_STATUSES = frozenset({"PENDING", "RUNNING"})
 
 # How we ask.
 MAX_CONCURRENCY = 8
@@ -48,12 +49,25 @@ DECODED_TOGETHER = 32
 # What we keep.
 SETTLE_AFTER = 600.0
 """Seconds past a run's end after which its log counts as complete."""
+GIVE_UP_AFTER = 86_400.0
+"""Seconds for which the API must refuse a run for good before it counts as lost, ..."""
+LOADS_BEFORE_LOST = 3
+"""... in at least so many loads."""
+QUIET_AFTER = 3_600.0
+"""Seconds without a change after which a run that has left its task's window is looked up less
+often, ..."""
+QUIET_SHARE = 20
+"""... at most every 1/20 of the time it has not changed."""
+MAX_KEPT_RUNS = 10_000
+"""Cursors of runs named by id, and lost runs, that are kept; the oldest are dropped first."""
+MAX_STATUSES = 100
+"""Undocumented statuses of runs that are kept, so that each is reported once."""
 ROWS_PER_BATCH = 122_880
-"""Rows handed over at once: as many as in one of DuckDB's row groups."""
+"""Rows handed over at once: as many as in one of DuckDB's row groups, ..."""
+BYTES_PER_BATCH = 32 * 2**20
+"""... unless they take more memory than this before: messages may hold screenshots."""
 ROWS_PER_GROUP = 20_480
 """Rows in a Parquet row group: so many of them that DuckDB's threads end at the same time."""
-GIVEN_CURSORS = 10_000
-"""Cursors kept for runs named by id; the oldest are forgotten first (a cursor is a cache)."""
 DUCKDB_MEMORY = "256MB"
 """What DuckDB may use in a loading process."""
 DUCKDB_LOG = "4MB"

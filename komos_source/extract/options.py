@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypedDict
 from uuid import UUID
@@ -28,6 +28,19 @@ class Choice:
     run_ids: Sequence[str] | None
     task_ids: Sequence[str] | None
     since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for what may still come.
+
+    Attributes:
+        settle_after: Past a run's end, before its log counts as complete.
+        give_up_after: For a run that the API refuses, before it counts as lost.
+    """
+
+    settle_after: timedelta
+    give_up_after: timedelta
 
 
 class ClientOptions(TypedDict):
@@ -75,16 +88,25 @@ def check_client_options(
         UsageError: A number makes no sense.
     """
     check_base_url(base_url)
-    if max_concurrency < 1:
-        raise UsageError(f"max_concurrency must be at least 1, not {max_concurrency}")
-    if backoff < 0:
-        raise UsageError(f"backoff must not be negative: {backoff}")
+    _check_number("max_concurrency", max_concurrency, 1)
+    _check_number("backoff", backoff, 0)
     return {
         "api_key": check_api_key(api_key),
         "base_url": base_url,
         "max_concurrency": max_concurrency,
         "backoff": backoff,
     }
+
+
+def check_patience(settle_after: float, give_up_after: float) -> Patience:
+    """Checks how long to wait, given in seconds.
+
+    Raises:
+        UsageError: A number makes no sense.
+    """
+    _check_number("settle_after", settle_after, 0)
+    _check_number("give_up_after", give_up_after, 0)
+    return Patience(timedelta(seconds=settle_after), timedelta(seconds=give_up_after))
 
 
 def read_runs_file(path: Path) -> list[str]:
@@ -107,6 +129,11 @@ def read_runs_file(path: Path) -> list[str]:
     if not run_ids:
         raise UsageError(f"{path} holds no run ids (one UUID a line is expected)")
     return run_ids
+
+
+def _check_number(name: str, value: float, minimum: float, maximum: float = 1e9) -> None:
+    if not minimum <= value <= maximum:  # never true of NaN
+        raise UsageError(f"{name} must be from {minimum:g} to {maximum:g}, not {value}")
 
 
 def _run_id(text: Any) -> str:

@@ -45,7 +45,7 @@ from komos_source.loading.shard_count import check_buckets, load_beside_others
 from komos_source.loading.shortfall import report_missing_rows
 from komos_source.metrics import LoadMetrics
 from komos_source.shard import Shard
-from komos_source.source import komos_source
+from komos_source.source import build_source
 from komos_source.telemetry import observed, stage
 from komos_source.webhooks._optional import open_spool
 from komos_source.webhooks.configuration import spool_in_use
@@ -263,9 +263,9 @@ def _record(
     return None
 
 
-def _source(**options: Any) -> Any:
+def _source(metrics: LoadMetrics, **options: Any) -> Any:
     try:
-        return komos_source(**options)
+        return build_source(metrics, **options)
     except ConfigFieldMissingException as error:
         raise ConfigurationError(NO_API_KEY) from error
 

@@ -31,7 +31,7 @@ def report_missing_rows(
     def reset_cursors() -> Any:
         @dlt.resource(**tables.TASK_RUN_LOG_LOADS.hints())
         def rows() -> Iterator[Any]:
-            state.reset_cursors(missing, dlt.current.source_state())
+            state.reset_cursors(missing, dlt.current.resource_state(tables.TASK_RUN_LOGS.name))
             yield tables.TASK_RUN_LOG_LOADS.from_rows(
                 [
                     {

@@ -89,7 +89,7 @@ def batch(pushed: Pushed, state: State) -> Batch:
         }
     )
     tables = {TASK_RUN_LOGS.name: pushed.rows, TASK_RUN_LOGS_REJECTED.name: pushed.rejected}
-    return Batch({name: rows for name, rows in tables.items() if len(rows)}, changes)
+    return Batch({name: rows for name, rows in tables.items() if len(rows)}, changes=changes)
 
 
 def _is_run_event(event: str) -> bool:
@@ -107,7 +107,7 @@ def _unknown(delivery: Spooled) -> dict[str, Any]:
 
 
 def _each_once(tables: list[pa.Table]) -> pa.Table:
-    """The last row of each id of a run, without positions: those in a delivery are not those in the log."""
+    """The last row of each id of a run, without positions, which only the whole log gives."""
     table = pa.concat_tables(tables)
     table = table.append_column("place", pa.array(range(len(table)), pa.int64()))
     last = table.group_by(["run_id", "id"]).aggregate([("place", "max")])["place_max"]

@@ -1,4 +1,4 @@
-"""Logs are read beside each other."""
+"""Reading logs concurrently, and what each result means for its run."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from uuid import UUID
 import pytest
 
 from komos_source.api.client import KomosClient
-from komos_source.extract.discovery import named_targets
-from komos_source.extract.log_reader import read_batches
+from komos_source.extract.discovery import named_runs
+from komos_source.extract.log_reader import read_logs
+from komos_source.extract.options import Patience
 from komos_source.extract.state import State
-from komos_source.metrics import LoadMetrics
-from komos_source.tables import TASK_RUN_LOGS
 
 ALLOWED = 8
 
@@ -52,19 +51,18 @@ def address() -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_slow_server_is_asked_as_much_at_once_as_is_allowed_by_kept_connections(
+PATIENCE = Patience(timedelta(minutes=10), timedelta(days=1))
+
+
+def test_read_logs_with_a_slow_server_uses_all_allowed_requests_and_keeps_connections(
     address: str,
 ) -> None:
     run_ids = [str(UUID(int=number)) for number in range(3 * ALLOWED)]
 
     async def read() -> list[str]:
         async with KomosClient("sk_live_test", address, max_concurrency=ALLOWED) as client:
-            targets = named_targets(run_ids, State())
-            batches = read_batches(
-                client, targets, LoadMetrics(), settle_after=timedelta(0), concurrency=ALLOWED
-            )
-            tables = [batch.tables[TASK_RUN_LOGS.name] async for batch in batches]
-        return [run_id for table in tables for run_id in table["run_id"].to_pylist()]  # type: ignore[call-overload] # an Arrow table
+            targets = named_runs(run_ids, State()).targets
+            return [each.run_id async for each in read_logs(client, targets, PATIENCE, ALLOWED)]
 
     Handler.connections.clear()
     assert sorted(asyncio.run(read())) == run_ids
