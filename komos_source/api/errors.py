@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from komos_source import settings
-from komos_source.api.models import parse_detail
+from komos_source.api.models import detail_text, parse_detail
 from komos_source.exceptions import AuthenticationError, KomosError, NotVisibleError, RequestError
 from komos_source.timestamps import parse_retry_after
 
@@ -46,10 +46,11 @@ def error_for_status(
             f"{settings.FALLBACK_API_KEY_VARIABLE}, in this order; `komos check` says which "
             "one was used."
         )
+    own = detail_text(body)
     if status == HTTPStatus.NOT_FOUND:
-        return NotVisibleError(detail, status, served_at)
+        return NotVisibleError(detail, status, served_at, own)
     if status not in _TRANSIENT:
-        return RequestError(detail, status, served_at)
+        return RequestError(detail, status, served_at, own)
     wait = parse_retry_after(retry_after, served_at or datetime.now(UTC))
     if wait is not None and wait > settings.MAX_RETRY_AFTER:
         return RequestError(f"{detail}; asked to wait {wait:.0f} s", status, served_at)

@@ -120,6 +120,15 @@ def parse_detail(body: bytes | bytearray) -> str:
     return detail if isinstance(detail, str) else json.dumps(detail)
 
 
+def detail_text(body: bytes | bytearray) -> str | None:
+    """The text in ``detail`` of an error answer; None if there is none."""
+    try:
+        detail = parse_json(body)["detail"]
+    except (NotJsonError, KeyError, TypeError, IndexError):
+        return None
+    return detail if isinstance(detail, str) else None
+
+
 def _run(value: Any, task_id: str | None) -> Run:
     run = _object(value, "a run")
     identity: Any = run.get("id")
@@ -176,6 +185,7 @@ def _integer(value: Any) -> int | None:
 
 def _moment(value: Any) -> datetime | None:
     try:
-        return parse_timestamp(value)
+        moment = parse_timestamp(value)
     except (ValueError, TypeError):
         return None
+    return moment if moment.year > 1 else None  # Go and .NET write year 1 for no time

@@ -235,18 +235,21 @@ def test_what_is_no_event_of_a_run_is_kept_among_the_rejected(
     assert inbox.spool.waiting() == 0
 
 
-def test_a_run_that_the_api_does_not_show_is_asked_for_once(
+def test_load_of_a_delivery_whose_run_the_api_does_not_show_asks_for_it_until_it_is_lost(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     foreign = world.new_id()
     entries = [{"id": world.new_id(), "message": "from elsewhere"} for _ in range(6)]
     inbox.put("task-run.log", {"runId": foreign, "logEntries": entries})
-    report = home.load()
-    assert report.failures == {foreign: "404 run_not_found"}
+    for _ in range(2):
+        assert home.load(give_up_after=0).failures == {foreign: "404 run_not_found"}
     assert home.value(f"SELECT COUNT(*) FROM task_run_logs WHERE run_id = '{foreign}'") == 6
+    assert foreign in home.load(give_up_after=0).problems[0]
     home.emulator.requests.clear()
-    home.load()
+    assert home.load(give_up_after=0).exit_code == 0
     assert home.emulator.count(foreign) == 0
+    inbox.put("task-run.log", {"runId": foreign, "logEntries": [{"id": world.new_id()}]})
+    assert home.load(give_up_after=0).failures == {foreign: "404 run_not_found"}
 
 
 def test_a_long_spool_is_drained_in_bounded_batches(
