@@ -4,7 +4,12 @@ import pytest
 
 from komos_source.config import check_api_key, check_base_url
 from komos_source.exceptions import ConfigurationError, UsageError
-from komos_source.extract.options import check_selection, read_runs_file
+from komos_source.extract.options import (
+    check_client_options,
+    check_patience,
+    check_selection,
+    read_runs_file,
+)
 
 RUN = "9c77d908-7bf4-4e7f-9a20-2c5e7fdf2e94"
 
@@ -69,3 +74,20 @@ def test_a_key_no_header_can_carry_is_refused_without_being_repeated(key: str) -
     with pytest.raises(ConfigurationError) as caught:
         check_api_key(key)
     assert not key.strip() or key not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, -1_000_000.0, 1e300])
+@pytest.mark.parametrize("name", ["settle_after", "give_up_after", "backoff"])
+def test_check_options_with_a_number_that_makes_no_sense_names_it(name: str, value: float) -> None:
+    url = "https://api.komos.ai"
+    with pytest.raises(UsageError, match=f"{name} must be from 0"):
+        if name == "backoff":
+            check_client_options("sk_live_test", url, 8, value)
+        else:
+            check_patience(**{"settle_after": 0.0, "give_up_after": 0.0, name: value})
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_check_client_options_without_any_request_at_once_is_refused(value: int) -> None:
+    with pytest.raises(UsageError, match="max_concurrency must be from 1"):
+        check_client_options("sk_live_test", "https://api.komos.ai", value, 0.5)
