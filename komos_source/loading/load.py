@@ -40,9 +40,8 @@ from komos_source.exceptions import (
 from komos_source.extract.options import check_selection
 from komos_source.load_result import LoadResult
 from komos_source.loading import history
-from komos_source.loading.reconciliation import count_loaded_rows
+from komos_source.loading.reconciliation import count_loaded_rows, find_missing, read_again
 from komos_source.loading.shard_count import check_buckets, load_beside_others
-from komos_source.loading.shortfall import report_missing_rows
 from komos_source.metrics import LoadMetrics
 from komos_source.shard import Shard
 from komos_source.source import build_source
@@ -218,7 +217,9 @@ def _run(
             load_ids = info.loads_ids if info else []
             metrics.load_ids += load_ids
             brought = count_loaded_rows(pipeline, load_ids)
-            report_missing_rows(pipeline, metrics, brought)
+            if missing := find_missing(metrics.emitted, brought):
+                metrics.failures.update(missing)
+                read_again(pipeline, missing)
             if merges_in_sql(pipeline):
                 forget_old_states(pipeline)
             if views_in and not shard:

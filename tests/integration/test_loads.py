@@ -375,7 +375,7 @@ def test_rows_that_got_lost_on_the_way_are_noticed_and_read_again(
 
     monkeypatch.setattr(loading, "count_loaded_rows", lose_one)
     report = home.load()
-    assert report.failures == {run_id: "2 entries were emitted, 1 arrived"}
+    assert report.failures == {run_id: "2 entries were emitted, 1 were loaded"}
     assert home.value("SELECT outcome FROM task_run_log_loads") == "failed"
     monkeypatch.undo()
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", f"duckdb:///{home.file}")

@@ -305,7 +305,7 @@ def test_rows_that_did_not_arrive_keep_their_deliveries_in_the_spool(
     count = loading.count_loaded_rows
     monkeypatch.setattr(loading, "count_loaded_rows", lambda *args: count(*args) | {run_id: 1})
     report = home.load(poll=False)
-    assert report.failures == {run_id: "2 entries were emitted, 1 arrived"}
+    assert report.failures == {run_id: "2 entries were emitted, 1 were loaded"}
     assert [each.run_id for each in inbox.spool.take()] == [run_id]
     monkeypatch.setattr(loading, "count_loaded_rows", count)
     assert home.load().exit_code == 0
