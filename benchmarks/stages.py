@@ -74,7 +74,7 @@ def main() -> None:
                 from komos_source.loading import load as loading
             for name in ("sync_destination", "extract", "normalize", "load"):
                 _watch(dlt.Pipeline, name, lambda *_, name=name: f"  {name}")
-            _watch(client, "parse_body", lambda *_: "    decoding, on threads", time.thread_time)
+            _watch(client, "parse_log", lambda *_: "    decoding, on threads", time.thread_time)
             _watch(DuckDbSqlClient, "execute_sql", _statement)
             report = loading.load(run_ids=run_ids)
     print(f"{report.entries_loaded:,} entries; seconds\n")

@@ -41,12 +41,9 @@ BUFFERED_BYTES = 24 * 2**20
 INLINE_BYTES = 256 * 2**10
 """Up to this size an answer is parsed on the event loop: a thread would cost more."""
 
-ALONE_BYTES = 256 * 2**10
-"""Bytes; a larger log is decoded on a thread of its own, smaller ones are decoded together."""
-DECODED_TOGETHER = 32
-"""Logs decoded together at most."""
-
 # What we keep.
+MAX_ID_LENGTH = 255
+"""Characters of an entry's id: databases cannot index texts of any length."""
 SETTLE_AFTER = 600.0
 """Seconds past a run's end after which its log counts as complete."""
 GIVE_UP_AFTER = 86_400.0

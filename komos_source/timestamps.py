@@ -3,25 +3,59 @@
 from __future__ import annotations
 
 import functools
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+
+# What programs write where there is no time: nothing, or a zero time (Go and .NET 0001-01-01, MySQL
+# 0000-00-00; with the offset of a time zone it may lie in year 0).
+_UNSET = re.compile(r"\s*(?:000[01].*)?", re.DOTALL)
+_LEAP_SECOND = re.compile(r"(.+[T ]\d\d:?\d\d:?)60(.*)")
+_END_OF_DAY = re.compile(r"(.+[T ])24((?::?00){0,2}(?:[.,]0+)?(?:Z|[+-].*)?)")
 
 
 def parse_timestamp(text: str) -> datetime:
     """Reads an ISO 8601 timestamp; one without an offset is taken as UTC.
 
-    Digits beyond microseconds are cut off, since no destination could keep them.
+    Digits beyond microseconds are cut off, since no destination could keep them. A second of 60 is
+    the next second, 24:00:00 the next day.
 
     Raises:
-        ValueError: The text is no such timestamp, or lies outside the years 1 to 9999.
+        ValueError: The text is no such timestamp, is unset, or lies outside the years 1 to 9999.
     """
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        return moment.replace(tzinfo=UTC)
+    timestamp = parse_optional_timestamp(text)
+    if timestamp is None:
+        raise ValueError("the time is not set")
+    return timestamp
+
+
+def parse_optional_timestamp(text: str) -> datetime | None:
+    """As `parse_timestamp`, but None for a text that is blank or a zero time."""
+    if _UNSET.fullmatch(text):
+        return None
     try:
-        return moment.astimezone(UTC)
+        return _as_utc(datetime.fromisoformat(text))
+    except ValueError:
+        return _parse_unusual(text.strip().upper())
     except OverflowError as error:
         raise ValueError(str(error)) from error
+
+
+def _parse_unusual(text: str) -> datetime:
+    """Reads spellings of ISO 8601 that Python does not."""
+    carry = timedelta()
+    if match := _LEAP_SECOND.fullmatch(text):
+        text, carry = f"{match[1]}59{match[2]}", timedelta(seconds=1)
+    elif match := _END_OF_DAY.fullmatch(text):
+        text, carry = f"{match[1]}00{match[2]}", timedelta(days=1)
+    try:
+        return _as_utc(datetime.fromisoformat(text)) + carry
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
+
+
+def _as_utc(time: datetime) -> datetime:
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 @functools.lru_cache(maxsize=8)  # the answers of a second have the same

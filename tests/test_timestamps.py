@@ -2,7 +2,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from komos_source.timestamps import parse_http_date, parse_retry_after, parse_timestamp
+from komos_source.timestamps import (
+    parse_http_date,
+    parse_optional_timestamp,
+    parse_retry_after,
+    parse_timestamp,
+)
 
 NOW = datetime(2025, 10, 14, 18, tzinfo=UTC)
 
@@ -15,14 +20,49 @@ NOW = datetime(2025, 10, 14, 18, tzinfo=UTC)
         ("2025-10-14T18:22:03", datetime(2025, 10, 14, 18, 22, 3, tzinfo=UTC)),
         ("2025-10-14", datetime(2025, 10, 14, tzinfo=UTC)),
         ("2025-10-14T18:22:03.4891239Z", datetime(2025, 10, 14, 18, 22, 3, 489123, UTC)),
+        ("2025-10-14t18:22:03z", datetime(2025, 10, 14, 18, 22, 3, tzinfo=UTC)),
+        (" 2025-10-14T18:22:03Z\n", datetime(2025, 10, 14, 18, 22, 3, tzinfo=UTC)),
+        ("2016-12-31T23:59:60Z", datetime(2017, 1, 1, tzinfo=UTC)),
+        ("2016-12-31T23:59:60.5z", datetime(2017, 1, 1, 0, 0, 0, 500_000, UTC)),
+        ("20170101T005960+0100", datetime(2017, 1, 1, tzinfo=UTC)),
+        ("2025-10-14T24:00:00Z", datetime(2025, 10, 15, tzinfo=UTC)),
+        ("2025-10-14 24:00", datetime(2025, 10, 15, tzinfo=UTC)),
+        ("2025-12-31T24:00:00.000+02:00", datetime(2025, 12, 31, 22, tzinfo=UTC)),
     ],
 )
 def test_iso_timestamps_become_utc(text: str, moment: datetime) -> None:
     assert parse_timestamp(text) == moment
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2025-02-30", "0001-01-01T00:00:00+05:00"])
-def test_what_is_no_time_is_refused(text: str) -> None:
+UNSET = [
+    "",
+    " ",
+    "0001-01-01T00:00:00Z",  # Go's zero time
+    "0001-01-01T00:00:00.0000000",  # .NET's
+    "0001-01-01T00:00:00+05:00",
+    "0000-12-31T19:03:58-04:56",
+    "0000-00-00 00:00:00",  # MySQL's
+]
+
+
+@pytest.mark.parametrize("text", UNSET)
+def test_parse_optional_timestamp_zero_time_is_none(text: str) -> None:
+    assert parse_optional_timestamp(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *UNSET,
+        "yesterday",
+        "2025-02-30",
+        "2025-10-14T24:00:01Z",
+        "2025-10-14T18:60:60Z",
+        "9999-12-31T24:00:00Z",
+        "9999-12-31T23:59:59-09:00",
+    ],
+)
+def test_parse_timestamp_no_time_raises_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse_timestamp(text)
 

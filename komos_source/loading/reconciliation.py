@@ -20,7 +20,7 @@ from komos_source.tables import TASK_RUN_LOG_LOADS, TASK_RUN_LOGS
 
 
 def find_missing(emitted: Mapping[str, int], loaded: Mapping[str, int]) -> dict[str, str]:
-    """What to report of runs whose loaded rows are not as many as the emitted entries, by run id."""
+    """By run id, a sentence for each run that has not as many loaded rows as emitted entries."""
     return {
         run_id: f"{count} entries were emitted, {loaded.get(run_id, 0)} were loaded"
         for run_id, count in emitted.items()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from komos_source.decoding.parse import Body, parse_body
+from komos_source.decoding.parse import parse_log
 from komos_source.exceptions import AnswerError
 from komos_source.extract.log_reader import Batch
 from komos_source.extract.state import Changes, State, TrackedRun
@@ -64,7 +64,7 @@ def decode(deliveries: Iterable[Spooled]) -> Pushed:
     rejected = [TASK_RUN_LOGS_REJECTED.schema.empty_table()]
     for delivery in deliveries:
         try:
-            log = parse_body(Body(delivery.body, delivery.run_id, delivery.received_at))
+            log = parse_log(delivery.body, delivery.run_id, delivery.received_at)
         except AnswerError:
             if delivery.run_id and _is_run_event(delivery.event):
                 events.add(delivery.run_id)

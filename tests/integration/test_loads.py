@@ -226,6 +226,33 @@ def test_odd_entries_are_loaded_or_rejected_but_not_lost(home: LoadEnv, world: F
     assert home.value("SELECT COUNT(*) FROM task_run_logs_rejected") == 2
 
 
+def test_load_unusual_timestamps_are_rows(home: LoadEnv, world: FakeKomos) -> None:
+    run_id = world.add_run(world.add_task("Orders"))
+    times = [
+        "2016-12-31T23:59:60Z",
+        "2025-10-14T24:00:00Z",
+        "2025-10-15t00:00:00z",
+        "",
+        "0001-01-01T00:00:00Z",
+    ]
+    world.append(run_id, *({"id": f"at {time}", "timestamp": time} for time in times))
+    report = home.load()
+    assert (report.entries_loaded, report.entries_rejected, report.exit_code) == (5, 0, 0)
+    days = home.rows(
+        "SELECT strftime(timestamp AT TIME ZONE 'UTC', '%x') FROM task_run_logs ORDER BY id DESC"
+    )
+    assert [day for (day,) in days] == ["2025-10-15", "2025-10-15", "2017-01-01", None, None]
+
+
+def test_load_null_log_is_empty(home: LoadEnv, world: FakeKomos) -> None:
+    run_id = world.add_run(world.add_task("Orders"))
+    null = b'\xef\xbb\xbf{"runId":"%s","logEntries":null}' % run_id.encode()
+    home.emulator.faults.add(f"/task-runs/{run_id}/logs", "body", body=null)
+    report = home.load()
+    assert (report.entries_loaded, report.exit_code) == (0, 0)
+    assert home.rows("SELECT entries, outcome FROM task_run_log_loads") == [(0, "ok")]
+
+
 @pytest.mark.parametrize(
     ("fault", "status"),
     [
