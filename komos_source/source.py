@@ -11,7 +11,7 @@ from dlt.sources import DltResource
 
 from komos_source import settings, tables
 from komos_source.api.client import KomosClient
-from komos_source.config import register_fallback_provider
+from komos_source.config import check_number, register_fallback_provider
 from komos_source.extract import state
 from komos_source.extract.discovery import discover, named_targets
 from komos_source.extract.log_reader import Batch, first_batch, found_batch, read_batches
@@ -33,6 +33,7 @@ def komos_source(
     settle_after: float = settings.SETTLE_AFTER,
     max_concurrency: int = settings.MAX_CONCURRENCY,
     backoff: float = settings.BACKOFF,
+    max_body: int = settings.MAX_BODY,
     metrics: LoadMetrics | None = None,
     shard: Shard | None = None,
 ) -> Any:
@@ -49,6 +50,7 @@ def komos_source(
         settle_after: Seconds past a run's end after which its log counts as complete.
         max_concurrency: Requests under way at once.
         backoff: Seconds before a failed request is tried again; doubles with every further try.
+        max_body: Bytes of one answer, unpacked; a larger one is not read.
         metrics: Filled with what the extraction did, for whoever wants to watch.
         shard: Load only what is in this bucket: of tasks by their id, of named runs by theirs.
 
@@ -58,7 +60,8 @@ def komos_source(
     """
     choice = check_selection(run_ids, task_ids, since, shard)
     account = metrics if metrics is not None else LoadMetrics()
-    client_options = check_client_options(api_key, base_url, max_concurrency, backoff)
+    client_options = check_client_options(api_key, base_url, max_concurrency, backoff, max_body)
+    check_number("settle_after", settle_after, 0)
 
     @dlt.resource(name="extraction", selected=False)
     async def extraction() -> AsyncIterator[Batch]:
@@ -115,4 +118,4 @@ def table_resources(extraction: DltResource) -> list[DltResource]:
 
         return rows
 
-    return [table(tables.TASK_HINTS), *(table(each.hints()) for each in tables.ARROW_TABLES)]
+    return [table(each.hints()) for each in tables.ARROW_TABLES]

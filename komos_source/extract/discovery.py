@@ -97,11 +97,13 @@ async def discover(
     found = Discovery()
     wanted = task_ids
     if wanted is None:
+        pages = [page async for page in client.tasks()]
+        metrics.problems += [problem for page in pages for problem in page.odd]
         tasks = {
-            task["id"]: task
-            async for page in client.tasks()
+            task.id: task.to_row()
+            for page in pages
             for task in page.tasks
-            if shard is None or shard.holds(task["id"])
+            if shard is None or shard.holds(task.id)
         }
         for task_id, task in tasks.items():
             if state.tasks.get(task_id) != (digest := _digest(task)):
@@ -112,6 +114,7 @@ async def discover(
         if isinstance(listing, RequestError):
             metrics.problems.append(f"the runs of task {task_id} could not be listed: {listing}")
         else:
+            metrics.problems += listing.odd
             _take_listing(found, task_id, listing, state, full_refresh=full_refresh)
     followed = {
         run_id: run

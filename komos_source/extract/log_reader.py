@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from komos_source.api.client import KomosClient
+from komos_source.decoding.parse import Body, parse_log
 from komos_source.exceptions import NotVisibleError, RequestError
 from komos_source.extract.cursor import RunCursor, advanced, is_settled
 from komos_source.extract.discovery import Discovery, Target
@@ -41,7 +42,7 @@ class Batch:
     A table without rows is left out: dlt would make a file of it, and two statements.
     """
 
-    tables: dict[str, pa.Table | list[dict[str, Any]]] = field(default_factory=dict)
+    tables: dict[str, pa.Table] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
 
 
@@ -96,13 +97,13 @@ def first_batch() -> Batch:
 def found_batch(found: Discovery) -> Batch:
     """The batch of what discovery found."""
     rows = {
+        TASKS: found.tasks,
         TASK_RUNS: [run.to_row() for run in found.runs],
         TASK_RUN_WINDOW_GAPS: found.gaps,
     }
     return Batch(
-        _filled({TASKS: found.tasks})
         # Arrow is left alone where there is nothing: its first use imports pandas (0.2 s).
-        | {table.name: table.from_rows(each) for table, each in rows.items() if each},
+        {table.name: table.from_rows(each) for table, each in rows.items() if each},
         Changes(tasks=found.digests, windows=found.windows, tracked=found.tracked),
     )
 
@@ -182,7 +183,10 @@ async def _read(
         if target.failure:
             raise target.failure
         known = target.cursor.head if target.cursor else None
-        async with client.task_run_log(target.run_id, known) as answer:
+        async with client.task_run_log(
+            target.run_id,
+            lambda body, seen_at: parse_log(Body(body, target.run_id, seen_at, known)),
+        ) as answer:
             rows, rejected, cursor = advanced(answer.value, target.cursor)
             await taken.put(
                 Reading(

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, TypedDict
 from uuid import UUID
 
-from komos_source.config import check_api_key, check_base_url
+from komos_source.api.models import is_task_id
+from komos_source.config import check_api_key, check_base_url, check_number
 from komos_source.exceptions import UsageError
 from komos_source.shard import Shard
 from komos_source.timestamps import parse_timestamp
@@ -37,6 +38,7 @@ class ClientOptions(TypedDict):
     base_url: str
     max_concurrency: int
     backoff: float
+    max_body: int
 
 
 def check_selection(
@@ -66,7 +68,7 @@ def check_selection(
 
 
 def check_client_options(
-    api_key: str, base_url: str, max_concurrency: int, backoff: float
+    api_key: str, base_url: str, max_concurrency: int, backoff: float, max_body: int
 ) -> ClientOptions:
     """Checks how the API is to be asked.
 
@@ -74,16 +76,15 @@ def check_client_options(
         ConfigurationError: The key or the URL cannot be used.
         UsageError: A number makes no sense.
     """
-    check_base_url(base_url)
-    if max_concurrency < 1:
-        raise UsageError(f"max_concurrency must be at least 1, not {max_concurrency}")
-    if backoff < 0:
-        raise UsageError(f"backoff must not be negative: {backoff}")
+    check_number("max_concurrency", max_concurrency, 1, 1_000)
+    check_number("backoff", backoff, 0)
+    check_number("max_body", max_body, 1, 2**50)
     return {
         "api_key": check_api_key(api_key),
-        "base_url": base_url,
+        "base_url": check_base_url(base_url),
         "max_concurrency": max_concurrency,
         "backoff": backoff,
+        "max_body": max_body,
     }
 
 
@@ -120,9 +121,10 @@ def _run_id(text: Any) -> str:
 
 
 def _task_id(text: Any) -> str:
-    if not isinstance(text, str) or not text.strip():
+    task_id = text.strip() if isinstance(text, str) else text
+    if not is_task_id(task_id):
         raise UsageError(f"{text!r} is not a task id")
-    return text.strip()
+    return str(task_id)
 
 
 def _since(text: str) -> datetime:
