@@ -62,6 +62,7 @@ def komos_source(
     give_up_after: float = settings.GIVE_UP_AFTER,
     max_concurrency: int = settings.MAX_CONCURRENCY,
     backoff: float = settings.BACKOFF,
+    max_body: int = settings.MAX_BODY,
     shard: Shard | None = None,
 ) -> Any:
     """Tasks, their runs and the runs' log entries, each entry once, however often it is loaded.
@@ -79,6 +80,7 @@ def komos_source(
             loads, before the run counts as lost.
         max_concurrency: Requests under way at once.
         backoff: Seconds before a failed request is tried again; doubles with every further try.
+        max_body: Bytes of one answer, unpacked; a larger one is not read.
         shard: Load only what is in this bucket: of tasks by their id, of named runs by theirs.
 
     Raises:
@@ -87,7 +89,7 @@ def komos_source(
     """
     choice = check_selection(run_ids, task_ids, since, shard)
     patience = check_patience(settle_after, give_up_after)
-    client_options = check_client_options(api_key, base_url, max_concurrency, backoff)
+    client_options = check_client_options(api_key, base_url, max_concurrency, backoff, max_body)
     metrics = _metrics.get() or LoadMetrics()
 
     @dlt.resource(name="extraction", selected=False)
@@ -132,10 +134,10 @@ def table_resources(extraction: DltResource) -> list[DltResource]:
     """
     tables.silence_json_hint_warning()
 
-    @dlt.transformer(data_from=extraction, **tables.TASK_HINTS)
+    @dlt.transformer(data_from=extraction, **tables.TASKS.hints())
     def tasks(batch: Batch) -> Iterator[Any]:
-        if rows := state.changed_tasks(batch.tasks, _state(tables.TASKS)):
-            yield rows
+        rows = [task.to_row() for task in state.changed_tasks(batch.tasks, _state("tasks"))]
+        yield from _rows(tables.TASKS, tables.TASKS.from_rows(rows) if rows else None)
 
     @dlt.transformer(data_from=extraction, **tables.TASK_RUNS.hints())
     def task_runs(batch: Batch) -> Iterator[Any]:

@@ -75,25 +75,17 @@ def _schema(required: str, **columns: pa.DataType) -> pa.Schema:
     )
 
 
-TASKS = "tasks"
-"""Of a task's fields only three are known, so its rows stay dicts and dlt infers their columns."""
-
-TASK_HINTS: dict[str, Any] = {
-    "name": TASKS,
-    "primary_key": "id",
-    "write_disposition": "merge",
-    "columns": {
-        "id": {"data_type": "text", "nullable": False},
-        "name": {"data_type": "text"},
-        "status": {"data_type": "text"},
-    },
-    "max_table_nesting": 0,
-}
+TASKS = Table(
+    "tasks",
+    key=("id",),
+    json=frozenset({"extra"}),
+    schema=_schema("id", id=pa.string(), name=pa.string(), status=pa.string(), extra=pa.string()),
+)
 
 TASK_RUNS = Table(
     "task_runs",
     key=("id",),
-    json=frozenset({"inputs", "outputs", "error"}),
+    json=frozenset({"inputs", "outputs", "error", "extra"}),
     schema=_schema(
         "id",
         id=pa.string(),
@@ -110,6 +102,7 @@ TASK_RUNS = Table(
         logs_url=pa.string(),
         error=pa.string(),
         cancel_reason=pa.string(),
+        extra=pa.string(),
     ),
 )
 
@@ -215,6 +208,7 @@ TASK_RUN_SHARDS = Table(
 """One row: how many shards the dataset is loaded in. Only in a dataset that is."""
 
 ARROW_TABLES = (
+    TASKS,
     TASK_RUNS,
     TASK_RUN_LOGS,
     TASK_RUN_LOG_LOADS,

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from komos_source import settings
 from komos_source.api.client import Answer, KomosClient
-from komos_source.api.models import Run
+from komos_source.api.models import Run, Task
 from komos_source.exceptions import RequestError
 from komos_source.extract.cursor import RunCursor
 from komos_source.extract.failures import as_request_error
@@ -56,7 +56,7 @@ class Discovery:
         runs_seen: How many runs were listed or are tracked.
     """
 
-    tasks: list[dict[str, Any]] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
     listed: dict[str, list[Run]] = field(default_factory=dict)
     looked_up: list[Run] = field(default_factory=list)
     gaps: list[dict[str, Any]] = field(default_factory=list)
@@ -96,16 +96,18 @@ async def discover(
     found = Discovery()
     task_ids = choice.task_ids
     if task_ids is None:
-        pages = [page.tasks async for page in client.tasks()]
-        tasks = {task["id"]: task for page in pages for task in page}
-        found.tasks = [task for task in tasks.values() if not shard or shard.holds(task["id"])]
-        task_ids = [task["id"] for task in found.tasks]
+        pages = [page async for page in client.tasks()]
+        found.problems += [problem for page in pages for problem in page.odd]
+        tasks = {task.id: task for page in pages for task in page.tasks}
+        found.tasks = [task for task in tasks.values() if not shard or shard.holds(task.id)]
+        task_ids = [task.id for task in found.tasks]
     not_listed = set()
     for task_id, listing in zip(task_ids, await _gather(client.task_runs, task_ids), strict=True):
         if isinstance(listing, RequestError):
             not_listed.add(task_id)
             found.problems.append(f"the runs of task {task_id} could not be listed: {listing}")
         else:
+            found.problems += listing.odd
             _add_list(found, state, task_id, listing, now)
     chosen = choice.task_ids and {*choice.task_ids}
     left = {

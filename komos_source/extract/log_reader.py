@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from komos_source.api.client import Answer, KomosClient
-from komos_source.api.models import Run
+from komos_source.api.models import Run, Task
 from komos_source.decoding.parse import RunLog, parse_log
 from komos_source.exceptions import NotVisibleError, RequestError
 from komos_source.extract.cursor import RunCursor, holds_no_less, is_settled, next_cursor, unseen
@@ -43,7 +43,7 @@ class Batch:
     """
 
     tables: dict[str, pa.Table] = field(default_factory=dict)
-    tasks: list[dict[str, Any]] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
     listed: dict[str, list[Run]] = field(default_factory=dict)
     looked_up: list[Run] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, TypedDict
 from uuid import UUID
 
-from komos_source.config import check_api_key, check_base_url
+from komos_source.api.models import is_task_id
+from komos_source.config import check_api_key, check_base_url, check_number
 from komos_source.exceptions import UsageError
 from komos_source.shard import Shard
 from komos_source.timestamps import parse_timestamp
@@ -50,6 +51,7 @@ class ClientOptions(TypedDict):
     base_url: str
     max_concurrency: int
     backoff: float
+    max_body: int
 
 
 def check_selection(
@@ -79,7 +81,7 @@ def check_selection(
 
 
 def check_client_options(
-    api_key: str, base_url: str, max_concurrency: int, backoff: float
+    api_key: str, base_url: str, max_concurrency: int, backoff: float, max_body: int
 ) -> ClientOptions:
     """Checks how the API is to be asked.
 
@@ -87,14 +89,15 @@ def check_client_options(
         ConfigurationError: The key or the URL cannot be used.
         UsageError: A number makes no sense.
     """
-    check_base_url(base_url)
-    _check_number("max_concurrency", max_concurrency, 1)
-    _check_number("backoff", backoff, 0)
+    check_number("max_concurrency", max_concurrency, 1, 1_000)
+    check_number("backoff", backoff, 0)
+    check_number("max_body", max_body, 1, 2**50)
     return {
         "api_key": check_api_key(api_key),
-        "base_url": base_url,
+        "base_url": check_base_url(base_url),
         "max_concurrency": max_concurrency,
         "backoff": backoff,
+        "max_body": max_body,
     }
 
 
@@ -104,8 +107,8 @@ def check_patience(settle_after: float, give_up_after: float) -> Patience:
     Raises:
         UsageError: A number makes no sense.
     """
-    _check_number("settle_after", settle_after, 0)
-    _check_number("give_up_after", give_up_after, 0)
+    check_number("settle_after", settle_after, 0)
+    check_number("give_up_after", give_up_after, 0)
     return Patience(timedelta(seconds=settle_after), timedelta(seconds=give_up_after))
 
 
@@ -131,11 +134,6 @@ def read_runs_file(path: Path) -> list[str]:
     return run_ids
 
 
-def _check_number(name: str, value: float, minimum: float, maximum: float = 1e9) -> None:
-    if not minimum <= value <= maximum:  # never true of NaN
-        raise UsageError(f"{name} must be from {minimum:g} to {maximum:g}, not {value}")
-
-
 def _run_id(text: Any) -> str:
     try:
         return str(UUID(text))
@@ -147,9 +145,10 @@ def _run_id(text: Any) -> str:
 
 
 def _task_id(text: Any) -> str:
-    if not isinstance(text, str) or not text.strip():
+    task_id = text.strip() if isinstance(text, str) else text
+    if not is_task_id(task_id):
         raise UsageError(f"{text!r} is not a task id")
-    return text.strip()
+    return str(task_id)
 
 
 def _since(text: str) -> datetime:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Self
 
-from komos_source.api.models import Run
+from komos_source.api.models import Run, Task
 from komos_source.extract.cursor import RunCursor
 from komos_source.settings import MAX_KEPT_RUNS
 from komos_source.tables import TASK_RUNS
@@ -197,14 +197,15 @@ def reset_cursors(run_ids: Iterable[str], stored: MutableMapping[str, Any]) -> N
         stored["by_id"].pop(run_id, None)
 
 
-def changed_tasks(
-    tasks: Iterable[dict[str, Any]], stored: MutableMapping[str, Any]
-) -> list[dict[str, Any]]:
-    """The rows of tasks that are new or have changed; `stored` is dlt's state of ``tasks``."""
+def changed_tasks(tasks: Iterable[Task], stored: MutableMapping[str, Any]) -> list[Task]:
+    """The tasks that are new or have changed; `stored` is dlt's state of ``tasks``."""
     digests = stored.setdefault("digests", {})
-    now = {task["id"]: (_digest(task), task) for task in tasks}
-    changed = [task for task_id, (digest, task) in now.items() if digests.get(task_id) != digest]
-    digests.update({task_id: digest for task_id, (digest, _) in now.items()})
+    changed = []
+    for task in tasks:
+        digest = _digest(task.to_row())
+        if digests.get(task.id) != digest:
+            changed.append(task)
+            digests[task.id] = digest
     return changed
 
 

@@ -22,7 +22,7 @@ from dlt.common.pipeline import get_dlt_pipelines_dir
 
 from komos_source import settings, tables
 from komos_source.analytics.views import create_views
-from komos_source.config import NO_API_KEY, time_zone
+from komos_source.config import NO_API_KEY, check_number, time_zone
 from komos_source.destinations.error_messages import translate_errors
 from komos_source.destinations.locking import one_load_at_a_time
 from komos_source.destinations.pipeline import Hold, lake_attached, make_pipeline
@@ -97,6 +97,7 @@ def load(
     """
     metrics = metrics if metrics is not None else LoadMetrics()
     check_selection(run_ids, task_ids, since)
+    check_number("lock_timeout", lock_timeout, 0)
     zone = time_zone()
     directory = Path(pipelines_dir or get_dlt_pipelines_dir())
     name = pipeline_name + shard.suffix if shard else pipeline_name

@@ -140,7 +140,6 @@ def _claim(pipeline: dlt.Pipeline, shard: Shard) -> None:
             [tables.TASK_RUN_SHARDS.from_rows([{"buckets": shard.of}])],
             **tables.TASK_RUN_SHARDS.hints(),
         )
-        yield dlt.resource([dlt.mark.materialize_table_schema()], **tables.TASK_HINTS)
         yield history.resource([])
         for table in tables.ARROW_TABLES:
             yield dlt.resource([table.from_rows([])], **table.hints())

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from komos_source.api.client import Answer, KomosClient
-from komos_source.api.models import Run, TaskPage, parse_run
+from komos_source.api.models import Run, Task, TaskPage, parse_run
 from komos_source.exceptions import NotVisibleError, RequestError
 from komos_source.extract.discovery import (
     Discovery,
@@ -56,7 +56,7 @@ class Api:
         self.looked_up: list[str] = []
 
     async def tasks(self) -> Any:
-        yield TaskPage([{"id": task_id} for task_id in self.lists], None)
+        yield TaskPage([Task(task_id, None, None, None) for task_id in self.lists], None, [])
 
     async def task_runs(self, task_id: str) -> Any:
         return self._answer(self.lists[task_id])
@@ -68,7 +68,7 @@ class Api:
     def _answer(self, value: Any) -> Any:
         if isinstance(value, Exception):
             raise value
-        return Answer(value, NOW)
+        return Answer(value, NOW, [])
 
 
 def look(api: Api, state: State | None = None, choice: Choice = ALL) -> Discovery:

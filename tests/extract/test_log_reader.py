@@ -115,7 +115,7 @@ def test_success_settles_a_run_by_both_clocks_and_never_with_fewer_entries_than_
     settled: bool,
 ) -> None:
     tracked = TrackedRun("task", finished_at=None if finished is None else NOW + finished)
-    answer = Answer(read_log(3), None if served is None else NOW + served)
+    answer = Answer(read_log(3), None if served is None else NOW + served, [])
     result = success(target(tracked, known_entries), answer, PATIENCE, NOW + now)
     assert (result.outcome, result.settled) == ("ok", settled)
     changes = log_batch([result]).changes
@@ -123,7 +123,7 @@ def test_success_settles_a_run_by_both_clocks_and_never_with_fewer_entries_than_
 
 
 def test_success_with_fewer_entries_than_known_does_not_forget_the_others() -> None:
-    result = success(target(TrackedRun("task"), 4), Answer(read_log(3), NOW), PATIENCE, NOW)
+    result = success(target(TrackedRun("task"), 4), Answer(read_log(3), NOW, []), PATIENCE, NOW)
     assert result.cursor
     assert result.cursor.entry_count == 4
 
@@ -133,7 +133,7 @@ def test_success_notes_when_the_log_changed_and_ends_the_count_of_failures(
     known_entries: int | None, changed: bool
 ) -> None:
     before = TrackedRun("task", changed_at=NOW - HOUR, failing_since=NOW - HOUR, failed_loads=2)
-    answer = Answer(read_log(3), NOW)
+    answer = Answer(read_log(3), NOW, [])
     after = success(target(before, known_entries), answer, PATIENCE, NOW).tracked
     assert after
     assert after.changed_at == (NOW if changed else NOW - HOUR)
@@ -141,7 +141,9 @@ def test_success_notes_when_the_log_changed_and_ends_the_count_of_failures(
 
 
 def test_success_of_a_run_named_by_id_keeps_its_cursor_only() -> None:
-    changes = log_batch([success(target(None), Answer(read_log(3), NOW), PATIENCE, NOW)]).changes
+    changes = log_batch(
+        [success(target(None), Answer(read_log(3), NOW, []), PATIENCE, NOW)]
+    ).changes
     assert changes == Changes(by_id={RUN: RunCursor.of(read_log(3))})
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from komos_source import settings
-from komos_source.api.models import Run, parse_run
+from komos_source.api.models import Run, Task, parse_run
 from komos_source.extract.cursor import RunCursor
 from komos_source.extract.state import (
     Changes,
@@ -129,10 +129,10 @@ def test_reset_cursors_makes_runs_be_read_whole_whatever_was_known() -> None:
 
 def test_changed_tasks_gives_each_version_of_a_task_once() -> None:
     stored: dict[str, Any] = {}
-    first, second = {"id": "a", "name": "A"}, {"id": "b", "name": "B"}
+    first, second = Task("a", "A", None, None), Task("b", "B", None, None)
     assert changed_tasks([first, second], stored) == [first, second]
     assert changed_tasks([first, second], stored) == []
-    renamed = first | {"name": "C"}
+    renamed = replace(first, name="C")
     assert changed_tasks([renamed], stored) == [renamed]
     assert changed_tasks([], stored) == changed_tasks([second], stored) == []
 

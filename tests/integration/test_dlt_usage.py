@@ -17,7 +17,7 @@ from komos_source import komos_source, tables
 from komos_source.testing import Emulator, FakeKomos
 from tests.integration.test_loads import add_finished_run
 
-RESOURCES = [tables.TASKS, *(table.name for table in tables.ARROW_TABLES)]
+RESOURCES = [table.name for table in tables.ARROW_TABLES]
 REFILLED = [name for name in RESOURCES if name != tables.TASK_RUN_WINDOW_GAPS.name]
 """What the API still shows. A gap between two lists is seen once."""
 REFRESHES: Any = ["drop_data", "drop_resources"]
