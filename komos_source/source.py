@@ -7,7 +7,7 @@ only some, does not make the others miss rows.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Container, Iterator, MutableMapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
@@ -25,7 +25,6 @@ from komos_source.extract.log_reader import (
     Batch,
     LogResult,
     failure,
-    found_batch,
     log_batch,
     read_logs,
 )
@@ -35,8 +34,8 @@ from komos_source.shard import Shard
 
 register_fallback_provider()
 
-_BESIDE_LOGS = (tables.TASK_RUN_LOG_LOADS.name, tables.TASK_RUN_LOGS_REJECTED.name)
-"""Resources that get their rows from reading logs, but do not decide which logs are read."""
+_BESIDE_LOGS = (tables.TASK_RUN_LOG_LOADS, tables.TASK_RUN_LOGS_REJECTED)
+"""Get their rows from reading logs, but do not decide which logs are read."""
 
 _metrics: ContextVar[LoadMetrics | None] = ContextVar("metrics", default=None)
 
@@ -103,8 +102,8 @@ def komos_source(
             else:
                 found = await discover(client, known, choice, shard)
             _count_found(found, metrics)
-            yield found_batch(found)
-            if selected.isdisjoint({tables.TASK_RUN_LOGS.name, *_BESIDE_LOGS}):
+            yield Batch(changes=found.changes, found=found)
+            if selected.isdisjoint(each.name for each in (tables.TASK_RUN_LOGS, *_BESIDE_LOGS)):
                 return
             now = datetime.now(UTC)
             results = [failure(target, error, patience, now) for target, error in found.failed]
@@ -136,44 +135,41 @@ def table_resources(extraction: DltResource) -> list[DltResource]:
 
     @dlt.transformer(data_from=extraction, **tables.TASKS.hints())
     def tasks(batch: Batch) -> Iterator[Any]:
-        rows = [task.to_row() for task in state.changed_tasks(batch.tasks, _state("tasks"))]
-        yield from _rows(tables.TASKS, tables.TASKS.from_rows(rows) if rows else None)
+        changed = state.changed_tasks(batch.found.tasks, _state("tasks"))
+        yield from _rows(tables.TASKS, [task.to_row() for task in changed])
 
     @dlt.transformer(data_from=extraction, **tables.TASK_RUNS.hints())
     def task_runs(batch: Batch) -> Iterator[Any]:
-        stored = _state(tables.TASK_RUNS.name)
-        runs = [*state.changed_runs(batch.listed, stored), *batch.looked_up]
-        rows = [run.to_row() for run in runs]
-        yield from _rows(tables.TASK_RUNS, tables.TASK_RUNS.from_rows(rows) if rows else None)
+        changed = state.changed_runs(batch.found.listed, _state("task_runs"))
+        rows = [run.to_row() for run in (*changed, *batch.found.looked_up)]
+        yield from _rows(tables.TASK_RUNS, rows)
 
     @dlt.transformer(data_from=extraction, **tables.TASK_RUN_LOGS.hints())
     def task_run_logs(batch: Batch) -> Iterator[Any]:
-        yield from _rows(tables.TASK_RUN_LOGS, batch.tables.get(tables.TASK_RUN_LOGS.name))
-        state.apply(batch.changes, _state(tables.TASK_RUN_LOGS.name))
+        yield from _rows(tables.TASK_RUN_LOGS, batch.tables.get("task_run_logs"))
+        state.apply(batch.changes, _state("task_run_logs"))
+
+    @dlt.transformer(data_from=extraction, **tables.TASK_RUN_WINDOW_GAPS.hints())
+    def task_run_window_gaps(batch: Batch) -> Iterator[Any]:
+        yield from _rows(tables.TASK_RUN_WINDOW_GAPS, batch.found.gaps)
 
     def beside_logs(table: tables.Table) -> DltResource:
         @dlt.transformer(data_from=extraction, **table.hints())
         def rows(batch: Batch) -> Iterator[Any]:
             yield from _rows(table, batch.tables.get(table.name))
-            if table.name in _BESIDE_LOGS:
-                filled = _state(table.name).setdefault("filled", {})
-                filled.update(dict.fromkeys(batch.changes.windows, True))
+            _filled(table.name).update(dict.fromkeys(batch.changes.windows, True))
 
         return rows
 
-    others = (
-        tables.TASK_RUN_LOG_LOADS,
-        tables.TASK_RUN_LOGS_REJECTED,
-        tables.TASK_RUN_WINDOW_GAPS,
-    )
-    return [tasks, task_runs, task_run_logs, *(beside_logs(table) for table in others)]
+    return [tasks, task_runs, task_run_logs, *map(beside_logs, _BESIDE_LOGS), task_run_window_gaps]
 
 
-def _rows(table: tables.Table, rows: pa.Table | None) -> Iterator[pa.Table]:
+def _rows(table: tables.Table, rows: pa.Table | list[dict[str, Any]] | None) -> Iterator[pa.Table]:
     """The rows, if there are any; once an empty table, so that the destination's table exists."""
     stored = _state(table.name)
-    if rows is not None or not stored.get("created"):
-        yield table.from_rows([]) if rows is None else rows
+    if rows or not stored.get("created"):
+        # Arrow is left alone where there is nothing: its first use imports pandas (0.2 s).
+        yield rows if isinstance(rows, pa.Table) else table.from_rows(rows or [])
     stored["created"] = True
 
 
@@ -182,22 +178,27 @@ def _state(resource: str) -> MutableMapping[str, Any]:
     return state_of
 
 
-def _known(selected: Any, *, full_refresh: bool) -> state.State:
+def _filled(resource: str) -> MutableMapping[str, Any]:
+    """The tasks whose runs this resource has had rows of."""
+    filled: MutableMapping[str, Any] = _state(resource).setdefault("filled", {})
+    return filled
+
+
+def _known(selected: Container[str], *, full_refresh: bool) -> state.State:
     """The state to start from.
 
     Settled runs are read again in tasks of which another selected resource has not had all rows: it
     was not selected before, or has been dropped or refreshed.
     """
-    known = state.State.read(_state(tables.TASK_RUN_LOGS.name))
+    known = state.State.read(_state("task_run_logs"))
     if full_refresh:
         return known.without_logs()
-    filled: list[Any] = []
-    for name in _BESIDE_LOGS:
-        if name in selected:
-            filled.append(_state(name).get("filled", {}))
+    stale: set[str] = set()
+    for table in _BESIDE_LOGS:
+        if table.name in selected:
+            stale |= known.windows.keys() - _filled(table.name).keys()
         else:
-            _state(name).pop("filled", None)
-    stale = {task_id for task_id in known.windows if any(task_id not in each for each in filled)}
+            _filled(table.name).clear()
     return known.without_logs(stale) if stale else known
 
 

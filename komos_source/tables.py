@@ -1,4 +1,4 @@
-"""The tables: columns, keys and types, said once and given to Arrow and to dlt alike."""
+"""The tables: columns, keys and types, declared once for Arrow and for dlt."""
 
 from __future__ import annotations
 
@@ -66,20 +66,31 @@ class Table:
         return hint | {"data_type": _DATA_TYPES[str(field.type)]}
 
 
-def _schema(required: str, **columns: pa.DataType) -> pa.Schema:
-    return pa.schema(
-        [
-            pa.field(name, kind, nullable=name not in required.split())
-            for name, kind in columns.items()
-        ]
-    )
+_Columns = dict[str, pa.DataType]
+
+
+def _text(*names: str) -> _Columns:
+    return dict.fromkeys(names, pa.string())
+
+
+def _time(*names: str) -> _Columns:
+    return dict.fromkeys(names, MOMENT)
+
+
+def _integer(*names: str) -> _Columns:
+    return dict.fromkeys(names, pa.int64())
+
+
+def _schema(required: str, columns: _Columns) -> pa.Schema:
+    needed = required.split()
+    return pa.schema([pa.field(n, kind, nullable=n not in needed) for n, kind in columns.items()])
 
 
 TASKS = Table(
     "tasks",
     key=("id",),
     json=frozenset({"extra"}),
-    schema=_schema("id", id=pa.string(), name=pa.string(), status=pa.string(), extra=pa.string()),
+    schema=_schema("id", _text("id", "name", "status", "extra")),
 )
 
 TASK_RUNS = Table(
@@ -88,21 +99,10 @@ TASK_RUNS = Table(
     json=frozenset({"inputs", "outputs", "error", "extra"}),
     schema=_schema(
         "id",
-        id=pa.string(),
-        task_id=pa.string(),
-        status=pa.string(),
-        trigger_type=pa.string(),
-        created_at=MOMENT,
-        started_at=MOMENT,
-        finished_at=MOMENT,
-        progress_current_step=pa.int64(),
-        progress_steps_total=pa.int64(),
-        inputs=pa.string(),
-        outputs=pa.string(),
-        logs_url=pa.string(),
-        error=pa.string(),
-        cancel_reason=pa.string(),
-        extra=pa.string(),
+        _text("id", "task_id", "status", "trigger_type")
+        | _time("created_at", "started_at", "finished_at")
+        | _integer("progress_current_step", "progress_steps_total")
+        | _text("inputs", "outputs", "logs_url", "error", "cancel_reason", "extra"),
     ),
 )
 
@@ -116,14 +116,10 @@ TASK_RUN_LOGS = Table(
     json=frozenset({"extra"}),
     schema=_schema(
         "id run_id",
-        id=pa.string(),
-        run_id=pa.string(),
-        position=pa.int64(),
-        timestamp=MOMENT,
-        level=pa.string(),
-        message=pa.string(),
-        node_id=pa.string(),
-        extra=pa.string(),
+        _text("id", "run_id")
+        | _integer("position")
+        | _time("timestamp")
+        | _text("level", "message", "node_id", "extra"),
     ),
 )
 
@@ -132,14 +128,13 @@ TASK_RUN_LOG_LOADS = Table(
     key=("run_id",),
     schema=_schema(
         "run_id settled outcome",
-        run_id=pa.string(),
-        entries=pa.int64(),
-        last_timestamp=MOMENT,
-        checked_at=MOMENT,
-        settled=pa.bool_(),
-        outcome=pa.string(),
-        http_status=pa.int64(),
-        detail=pa.string(),
+        _text("run_id")
+        | _integer("entries")
+        | _time("last_timestamp", "checked_at")
+        | {"settled": pa.bool_()}
+        | _text("outcome")
+        | _integer("http_status")
+        | _text("detail"),
     ),
 )
 
@@ -148,12 +143,7 @@ TASK_RUN_LOGS_REJECTED = Table(
     key=("id",),
     schema=_schema(
         "id run_id reason raw",
-        id=pa.string(),
-        run_id=pa.string(),
-        position=pa.int64(),
-        reason=pa.string(),
-        raw=pa.string(),
-        seen_at=MOMENT,
+        _text("id", "run_id") | _integer("position") | _text("reason", "raw") | _time("seen_at"),
     ),
 )
 
@@ -162,11 +152,9 @@ TASK_RUN_WINDOW_GAPS = Table(
     key=("task_id", "detected_at"),
     schema=_schema(
         "task_id detected_at",
-        task_id=pa.string(),
-        detected_at=MOMENT,
-        oldest_visible_at=MOMENT,
-        newest_known_at=MOMENT,
-        runs_recovered=pa.int64(),
+        _text("task_id")
+        | _time("detected_at", "oldest_visible_at", "newest_known_at")
+        | _integer("runs_recovered"),
     ),
 )
 
@@ -175,35 +163,21 @@ KOMOS_LOADS = Table(
     key=("id",),
     schema=_schema(
         "id started_at exit_code",
-        id=pa.string(),
-        pipeline_name=pa.string(),
-        started_at=MOMENT,
-        ended_at=MOMENT,
-        seconds=pa.float64(),
-        exit_code=pa.int64(),
-        runs_seen=pa.int64(),
-        runs_fetched=pa.int64(),
-        entries_loaded=pa.int64(),
-        entries_rejected=pa.int64(),
-        runs_failed=pa.int64(),
-        window_gaps=pa.int64(),
-        requests=pa.int64(),
-        problems=pa.string(),
-        load_ids=pa.string(),
-        host=pa.string(),
-        pid=pa.int64(),
-        komos_source_version=pa.string(),
-        dlt_version=pa.string(),
-        duckdb_version=pa.string(),
+        _text("id", "pipeline_name")
+        | _time("started_at", "ended_at")
+        | {"seconds": pa.float64()}
+        | _integer("exit_code", "runs_seen", "runs_fetched", "entries_loaded", "entries_rejected")
+        | _integer("runs_failed", "window_gaps", "requests")
+        | _text("problems", "load_ids", "host")
+        | _integer("pid")
+        | _text("komos_source_version", "dlt_version", "duckdb_version"),
     ),
 )
-"""One row a load; `load_history` writes it. JSON in it is text: no database takes all of JSON's
+"""One row a load, written by `loading.history`. JSON in it is text: no database takes all of JSON's
 types from a plain INSERT."""
 
 TASK_RUN_SHARDS = Table(
-    "task_run_shards",
-    key=("buckets",),
-    schema=_schema("buckets", buckets=pa.int64()),
+    "task_run_shards", key=("buckets",), schema=_schema("buckets", _integer("buckets"))
 )
 """One row: how many shards the dataset is loaded in. Only in a dataset that is."""
 

@@ -158,7 +158,7 @@ def _add_list(
         for run in runs
         if settled.get(run.id) != outcome_digest(run)
     )
-    if before and has_gap(before, runs):
+    if before and has_gap(before, runs, len(runs) + len(listing.odd)):
         found.gaps.append(
             {
                 "task_id": task_id,
@@ -183,12 +183,17 @@ def next_window(before: Window | None, runs: Sequence[Run]) -> Window:
     return Window({run.id: outcome_digest(run) for run in runs}, newest)
 
 
-def has_gap(before: Window, runs: Sequence[Run]) -> bool:
+def has_gap(before: Window, runs: Iterable[Run], size: int) -> bool:
     """Whether runs of a task may have come and gone between two looks at its list.
 
     A list that is full and shares no run with the one before may have had more in between.
+
+    Args:
+        before: The list as it was.
+        runs: The runs of the list as it is now.
+        size: Its length, with runs that cannot be used.
     """
-    return len(runs) >= settings.RUNS_WINDOW and all(run.id not in before.runs for run in runs)
+    return size >= settings.RUNS_WINDOW and all(run.id not in before.runs for run in runs)
 
 
 def track(

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from komos_source.api.client import Answer, KomosClient
-from komos_source.api.models import Run, Task
 from komos_source.decoding.parse import RunLog, parse_log
 from komos_source.exceptions import NotVisibleError, RequestError
 from komos_source.extract.cursor import RunCursor, holds_no_less, is_settled, next_cursor, unseen
@@ -24,7 +23,6 @@ from komos_source.tables import (
     TASK_RUN_LOG_LOADS,
     TASK_RUN_LOGS,
     TASK_RUN_LOGS_REJECTED,
-    TASK_RUN_WINDOW_GAPS,
 )
 
 Outcome = Literal["ok", "not_visible", "failed", "lost"]
@@ -35,18 +33,14 @@ class Batch:
     """What is handed to dlt at once: rows, and the changes of state that hold once they are loaded.
 
     Attributes:
-        tables: Rows by table; a table without rows is left out.
-        tasks: All tasks, as listed.
-        listed: The runs in each task's list.
-        looked_up: Other runs.
+        tables: Rows by table, from the logs; a table without rows is left out.
         changes: Changes of the state of ``task_run_logs``.
+        found: Tasks, runs and gaps.
     """
 
     tables: dict[str, pa.Table] = field(default_factory=dict)
-    tasks: list[Task] = field(default_factory=list)
-    listed: dict[str, list[Run]] = field(default_factory=dict)
-    looked_up: list[Run] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
+    found: Discovery = field(default_factory=Discovery)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +82,6 @@ class LogResult:
             "http_status": self.error.status if self.error else 200,
             "detail": str(self.error) if self.error else None,
         }
-
-
-def found_batch(found: Discovery) -> Batch:
-    """The batch of what discovery found."""
-    # Arrow is left alone where there is nothing: its first use imports pandas (0.2 s).
-    gaps = TASK_RUN_WINDOW_GAPS
-    tables = {gaps.name: gaps.from_rows(found.gaps)} if found.gaps else {}
-    return Batch(tables, found.tasks, found.listed, found.looked_up, found.changes)
 
 
 async def read_logs(
@@ -215,4 +201,4 @@ def log_batch(results: Sequence[LogResult]) -> Batch:
         TASK_RUN_LOGS_REJECTED.name: pa.concat_tables([result.rejected for result in results]),
         TASK_RUN_LOG_LOADS.name: TASK_RUN_LOG_LOADS.from_rows([each.load_row for each in results]),
     }
-    return Batch({name: rows for name, rows in tables.items() if len(rows)}, changes=changes)
+    return Batch({name: rows for name, rows in tables.items() if len(rows)}, changes)

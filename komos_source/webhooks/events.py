@@ -89,7 +89,7 @@ def batch(pushed: Pushed, state: State) -> Batch:
         }
     )
     tables = {TASK_RUN_LOGS.name: pushed.rows, TASK_RUN_LOGS_REJECTED.name: pushed.rejected}
-    return Batch({name: rows for name, rows in tables.items() if len(rows)}, changes=changes)
+    return Batch({name: rows for name, rows in tables.items() if len(rows)}, changes)
 
 
 def _is_run_event(event: str) -> bool:

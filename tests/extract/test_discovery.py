@@ -200,7 +200,13 @@ def test_has_gap_if_a_full_list_shares_no_run_with_the_one_before(
     before: range, after: range, gap: bool
 ) -> None:
     known = window(*(make_run(number) for number in before))
-    assert has_gap(known, [make_run(number) for number in after]) is gap
+    runs = [make_run(number) for number in after]
+    assert has_gap(known, runs, len(runs)) is gap
+
+
+def test_has_gap_counts_runs_of_the_list_that_cannot_be_used() -> None:
+    known = window(*(make_run(number) for number in range(50)))
+    assert has_gap(known, [make_run(number) for number in range(50, 99)], 50)
 
 
 @pytest.mark.parametrize(
