@@ -70,11 +70,11 @@ def main() -> None:
                 import dlt
                 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
-                from komos_source.api import client
+                from komos_source.extract import log_reader
                 from komos_source.loading import load as loading
             for name in ("sync_destination", "extract", "normalize", "load"):
                 _watch(dlt.Pipeline, name, lambda *_, name=name: f"  {name}")
-            _watch(client, "parse_log", lambda *_: "    decoding, on threads", time.thread_time)
+            _watch(log_reader, "parse_log", lambda *_: "    decoding, on threads", time.thread_time)
             _watch(DuckDbSqlClient, "execute_sql", _statement)
             report = loading.load(run_ids=run_ids)
     print(f"{report.entries_loaded:,} entries; seconds\n")

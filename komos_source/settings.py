@@ -22,35 +22,63 @@ TASKS_PER_PAGE = 100
 RUNS_WINDOW = 50
 """``GET /tasks/{id}/runs`` answers at most this many runs, the newest, and has no paging."""
 TERMINAL_STATUSES = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
+OTHER_STATUSES = frozenset({"PENDING", "RUNNING"})
 
-# How we ask.
+# Requests.
 MAX_CONCURRENCY = 8
 MAX_TRIES = 5
 BACKOFF = 0.5
 """Seconds before the second try; doubles with every further one, with jitter."""
 MAX_BACKOFF = 30.0
 MAX_RETRY_AFTER = 300.0
-"""Seconds; a server that wants a longer wait is asked again by the next load instead."""
+"""Seconds that one request waits in all because the API asks for it; if the API asks for more, the
+request is left to the next load."""
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
+"""Seconds without a byte."""
+TOTAL_TIMEOUT = 300.0
+"""Seconds that one answer may take, ..."""
+SLOWEST_RATE = 100_000
+"""... and one second more for so many bytes received."""
 MAX_FAILURES_IN_A_ROW = 16
-"""So many requests given up in a row mean the API is gone: the next load does the rest."""
+"""After so many failed requests without a success the API may be down: one more request decides."""
+MAX_TASK_PAGES = 1_000
+"""Pages of the list of tasks that are read at most: a list may be wrong and never end."""
+MAX_BODY = 2**30
+"""Bytes of one answer, unpacked; a larger one is not read (``SOURCES__KOMOS__MAX_BODY``)."""
+MAX_ERROR_BODY = 64 * 2**10
+"""Bytes read of an answer that reports an error."""
+MAX_DETAIL = 300
+"""Characters kept of what an error answer says."""
 BUFFERED_BYTES = 24 * 2**20
-"""Bodies held in memory at once; one that is larger than all of this is held alone."""
+"""Bodies in memory at once. If they are more, only the largest of them is read on."""
 INLINE_BYTES = 256 * 2**10
-"""Up to this size an answer is parsed on the event loop: a thread would cost more."""
+"""Up to this size an answer is decoded on the event loop: a thread would cost more."""
 
 # What we keep.
 MAX_ID_LENGTH = 255
-"""Characters of an entry's id: databases cannot index texts of any length."""
+"""Characters of an id: databases cannot index texts of any length."""
 SETTLE_AFTER = 600.0
 """Seconds past a run's end after which its log counts as complete."""
+GIVE_UP_AFTER = 86_400.0
+"""Seconds for which the API must refuse a run for good before it counts as lost, ..."""
+LOADS_BEFORE_LOST = 3
+"""... in at least so many loads."""
+QUIET_AFTER = 3_600.0
+"""Seconds without a change after which a run that has left its task's window is looked up less
+often, ..."""
+QUIET_SHARE = 20
+"""... at most every 1/20 of the time it has not changed."""
+MAX_KEPT_RUNS = 10_000
+"""Cursors of runs named by id, and lost runs, that are kept; the oldest are dropped first."""
+MAX_STATUSES = 100
+"""Undocumented statuses of runs that are kept, so that each is reported once."""
 ROWS_PER_BATCH = 122_880
-"""Rows handed over at once: as many as in one of DuckDB's row groups."""
+"""Rows handed over at once: as many as in one of DuckDB's row groups, ..."""
+BYTES_PER_BATCH = 32 * 2**20
+"""... unless they take more memory than this before: messages may hold screenshots."""
 ROWS_PER_GROUP = 20_480
 """Rows in a Parquet row group: so many of them that DuckDB's threads end at the same time."""
-GIVEN_CURSORS = 10_000
-"""Cursors kept for runs named by id; the oldest are forgotten first (a cursor is a cache)."""
 DUCKDB_MEMORY = "256MB"
 """What DuckDB may use in a loading process."""
 DUCKDB_LOG = "4MB"

@@ -1,8 +1,7 @@
-"""Text to time and back. All times in this package are aware and in UTC."""
+"""Text to time. All times in this package are aware and in UTC."""
 
 from __future__ import annotations
 
-import functools
 import re
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -58,16 +57,23 @@ def _as_utc(time: datetime) -> datetime:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
-@functools.lru_cache(maxsize=8)  # the answers of a second have the same
-def parse_http_date(text: str | None) -> datetime | None:
-    """Reads an HTTP date (RFC 9110, section 5.6.7); None for a missing or unusable one."""
+def parse_http_date(text: str | None, age: str | None = None) -> datetime | None:
+    """Reads an HTTP date (RFC 9110, section 5.6.7); None for a missing or unusable one.
+
+    Args:
+        text: The header's value.
+        age: The ``Age`` header: seconds that the answer has spent in caches since that date. They
+            are subtracted from the date, although RFC 9111 counts them from it: some caches put
+            their own time into ``Date``, and a time that is too early only costs requests.
+    """
     if text is None:
         return None
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return moment - timedelta(seconds=_seconds(age) or 0.0)
+    except (ValueError, OverflowError):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def parse_retry_after(text: str | None, now: datetime) -> float | None:
@@ -80,10 +86,13 @@ def parse_retry_after(text: str | None, now: datetime) -> float | None:
     Returns:
         Seconds to wait, never negative; None for a missing or unusable header.
     """
-    if text is None:
-        return None
-    text = text.strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
+    if (seconds := _seconds(text)) is not None:
+        return seconds
     moment = parse_http_date(text)
     return None if moment is None else max(0.0, (moment - now).total_seconds())
+
+
+def _seconds(text: str | None) -> float | None:
+    """Reads whole seconds; more than nine digits count as nine."""
+    text = (text or "").strip()
+    return float(text[:9]) if text.isascii() and text.isdigit() else None

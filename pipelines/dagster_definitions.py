@@ -41,7 +41,7 @@ WHERE = {
 LOAD_CRON = os.environ.get("KOMOS_LOAD_CRON", "*/15 * * * *")
 LOCK_TIMEOUT = 10.0  # seconds; then the load is tried again later, and the worker is free
 
-HINTS = [tables.TASK_HINTS, *(table.hints() for table in tables.ARROW_TABLES)]
+HINTS = [table.hints() for table in tables.ARROW_TABLES]
 SHARD_KEYS = [str(bucket) for bucket in range(SHARDS)]
 PARTITIONS = dg.StaticPartitionsDefinition(SHARD_KEYS) if SHARDS > 1 else None
 

@@ -1,6 +1,8 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from komos_source.timestamps import (
     parse_http_date,
@@ -76,6 +78,8 @@ def test_parse_timestamp_no_time_raises_value_error(text: str) -> None:
         ("Tue, 14 Oct 2025 17:00:00 GMT", 0.0),
         ("soon", None),
         ("-1", None),
+        ("99999999999999999999", 999_999_999.0),
+        ("Mon, 01 Jan 99999999999999 00:00:00 GMT", None),
         (None, None),
     ],
 )
@@ -85,6 +89,29 @@ def test_retry_after_is_read_as_seconds_or_as_a_date(
     assert parse_retry_after(text, NOW) == seconds
 
 
-def test_a_http_date_is_utc_and_nonsense_is_none() -> None:
-    assert parse_http_date("Tue, 14 Oct 2025 18:00:00 GMT") == NOW
-    assert parse_http_date("14.10.2025") is None
+@pytest.mark.parametrize(
+    ("text", "age", "moment"),
+    [
+        ("Tue, 14 Oct 2025 18:00:00 GMT", None, NOW),
+        ("Tue, 14 Oct 2025 20:00:00 +0200", None, NOW),
+        ("Tue, 14 Oct 2025 18:00:00 GMT", "60", NOW - timedelta(seconds=60)),
+        ("Tue, 14 Oct 2025 18:00:00 GMT", "-60", NOW),
+        ("Tue, 14 Oct 2025 18:00:00 GMT", "old", NOW),
+        ("14.10.2025", None, None),
+        ("", None, None),
+        (None, "60", None),
+        ("Mon, 01 Jan 99999999999999 00:00:00 GMT", None, None),
+        ("Fri, 31 Dec 9999 23:59:59 -0100", None, None),
+        ("Tue, 14 Oct 2025 18:00:00 +99999999999", None, None),
+    ],
+)
+def test_parse_http_date_is_utc_less_age_or_none(
+    text: str | None, age: str | None, moment: datetime | None
+) -> None:
+    assert parse_http_date(text, age) == moment
+
+
+@given(st.text(st.sampled_from("Mon,Jan GMT0123456789:+-٣"), max_size=40), st.text(max_size=12))
+def test_parse_http_date_of_any_text_raises_nothing(text: str, age: str) -> None:
+    parse_http_date(text, age)
+    parse_retry_after(text, NOW)

@@ -170,7 +170,7 @@ def row_counts(source: SqlSource) -> dict[str, int]:
     Raises:
         KomosError: The destination cannot be asked.
     """
-    names = [tables.TASKS, *(table.name for table in tables.ARROW_TABLES)]
+    names = [table.name for table in tables.ARROW_TABLES]
     return {name: int(_ask(source, "SELECT COUNT(*) FROM {}", name)[0][0]) for name in names}
 
 

@@ -54,7 +54,7 @@ class Database:
     def task_names(self) -> dict[str, str]:
         """Names of the tasks by id; tasks that the API has not named are left out."""
         with connect_when_unlocked(self.sql_client, settings.LOCK_TIMEOUT) as client:
-            table = client.make_qualified_table_name(tables.TASKS)
+            table = client.make_qualified_table_name(tables.TASKS.name)
             # There is no such table where runs were only ever loaded by id.
             with contextlib.suppress(DatabaseUndefinedRelation):
                 rows = client.execute_sql(f"SELECT id, name FROM {table}")  # noqa: S608 - ours

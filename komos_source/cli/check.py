@@ -7,8 +7,6 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import dlt
-
 from komos_source import settings
 from komos_source.api.client import KomosClient
 from komos_source.config import (
@@ -16,6 +14,7 @@ from komos_source.config import (
     check_api_key,
     check_base_url,
     register_fallback_provider,
+    setting,
 )
 from komos_source.destinations.locking import duckdb_held
 from komos_source.destinations.pipeline import duckdb_file, make_pipeline
@@ -41,12 +40,11 @@ class SetupCheck:
 
 def check_setup(destination: str, dataset: str) -> Iterator[SetupCheck]:
     """Looks at configuration, key, API and destination, in the order a load needs them."""
-    base_url = str(dlt.config.get("sources.komos.base_url") or settings.BASE_URL)
+    base_url = str(setting("base_url") or settings.BASE_URL)
     api_key, where = _find_key()
     usable = True
     try:
-        check_base_url(base_url)
-        yield SetupCheck("base url", True, base_url)
+        yield SetupCheck("base url", True, check_base_url(base_url))
     except KomosError as error:
         usable = False
         yield SetupCheck("base url", False, str(error))

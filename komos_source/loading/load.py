@@ -48,11 +48,11 @@ from komos_source.exceptions import (
 )
 from komos_source.load_result import LoadResult
 from komos_source.loading import history
-from komos_source.loading.reconciliation import count_loaded_rows, reset_incomplete_runs
+from komos_source.loading.reconciliation import count_loaded_rows, find_missing, read_again
 from komos_source.loading.shard_count import check_shard_count, load_beside_other_shards
 from komos_source.metrics import LoadMetrics
 from komos_source.shard import Shard
-from komos_source.source import make_source
+from komos_source.source import build_source
 from komos_source.webhooks._optional import open_spool
 from komos_source.webhooks.configuration import spool_in_use
 from komos_source.webhooks.drain import Drained, drain
@@ -100,6 +100,7 @@ def load(
     give_up_after: float | None = None,
     max_concurrency: int | None = None,
     backoff: float | None = None,
+    max_body: int | None = None,
     on_start: Callable[[LoadMetrics], None] | None = None,
 ) -> LoadResult:
     """Loads what is new, once: first the webhook deliveries, then what the API shows.
@@ -129,6 +130,7 @@ def load(
         give_up_after: Seconds of lasting failures after which a run counts as lost.
         max_concurrency: Requests under way at once.
         backoff: Seconds before a failed request is tried again.
+        max_body: Bytes of one answer, unpacked; a larger one is not read.
         on_start: Called with the metrics of the load, which grow while it runs; another thread may
             read them to show progress.
 
@@ -143,7 +145,7 @@ def load(
         on_start(metrics)
     source = None
     if poll:
-        source = _make_source(
+        source = _build_source(
             metrics,
             run_ids=run_ids,
             task_ids=task_ids,
@@ -156,6 +158,7 @@ def load(
             give_up_after=give_up_after,
             max_concurrency=max_concurrency,
             backoff=backoff,
+            max_body=max_body,
         )
     zone = time_zone()
     selected = run_ids is not None or task_ids is not None or shard is not None
@@ -267,7 +270,9 @@ def _run_package(context: _Context, source: Any, metrics: LoadMetrics) -> Mappin
         load_ids = info.loads_ids if info else []
         metrics.load_ids += load_ids
         loaded = count_loaded_rows(pipeline, load_ids)
-        reset_incomplete_runs(pipeline, metrics, loaded)
+        if missing := find_missing(metrics.emitted, loaded):
+            metrics.failures.update(missing)
+            read_again(pipeline, missing)
     return loaded
 
 
@@ -342,9 +347,9 @@ def _write_history(context: _Context, outcome: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _make_source(metrics: LoadMetrics, **options: Any) -> Any:
+def _build_source(metrics: LoadMetrics, **options: Any) -> Any:
     given = {name: value for name, value in options.items() if value is not None}
     try:
-        return make_source(metrics, **given)
+        return build_source(metrics, **given)
     except ConfigFieldMissingException as error:
         raise ConfigurationError(NO_API_KEY) from error

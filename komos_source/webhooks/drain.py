@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import dlt
 
 from komos_source import settings
-from komos_source.extract.log_reader import Batch, first_batch
+from komos_source.extract.log_reader import Batch
 from komos_source.extract.state import State
 from komos_source.metrics import LoadMetrics
 from komos_source.source import table_resources
+from komos_source.tables import TASK_RUN_LOGS
 from komos_source.webhooks.events import Known, batch, decode
 
 if TYPE_CHECKING:
@@ -76,9 +77,7 @@ def _source(deliveries: Sequence[Spooled], known: Known, metrics: LoadMetrics) -
     def webhooks() -> Any:
         @dlt.resource(name="extraction", selected=False)
         def extraction() -> Iterator[Batch]:
-            stored = dlt.current.source_state()
-            if not stored:
-                yield first_batch()
+            stored = dlt.current.resource_state(TASK_RUN_LOGS.name)
             pushed = decode(deliveries).new(known)
             metrics.emitted.update(pushed.rows["run_id"].to_pylist())
             metrics.rejected += len(pushed.rejected)

@@ -30,8 +30,8 @@ _LOG_EVENT = "task-run.log"
 _RUN_EVENTS = "task-run."
 
 
-Known = Callable[[Table, pa.Table], Set[str]]
-"""Says which rows a table of the destination holds already, by their ids."""
+Known = Callable[[Table, pa.Table], Set[tuple[str, str]]]
+"""Returns run and id of the rows that a table of the destination holds already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Pushed:
 
     Attributes:
         events: Runs that something happened to, other than new entries.
-        rows: Entries, each id once, as `schemas.TASK_RUN_LOGS`.
+        rows: Entries, each id of a run once, as `schemas.TASK_RUN_LOGS`.
         rejected: What cannot be a row, as `schemas.TASK_RUN_LOGS_REJECTED`.
     """
 
@@ -107,15 +107,16 @@ def _unknown(delivery: Spooled) -> dict[str, Any]:
 
 
 def _each_once(tables: list[pa.Table]) -> pa.Table:
-    """The last row of each id, without positions: those in a delivery are not those in the log."""
+    """The last row of each id of a run, without positions, which only the whole log gives."""
     table = pa.concat_tables(tables)
     table = table.append_column("place", pa.array(range(len(table)), pa.int64()))
-    last = table.group_by("id").aggregate([("place", "max")])["place_max"]
+    last = table.group_by(["run_id", "id"]).aggregate([("place", "max")])["place_max"]
     chosen = table.take(last.sort()).drop_columns("place")
     position = chosen.schema.get_field_index("position")
     nothing = pa.nulls(len(chosen), pa.int64())
     return chosen.set_column(position, chosen.schema.field(position), nothing)
 
 
-def _without(rows: pa.Table, ids: Set[str]) -> pa.Table:
-    return rows.filter(pc.invert(pc.is_in(rows["id"], pa.array(ids, pa.string()))))
+def _without(rows: pa.Table, known: Set[tuple[str, str]]) -> pa.Table:
+    keys = zip(rows["run_id"].to_pylist(), rows["id"].to_pylist(), strict=True)
+    return rows.filter(pa.array([key not in known for key in keys], pa.bool_()))

@@ -96,7 +96,7 @@ def test_postgres_finds_old_rows_by_an_index(
     assert {schema for schema, _ in found} == {"komos"}
     assert sorted(definition.split(" btree ")[1] for _, definition in found) == [
         "(_dlt_load_id)",
-        "(id)",
+        "(run_id, id)",
     ]
 
 
@@ -114,7 +114,7 @@ def test_postgres_id_that_no_index_takes_is_rejected_and_the_others_load(
     store = make_store("postgres", tmp_path, request)
     report = store.load(emulator)
     assert (report["entries_loaded"], report["entries_rejected"]) == (2, 1)
-    assert store.table().keys() == {longest, "short"}
+    assert store.table().keys() == {(run_id, longest), (run_id, "short")}
     (reason,) = store.query("komos", "SELECT reason FROM komos.task_run_logs_rejected")[0]
     assert reason == "'id' is longer than 255 characters"
 
