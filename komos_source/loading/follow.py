@@ -28,7 +28,7 @@ from komos_source.load_result import LoadResult
 from komos_source.loading.load import load
 from komos_source.settings import FOLLOW_MAX_WAIT, FOLLOW_TICK
 from komos_source.webhooks._optional import open_spool
-from komos_source.webhooks.configuration import spool_in_use
+from komos_source.webhooks.config import spool_in_use
 
 if TYPE_CHECKING:
     from komos_source.webhooks.spool import Spool
@@ -138,7 +138,7 @@ def _load_on(
         else:
             api_failure = report.api_failure
             loaded(report, poll)
-            if report.failures:
+            if report.failures or report.problems:
                 next_load = now + pace  # deliveries may have stayed: not to be tried in a rush
         destination.ended()
         if api_failure:

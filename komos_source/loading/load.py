@@ -48,7 +48,7 @@ from komos_source.shard import Shard
 from komos_source.source import komos_source
 from komos_source.telemetry import observed, stage
 from komos_source.webhooks._optional import open_spool
-from komos_source.webhooks.configuration import spool_in_use
+from komos_source.webhooks.config import spool_in_use
 from komos_source.webhooks.drain import Drained, Run, drain
 
 
@@ -112,6 +112,8 @@ def load(
     )
     chosen = run_ids is not None or task_ids is not None or shard is not None
     spool_url = None if chosen else spool or spool_in_use()
+    # A spool that is given explicitly is drained whatever dataset it belongs to.
+    spool_owner = None if spool else f"{destination}/{dataset_name}"
     names = {"pipeline_name": name, "destination": destination, "dataset": dataset_name}
     with (
         observed(metrics, **names) as ended,
@@ -132,7 +134,7 @@ def load(
             spool_url = None
         try:
             run = functools.partial(_run, pipeline, hold, shard, zone if views else None)
-            report = _load(pipeline, hold, run, source, spool_url, metrics)
+            report = _load(pipeline, hold, run, source, spool_url, spool_owner, metrics)
         except (DestinationError, LockedError):
             raise  # nowhere to write it to
         except KomosError as error:
@@ -150,11 +152,13 @@ def _load(
     run: Run,
     source: Any,
     spool_url: str | None,
+    spool_owner: str | None,
     metrics: LoadMetrics,
 ) -> LoadResult:
     """Loads what webhooks have brought, then what a source shows, if there is one."""
-    pushed = _drain(pipeline, hold, run, spool_url, metrics)
+    pushed = _drain(pipeline, hold, run, spool_url, spool_owner, metrics)
     metrics.load_ids += pushed.load_ids
+    metrics.problems += pushed.problems
     rows, api_failure = pushed.rows, None
     try:
         if source:
@@ -227,7 +231,12 @@ def _run(
 
 
 def _drain(
-    pipeline: dlt.Pipeline, hold: Hold, run: Run, url: str | None, metrics: LoadMetrics
+    pipeline: dlt.Pipeline,
+    hold: Hold,
+    run: Run,
+    url: str | None,
+    owner: str | None,
+    metrics: LoadMetrics,
 ) -> Drained:
     """Drains the spool, if there is one. The API is asked even if the spool cannot be used."""
     if url is None:
@@ -241,7 +250,7 @@ def _drain(
 
     try:
         with stage(metrics, "draining webhooks"), contextlib.closing(open_spool(url)) as spool:
-            return drain(spool, run, known)
+            return drain(spool, run, known, owner)
     except SpoolError as error:
         metrics.problems.append(str(error))
         return Drained()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,7 @@ from komos_source.exceptions import ApiUnreachableError, ConfigurationError
 from komos_source.testing import FakeKomos
 from komos_source.testing.webhooks import signed_headers
 from komos_source.testing.world import iso
-from komos_source.webhooks.signature import Verifier
-from komos_source.webhooks.spool import Spool
+from komos_source.webhooks import Spool, verify
 from tests.conftest import LoadEnv, expected
 from tests.receiver import SECRET
 
@@ -30,8 +29,7 @@ class Inbox:
     def put(self, event: str, value: Any) -> None:
         body = json.dumps(value).encode()
         headers = signed_headers(SECRET, event, body)
-        now = datetime.now(UTC)
-        self.spool.put([Verifier([SECRET]).verify(headers.items(), body, now)])
+        self.spool.put([verify(headers, body, secrets=[SECRET])])
 
     def entries(self, run_id: str, *which: int) -> None:
         """A delivery of a run's entries at these places in its log."""

@@ -106,7 +106,7 @@ def test_it_does_not_start_without_a_secret_or_with_a_spool_out_of_reach(tmp_pat
 
 def test_it_can_be_run_by_any_asgi_server(tmp_path: Path) -> None:
     script = (
-        "import asyncio, httpx; from komos_source.webhooks.receiver import app\n"
+        "import asyncio, httpx; from komos_source.webhooks import create_app as app\n"
         "async def main():\n"
         "    transport = httpx.ASGITransport(app())\n"
         "    async with httpx.AsyncClient(transport=transport, base_url='http://x') as client:\n"
@@ -115,7 +115,7 @@ def test_it_can_be_run_by_any_asgi_server(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env=os.environ | {"SOURCES__KOMOS__WEBHOOK_SECRET": f"{SECRET}, wh_b_c"},
+        env=os.environ | {"SOURCES__KOMOS__WEBHOOK_SECRET": f"{SECRET}, wh_b_longer-one"},
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -130,7 +130,7 @@ def test_settings_may_stand_in_dlts_files(tmp_path: Path) -> None:
     (tmp_path / ".dlt").mkdir()
     config, secrets = tmp_path / ".dlt" / "config.toml", tmp_path / ".dlt" / "secrets.toml"
     config.write_text("[sources.komos]\nspool = 'sqlite:///mine.db'\n")
-    secrets.write_text(f"[sources.komos]\nwebhook_secret = ['wh_a_b', '{SECRET}']\n")
+    secrets.write_text(f"[sources.komos]\nwebhook_secret = ['wh_a_longer-one', '{SECRET}']\n")
     with Receiver(tmp_path, "", environment={}) as receiver:
         assert receiver.post(log_body()).status_code == 204
     assert (tmp_path / "mine.db").exists()
