@@ -66,7 +66,7 @@ def _bytes(name: str, default: int) -> int:
     value = str(default if setting is None else setting)
     if not (value.isascii() and value.isdigit()):
         raise ConfigurationError(
-            f"SOURCES__KOMOS__{name.upper()} is {value!r}: give a number of bytes, such as {default}"
+            f"SOURCES__KOMOS__{name.upper()} is {value!r}: give a number of bytes such as {default}"
         )
     return int(value)
 

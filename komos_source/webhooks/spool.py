@@ -340,8 +340,8 @@ class Spool:
         if free < self._reserve:
             raise SpoolError(
                 f"the disk of the spool {self.name} has {free / 2**20:,.0f} MiB free, less than "
-                f"the reserve of {self._reserve / 2**20:,.0f} MiB that a load needs to drain it: free "
-                "disk space, run a load, or set SOURCES__KOMOS__SPOOL_RESERVE (bytes)"
+                f"the reserve of {self._reserve / 2**20:,.0f} MiB that a load needs to drain it: "
+                "free disk space, run a load, or set SOURCES__KOMOS__SPOOL_RESERVE (bytes)"
             )
 
     def close(self) -> None:
