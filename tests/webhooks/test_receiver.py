@@ -280,7 +280,7 @@ def test_receiver_answers_503_within_bounds_while_the_database_hangs(
     engine = sa.create_engine(postgres_url)
     for timeouts in (
         {"SPOOL_TIMEOUT": 1.0},  # the database ends the statement
-        {"WEBHOOK_COMMIT_TIMEOUT": 1.0},  # it does not even do that
+        {"SPOOL_TIMEOUT": 300.0, "WEBHOOK_COMMIT_TIMEOUT": 1.0},  # it does not even do that
     ):
         short = timeouts | {"SPOOL_STATS_INTERVAL": 0.1}
         with Receiver(tmp_path, postgres_url, settings=short) as receiver:

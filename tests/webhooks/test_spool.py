@@ -181,6 +181,18 @@ def test_spool_opened_by_many_at_once_is_created_once(tmp_path: Path, postgres_u
                 spool.close()
 
 
+def test_opening_waits_for_a_lock_while_it_changes_the_journal_mode(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "spool.db", isolation_level=None) as other:
+        other.execute("CREATE TABLE other (number INTEGER)")
+        other.execute("BEGIN IMMEDIATE")  # SQLite does not wait for this one
+        with ThreadPoolExecutor(1) as pool:
+            opening = pool.submit(open_spool, f"sqlite:///{tmp_path / 'spool.db'}")
+            with pytest.raises(TimeoutError):
+                opening.result(timeout=0.5)
+            other.execute("ROLLBACK")
+            opening.result(timeout=30).close()
+
+
 def test_sqlite_commits_are_on_disk_and_readers_do_not_wait_for_writers(tmp_path: Path) -> None:
     spool = open_spool(f"sqlite:///{tmp_path / 'spool.db'}")
     with spool._engine.connect() as connection:
