@@ -31,7 +31,7 @@ from komos_source.load_result import LoadResult
 from komos_source.loading.load import load
 from komos_source.loading.shards import after_shards, load_shard
 from komos_source.webhooks._optional import open_spool
-from komos_source.webhooks.configuration import spool_in_use
+from komos_source.webhooks.config import spool_in_use
 
 SHARDS = int(os.environ.get("KOMOS_SHARDS", "1"))
 WHERE = {

@@ -20,7 +20,7 @@ from komos_source.destinations.locking import duckdb_held
 from komos_source.destinations.pipeline import duckdb_file, make_pipeline
 from komos_source.exceptions import KomosError
 from komos_source.webhooks._optional import open_spool
-from komos_source.webhooks.configuration import spool_in_use
+from komos_source.webhooks.config import spool_in_use
 
 
 @dataclass(frozen=True, slots=True)

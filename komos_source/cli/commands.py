@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from komos_source.cli.startup import fail
+from komos_source.settings import DEMO_WEBHOOK_SECRET
 
 EXIT_CODES = """
 \b
@@ -120,7 +121,14 @@ def demo(directory: Path) -> None:
 @click.option("--pace", default=1.0, show_default=True, help="FakeKomos seconds per real second.")
 @click.option("--latency", default=0.0, help="Seconds each answer is delayed.")
 @click.option("--webhook-url", help="Send webhooks there, too.")
-@click.option("--webhook-secret", default="wh_demo_secret", show_default=True)
+@click.option(
+    "--webhook-secret",
+    envvar="SOURCES__KOMOS__WEBHOOK_SECRET",
+    show_envvar=True,
+    default=DEMO_WEBHOOK_SECRET,
+    show_default=True,
+    help="Sign webhooks with it; as a variable, other users of this machine cannot see it.",
+)
 def emulate(
     port: int, seed: int, pace: float, latency: float, webhook_url: str | None, webhook_secret: str
 ) -> None:
@@ -144,7 +152,7 @@ def emulate(
     )
     with contextlib.ExitStack() as stack:
         if webhook_url:
-            stack.enter_context(Webhooks(world, webhook_url, webhook_secret))
+            stack.enter_context(Webhooks(world, webhook_url, webhook_secret.partition(",")[0]))
         emulator.serve_forever()
 
 
@@ -156,7 +164,13 @@ def webhooks() -> None:
 @webhooks.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8766, show_default=True, help="Port to listen on.")
-@click.option("--spool", help="SQLAlchemy URL of the spool.  [default: sqlite:///komos_spool.db]")
+@click.option(
+    "--spool",
+    envvar="SOURCES__KOMOS__SPOOL",
+    show_envvar=True,
+    help="SQLAlchemy URL of the spool; one with a password belongs into the variable, where other "
+    "users of this machine cannot see it.  [default: sqlite:///komos_spool.db]",
+)
 def serve(host: str, port: int, spool: str | None) -> None:
     """Take task-run.* deliveries into the spool, which `komos load` drains.
 

@@ -24,7 +24,7 @@ from komos_source.load_result import LoadResult
 from komos_source.loading.load import load
 from komos_source.settings import FOLLOW_MAX_WAIT, FOLLOW_TICK
 from komos_source.webhooks._optional import open_spool
-from komos_source.webhooks.configuration import spool_in_use
+from komos_source.webhooks.config import spool_in_use
 
 if TYPE_CHECKING:
     from komos_source.webhooks.spool import Spool
@@ -97,7 +97,7 @@ def follow(
         else:
             api_failure = result.api_failure
             on_load(result, poll)
-            if result.failures:
+            if result.failures or result.problems:
                 next_load = now + interval  # deliveries may have stayed in the spool
         destination.reset()
         if api_failure:

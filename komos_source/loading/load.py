@@ -54,7 +54,7 @@ from komos_source.metrics import LoadMetrics
 from komos_source.shard import Shard
 from komos_source.source import build_source
 from komos_source.webhooks._optional import open_spool
-from komos_source.webhooks.configuration import spool_in_use
+from komos_source.webhooks.config import spool_in_use
 from komos_source.webhooks.drain import Drained, drain
 
 
@@ -165,6 +165,8 @@ def load(
     spool_url = None if selected or spool is False else spool or spool_in_use()
     name = pipeline_name + shard.suffix if shard else pipeline_name
     directory = Path(pipelines_dir or get_dlt_pipelines_dir())
+    # A spool that is given explicitly is drained whatever dataset it belongs to.
+    spool_owner = None if spool else f"{destination}/{dataset_name}"
     labels = {"pipeline_name": name, "destination": destination, "dataset": dataset_name}
     with telemetry.load_span(metrics, labels), lock_pipeline(directory, name, lock_timeout):
         # A load that was killed may have left the working directory in any state.
@@ -175,7 +177,7 @@ def load(
             with context.locked_database():
                 check_shard_count(pipeline, shard, polls=poll)
             try:
-                drained = _load_deliveries(context, spool_url, any_owner=bool(spool))
+                drained = _load_deliveries(context, spool_url, spool_owner)
                 api_rows, api_failure = _load_from_api(context, source, drained)
             except (DestinationError, LockedError):
                 raise  # the history cannot be written either
@@ -191,7 +193,7 @@ def load(
     return result
 
 
-def _load_deliveries(context: _Context, url: str | None, *, any_owner: bool) -> Drained:
+def _load_deliveries(context: _Context, url: str | None, owner: str | None) -> Drained:
     """Loads the webhook deliveries in the spool; the API is asked even if that is not possible."""
     pipeline, metrics = context.pipeline, context.metrics
     if url is None:
@@ -214,11 +216,12 @@ def _load_deliveries(context: _Context, url: str | None, *, any_owner: bool) -> 
             telemetry.stage(metrics, "loading webhook deliveries"),
             contextlib.closing(open_spool(url)) as spool,
         ):
-            drained = drain(spool, run, known)
+            drained = drain(spool, run, known, owner)
     except SpoolError as error:
         metrics.problems.append(str(error))
         return Drained()
     metrics.load_ids += drained.load_ids
+    metrics.problems += drained.problems
     return drained
 
 
