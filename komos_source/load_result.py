@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from komos_source.exit_codes import Status, exit_code_of_status
+
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
@@ -38,11 +40,16 @@ class LoadResult:
     api_failure: str | None = None
 
     @property
-    def exit_code(self) -> int:
-        """0 done; 1 nothing could be done; 3 done, but not everything could be fetched."""
+    def status(self) -> Status:
+        """``ok``; ``partial`` if something could not be loaded; ``failed`` if nothing could."""
         if self.problems and self.requests and not self.runs_seen:
-            return 1
-        return 3 if self.failures or self.problems else 0
+            return "failed"
+        return "partial" if self.failures or self.problems else "ok"
+
+    @property
+    def exit_code(self) -> int:
+        """See `komos_source.exit_codes`."""
+        return exit_code_of_status(self.status)
 
     def to_json(self) -> dict[str, Any]:
         """The counts, as ``komos load --json`` prints them."""

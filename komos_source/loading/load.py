@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dlt
 import pyarrow as pa
@@ -65,7 +65,7 @@ def load(
     lock_timeout: float = settings.LOCK_TIMEOUT,
     views: bool = True,
     metrics: LoadMetrics | None = None,
-    spool: str | None = None,
+    spool: str | Literal[False] | None = None,
     poll: bool = True,
     shard: Shard | None = None,
     **source_options: Any,
@@ -87,7 +87,8 @@ def load(
         lock_timeout: Seconds to wait for another load, and for another process to close DuckDB.
         views: Whether to create the views of `komos_source.analytics` where they are missing.
         metrics: Filled while the load runs, for whoever wants to watch.
-        spool: URL of the webhooks' spool; as configured if None, if a spool is in use at all.
+        spool: URL of the webhooks' spool; as configured if None, if a spool is in use at all; False
+            to leave webhooks alone.
         poll: Whether to ask the API; without, only the spool is drained.
         shard: Load only what is in this bucket; see `komos_source.loading.shards.load_shard`.
         source_options: Further arguments of `komos_source.komos_source`, such as ``api_key``.
@@ -111,7 +112,7 @@ def load(
         **source_options,
     )
     chosen = run_ids is not None or task_ids is not None or shard is not None
-    spool_url = None if chosen else spool or spool_in_use()
+    spool_url = None if chosen or spool is False else spool or spool_in_use()
     names = {"pipeline_name": name, "destination": destination, "dataset": dataset_name}
     with (
         observed(metrics, **names) as ended,
