@@ -67,5 +67,7 @@ def _marimo_command(
 def _replace_process(command: list[str]) -> NoReturn:
     """Runs marimo in place of this process, so that it receives the signals."""
     os.environ["MARIMO_SKIP_UPDATE_CHECK"] = "1"  # it would ask a package registry
+    # marimo's token is Python's hash of the notebook's text: with a fixed seed it could be guessed.
+    os.environ["PYTHONHASHSEED"] = "random"
     sys.stdout.flush()
     os.execv(command[0], command)  # noqa: S606 - our own interpreter, no shell
