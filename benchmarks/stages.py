@@ -1,6 +1,6 @@
 """Where the time of a first load goes: ``python -m benchmarks.stages [ENTRIES]``.
 
-Loads in this startup, with a watch around each step. Steps within steps are indented; decoding runs
+Loads in this process, with a watch around each step. Steps within steps are indented; decoding runs
 on threads beside fetching and writing, so the parts of a step add up to more than its wall time.
 """
 
@@ -66,7 +66,7 @@ def main() -> None:
             with _watched("  imports"):
                 from komos_source.cli import startup
 
-                startup.prepare()
+                startup.import_loading()
                 import dlt
                 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 

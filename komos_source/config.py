@@ -61,10 +61,11 @@ class FallbackProvider(ConfigProvider):
 
 
 _DEFAULTS = {
-    # Arrived rows are counted by the load's id.
+    # Loaded rows are counted by the id of the load package.
     "normalize.parquet_normalizer.add_dlt_load_id": True,
-    # What has been merged is of no use any more.
+    # Rows that have been merged are not left behind, neither in the destination nor on disk.
     "load.truncate_staging_dataset": True,
+    "load.delete_completed_jobs": True,
     # Seconds; dlt waits so long at the beginning and the end of each extraction.
     "extract.futures_poll_interval": 0.002,
 }

@@ -25,6 +25,10 @@ class DestinationError(KomosError):
     """The destination cannot be reached or refused the data."""
 
 
+class NotLoadedError(DestinationError):
+    """The dataset does not have the tables yet: nothing has been loaded into it."""
+
+
 class SpoolError(KomosError):
     """The spool of webhook deliveries cannot be reached, or accepts nothing now."""
 

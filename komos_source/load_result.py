@@ -1,10 +1,50 @@
-"""The result of one load, and the exit code it stands for."""
+"""The result of one load, and the exit codes of the ``komos`` command."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from enum import IntEnum
+from typing import Any, Literal, Self
+
+from komos_source.exceptions import UsageError
+
+Status = Literal["ok", "partial", "failed"]
+"""The outcome of a load that did not raise an error."""
+
+
+class ExitCode(IntEnum):
+    """What a scheduler can tell apart.
+
+    Attributes:
+        DONE: Everything was done.
+        FAILED: Nothing could be done: configuration, key refused, API or destination unreachable.
+        USAGE: An argument cannot be used; nothing was touched.
+        PARTIAL: Done, but some runs could not be loaded, or a view could not be created. The
+            next load tries again.
+        INTERRUPTED: Stopped by Ctrl-C or SIGTERM. The next load resumes.
+    """
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    PARTIAL = 3
+    INTERRUPTED = 130
+
+
+_BY_STATUS = {"ok": ExitCode.DONE, "partial": ExitCode.PARTIAL, "failed": ExitCode.FAILED}
+
+
+def exit_code_of_status(status: Status) -> ExitCode:
+    """The exit code of a load that ended with a result."""
+    return _BY_STATUS[status]
+
+
+def exit_code_of_error(error: BaseException) -> ExitCode:
+    """The exit code of a command that ended with an error."""
+    if isinstance(error, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    return ExitCode.USAGE if isinstance(error, UsageError) else ExitCode.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,17 +52,17 @@ class LoadResult:
     """What one load did.
 
     Attributes:
-        runs_seen: Runs that the load knew of.
-        runs_fetched: Logs that it read.
+        runs_seen: Runs it knew of.
+        runs_fetched: Logs it read.
         entries_loaded: Rows that arrived in ``task_run_logs``.
         entries_rejected: Entries that went to ``task_run_logs_rejected`` instead.
         runs_failed: Runs that could not be fetched; the next load tries them again.
-        window_gaps: Tasks for which some runs may have been missed since the last load.
-        requests: HTTP requests sent, retries included.
-        seconds: Duration of the load.
+        window_gaps: Tasks whose runs may have slipped out of sight unseen.
+        requests: HTTP requests sent.
+        seconds: How long it took.
         failures: Why runs could not be fetched, by run id.
-        problems: What else went wrong, a sentence each.
-        api_failure: Why the API could not be read, if only webhook deliveries were loaded.
+        problems: What else went wrong.
+        api_failure: Why the API could not be asked, where only webhooks were loaded for that.
     """
 
     runs_seen: int
@@ -38,15 +78,16 @@ class LoadResult:
     api_failure: str | None = None
 
     @property
-    def exit_code(self) -> int:
-        """0: done; 3: done, but some runs could not be fetched or something else went wrong.
-
-        1: nothing could be done. Most such loads raise an error; this one asked the API and could
-        list no task's runs.
-        """
+    def status(self) -> Status:
+        """``ok``; ``partial`` if something could not be loaded; ``failed`` if nothing could."""
         if self.problems and self.requests and not self.runs_seen:
-            return 1
-        return 3 if self.failures or self.problems else 0
+            return "failed"
+        return "partial" if self.failures or self.problems else "ok"
+
+    @property
+    def exit_code(self) -> int:
+        """See `ExitCode`."""
+        return exit_code_of_status(self.status)
 
     def with_problem(self, problem: str | None) -> Self:
         """The same result with one more problem, if there is one."""

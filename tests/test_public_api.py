@@ -53,7 +53,9 @@ def test_each_public_name_can_be_imported(module: str) -> None:
 
 
 def test_load_stays_a_function_after_its_modules_are_imported() -> None:
-    script = "import komos_source.loading.load; from komos_source import load; assert callable(load)"
+    script = (
+        "import komos_source.loading.load; from komos_source import load; assert callable(load)"
+    )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 

@@ -16,10 +16,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from komos_source.decoding.sanitize import json_text, storable_text
 from komos_source.exceptions import AnswerError, NotJsonError
 from komos_source.settings import MAX_ID_LENGTH
 from komos_source.tables import TASK_RUN_LOGS, TASK_RUN_LOGS_REJECTED
+from komos_source.text import json_text, storable_text
 from komos_source.timestamps import parse_optional_timestamp
 
 _DOCUMENTED = frozenset({"id", "timestamp", "level", "message", "nodeId"})

@@ -19,7 +19,6 @@ from komos_source.destinations import destination_for
 from komos_source.exceptions import UsageError
 from komos_source.shard import Shard
 
-
 _PIPELINE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 _DATASET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _MADE_BY_DLT = frozenset({"schemas", "extract", "normalize", "load", "trace.pickle"})

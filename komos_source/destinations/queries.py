@@ -40,7 +40,7 @@ def known_ids(pipeline: dlt.Pipeline, table: Table, rows: pa.Table) -> Set[tuple
     return known
 
 
-def count_recovered(pipeline: dlt.Pipeline) -> None:
+def count_recovered_runs(pipeline: dlt.Pipeline) -> None:
     """Brings ``runs_recovered`` of each window gap up to date.
 
     Of the runs created within a gap none was known when it was found; those that are now have come
@@ -61,7 +61,7 @@ def count_recovered(pipeline: dlt.Pipeline) -> None:
         )
 
 
-def forget_old_states(pipeline: dlt.Pipeline) -> None:
+def delete_old_states(pipeline: dlt.Pipeline) -> None:
     """Deletes all but the last few states of a pipeline, at every tenth.
 
     dlt reads the newest only and keeps them all: 1.5 kB a task each time something is new.

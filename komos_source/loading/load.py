@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import dlt
+import pyarrow as pa
 from dlt.common.configuration.exceptions import ConfigFieldMissingException
 from dlt.common.exceptions import SignalReceivedException
 from dlt.common.pipeline import get_dlt_pipelines_dir
@@ -53,6 +54,7 @@ from komos_source.loading.shard_count import check_shard_count, load_beside_othe
 from komos_source.metrics import LoadMetrics
 from komos_source.shard import Shard
 from komos_source.source import build_source
+from komos_source.tables import Table
 from komos_source.webhooks._optional import open_spool
 from komos_source.webhooks.config import spool_in_use
 from komos_source.webhooks.drain import Drained, drain

@@ -90,7 +90,7 @@ def batch(decoded: Decoded, state: State) -> Batch:
         }
     )
     tables = {TASK_RUN_LOGS.name: decoded.rows, TASK_RUN_LOGS_REJECTED.name: decoded.rejected}
-    return Batch({name: rows for name, rows in tables.items() if len(rows)}, changes)
+    return Batch({name: rows for name, rows in tables.items() if len(rows)}, changes=changes)
 
 
 def _is_run_event(event: str) -> bool:

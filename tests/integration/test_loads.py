@@ -17,7 +17,7 @@ import pytest
 
 from komos_source import settings
 from komos_source.analytics.views import VIEWS
-from komos_source.destinations.locking import one_load_at_a_time
+from komos_source.destinations.locking import lock_pipeline
 from komos_source.exceptions import AuthenticationError, LockedError, UsageError
 from komos_source.testing import FakeKomos, api, make_sample_data
 from komos_source.testing.world import iso
@@ -495,7 +495,7 @@ def test_a_second_load_at_the_same_time_waits_and_then_says_who_is_loading(home:
 
     directory = home.directory / "pipelines"
     with (
-        one_load_at_a_time(directory, "komos_task_run_logs", 1.0),
+        lock_pipeline(directory, "komos_task_run_logs", 1.0),
         pytest.raises(LockedError, match=f"process {os.getpid()}"),
     ):
         home.load(lock_timeout=0.3)

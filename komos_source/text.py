@@ -1,4 +1,4 @@
-"""Text that every database can store.
+"""Text from outside, made safe to store in a database and to show to a person.
 
 JSON may hold NUL and halves of surrogate pairs (a client that cuts a message in the middle of an
 emoji writes such a half), but Arrow and most databases refuse both. They become U+FFFD.
@@ -41,3 +41,21 @@ def json_text(value: Any) -> str:
     """A JSON value as the text of a JSON column."""
     text = _encode(value)  # nearly always storable, and copying the value first takes twice as long
     return _encode(storable(value)) if _MAY_BE_UNSTORABLE.search(text) else text
+
+
+def printable(text: str) -> str:
+    r"""Replaces every character that controls how text is shown by its escape sequence.
+
+    Messages of an API, names and log entries may hold terminal escapes, line breaks that forge
+    further lines, or marks that reverse the reading direction. They are shown as ``\x1b``, ``\n``,
+    ``\u202e`` and so on.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    if char == "\N{NO-BREAK SPACE}":  # common in prose, and harmless
+        return char
+    return char.encode("unicode_escape").decode("ascii")
