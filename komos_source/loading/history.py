@@ -136,7 +136,7 @@ def _add_to_last_row(client: SqlClientBase[Any], row: Mapping[str, Any]) -> bool
     Returns:
         Whether there was such a row.
     """
-    if row["requests"] or row["exit_code"]:
+    if row.get("requests") != 0 or row["exit_code"]:
         return False
     found = client.execute_sql(
         f"SELECT id FROM {_table(client)} WHERE pipeline_name = %s AND host = %s AND pid = %s "  # noqa: S608 - names from tables.py

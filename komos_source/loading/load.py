@@ -249,35 +249,29 @@ def _run_package(context: _Context, source: Any, metrics: LoadMetrics) -> Mappin
     """Extracts, normalizes, loads and reconciles one load package.
 
     Returns:
-        Rows of ``task_run_logs`` that arrived, by run.
+        Rows of ``task_run_logs`` that were loaded, by run.
     """
     pipeline = context.pipeline
-    with telemetry.stage(metrics, "reading state"), context.locked_database():
-        pipeline.drop()
-        pipeline.sync_destination()
-    with telemetry.stage(metrics, "reading logs"):
-        pipeline.extract(
-            [
-                adapt_to_destination(each, pipeline)
-                for each in (source, *history.table_if_missing(pipeline))
-            ]
-        )
-    if not pipeline.has_pending_data:
-        return {}
     destination = pipeline.destination.destination_name
-    with (
-        telemetry.stage(metrics, f"loading into {destination}"),
-        context.locked_database(),
-        _interrupted_at_end(),
-    ):
-        pipeline.normalize()
-        info = load_beside_other_shards(pipeline) if context.shard else pipeline.load()
-        load_ids = info.loads_ids if info else []
-        metrics.load_ids += load_ids
-        loaded = count_loaded_rows(pipeline, load_ids)
-        if missing := find_missing(metrics.emitted, loaded):
-            metrics.failures.update(missing)
-            read_again(pipeline, missing)
+    with translate_errors(pipeline):
+        with telemetry.stage(metrics, "reading state"), context.locked_database():
+            pipeline.drop()
+            pipeline.sync_destination()
+        with telemetry.stage(metrics, "reading logs"):
+            sources = [source, *history.table_if_missing(pipeline)]
+            pipeline.extract([adapt_to_destination(each, pipeline) for each in sources])
+        if not pipeline.has_pending_data:
+            return {}
+        with telemetry.stage(metrics, f"loading into {destination}"), _interrupted_at_end():
+            pipeline.normalize()
+            with context.locked_database():
+                info = load_beside_other_shards(pipeline) if context.shard else pipeline.load()
+                load_ids = info.loads_ids if info else []
+                metrics.load_ids += load_ids
+                loaded = count_loaded_rows(pipeline, load_ids)
+                if missing := find_missing(metrics.emitted, loaded):
+                    metrics.failures.update(missing)
+                    read_again(pipeline, missing)
     return loaded
 
 
