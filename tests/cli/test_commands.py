@@ -211,17 +211,6 @@ def test_the_demo_of_a_plain_installation_says_what_the_page_needs(
     assert "extract_orders" in done.stdout
 
 
-def test_every_command_is_in_the_readme(home: LoadEnv) -> None:
-    from komos_source.cli.main import cli
-
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    for name, command in cli.commands.items():
-        assert f"komos {name}" in readme
-        for parameter in command.params:
-            if name == "load":
-                assert parameter.opts[0] in readme, parameter.opts
-
-
 def test_emulate_serves_until_it_is_stopped(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "komos_source", "emulate", "--port", "0"],
