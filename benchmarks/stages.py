@@ -1,6 +1,6 @@
 """Where the time of a first load goes: ``python -m benchmarks.stages [ENTRIES]``.
 
-Loads in this startup, with a watch around each step. Steps within steps are indented; decoding runs
+Loads in this process, with a watch around each step. Steps within steps are indented; decoding runs
 on threads beside fetching and writing, so the parts of a step add up to more than its wall time.
 """
 
@@ -66,15 +66,15 @@ def main() -> None:
             with _watched("  imports"):
                 from komos_source.cli import startup
 
-                startup.prepare()
+                startup.import_loading()
                 import dlt
                 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
-                from komos_source.api import client
+                from komos_source.extract import log_reader
                 from komos_source.loading import load as loading
             for name in ("sync_destination", "extract", "normalize", "load"):
                 _watch(dlt.Pipeline, name, lambda *_, name=name: f"  {name}")
-            _watch(client, "parse_log", lambda *_: "    decoding, on threads", time.thread_time)
+            _watch(log_reader, "parse_log", lambda *_: "    decoding, on threads", time.thread_time)
             _watch(DuckDbSqlClient, "execute_sql", _statement)
             report = loading.load(run_ids=run_ids)
     print(f"{report.entries_loaded:,} entries; seconds\n")

@@ -29,9 +29,9 @@ import uvicorn
 
 from komos_source.settings import COMMIT_DELIVERIES
 from komos_source.testing.webhooks import signed_headers
-from komos_source.webhooks.receiver import make_app
-from komos_source.webhooks.signature import Delivery, Verifier
-from komos_source.webhooks.spool import Spool
+from komos_source.webhooks import Spool, create_app
+from komos_source.webhooks.http_protocol import uvicorn_options
+from komos_source.webhooks.signature import Delivery
 
 SECRET = "wh_bench_5c1d"  # noqa: S105 - of the benchmark
 CONNECTIONS = (1, 8, 64)
@@ -47,10 +47,12 @@ class _NoSpool(Spool):
 def serve(spool_url: str, commit_deliveries: int) -> None:
     """The receiver's process."""
     spool = Spool(spool_url) if commit_deliveries else _NoSpool(spool_url)
-    app = make_app(Verifier([SECRET]), spool, commit_deliveries=commit_deliveries or 512)
+    app = create_app(secrets=[SECRET], spool=spool, commit_deliveries=commit_deliveries or 512)
     with socket.create_server(("127.0.0.1", 0), backlog=512) as server:
         print(server.getsockname()[1], flush=True)
-        config = uvicorn.Config(app, access_log=False, log_level="warning", proxy_headers=False)
+        config = uvicorn.Config(
+            app, access_log=False, log_level="error", proxy_headers=False, **uvicorn_options()
+        )
         uvicorn.Server(config).run(sockets=[server])
 
 

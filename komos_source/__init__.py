@@ -1,4 +1,4 @@
-"""A dlt source for Komos: task runs and the log entries their nodes wrote.
+"""A dlt source for Komos: task runs and the log entries of their nodes.
 
     import dlt
     from komos_source import komos_source
@@ -6,24 +6,79 @@
     pipeline = dlt.pipeline("komos_task_run_logs", destination="duckdb", dataset_name="komos")
     pipeline.run(komos_source())
 
-`komos_source.loading.load.load` runs the same with recovery, locking and a check that all arrived.
+`load` does the same with locking, crash recovery, webhook deliveries, reconciliation, views and a
+load history. Names are imported when they are first used: dlt takes half a second to import.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from komos_source.source import komos_source as komos_source
+    from komos_source.api.client import KomosClient
+    from komos_source.destinations.pipeline import make_pipeline
+    from komos_source.exceptions import (
+        AnswerError,
+        ApiUnreachableError,
+        AuthenticationError,
+        ConfigurationError,
+        DestinationError,
+        KomosError,
+        LockedError,
+        NotVisibleError,
+        RequestError,
+        SpoolError,
+        UsageError,
+    )
+    from komos_source.load_result import LoadResult
+    from komos_source.loading.follow import follow
+    from komos_source.loading.load import load
+    from komos_source.loading.shards import after_shards, load_shard
+    from komos_source.source import komos_source
 
 __version__ = "0.1.0"
-__all__ = ["komos_source"]
+__all__ = [
+    "AnswerError",
+    "ApiUnreachableError",
+    "AuthenticationError",
+    "ConfigurationError",
+    "DestinationError",
+    "KomosClient",
+    "KomosError",
+    "LoadResult",
+    "LockedError",
+    "NotVisibleError",
+    "RequestError",
+    "SpoolError",
+    "UsageError",
+    "__version__",
+    "after_shards",
+    "follow",
+    "komos_source",
+    "load",
+    "load_shard",
+    "make_pipeline",
+]
+
+_MODULES = {
+    "KomosClient": "api.client",
+    "LoadResult": "load_result",
+    "after_shards": "loading.shards",
+    "follow": "loading.follow",
+    "komos_source": "source",
+    "load": "loading.load",
+    "load_shard": "loading.shards",
+    "make_pipeline": "destinations.pipeline",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # dlt takes half a second to import: not for those who only want --help.
-    if name == "komos_source":
-        from komos_source.source import komos_source
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_MODULES.get(name, 'exceptions')}")
+    return getattr(module, name)
 
-        return komos_source
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return __all__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from typing import Any
@@ -12,15 +13,15 @@ import dlt
 from dlt.common.configuration.providers.provider import ConfigProvider
 
 from komos_source import settings
-from komos_source.exceptions import ConfigurationError
+from komos_source.exceptions import ConfigurationError, UsageError
 from komos_source.settings import FALLBACK_API_KEY_VARIABLE, PIPELINE_NAME, SOURCE_NAME
 
 
 class FallbackProvider(ConfigProvider):
-    """Asked by dlt after all other providers: the key by Komos' own name for it, and our defaults.
+    """The last of dlt's configuration providers: ``KOMOS_API_KEY``, and defaults of this package.
 
-    Only values of this source and of its pipelines are answered, so that other pipelines in the
-    same process are left alone.
+    It has values for this source and its pipelines only, so that other pipelines in the same
+    process are not affected.
     """
 
     def __init__(self) -> None:
@@ -33,7 +34,7 @@ class FallbackProvider(ConfigProvider):
         where = ".".join((*sections, key))
         if where == f"sources.{SOURCE_NAME}.api_key":
             return os.environ.get(FALLBACK_API_KEY_VARIABLE) or None, FALLBACK_API_KEY_VARIABLE
-        # dlt asks once with the pipeline's name as the outermost section and once without.
+        # dlt looks once with the pipeline's name as the outermost section and once without.
         if pipeline_name in self.pipeline_names and where in _DEFAULTS:
             return _DEFAULTS[where], f"{pipeline_name}.{where}"
         return None, where
@@ -45,12 +46,12 @@ class FallbackProvider(ConfigProvider):
 
     @property
     def supports_secrets(self) -> bool:
-        """It may answer with the API key."""
+        """One of its values is the API key."""
         return True
 
     @property
     def supports_sections(self) -> bool:
-        """It is asked for every combination of sections."""
+        """It takes every combination of sections."""
         return True
 
     @property
@@ -60,10 +61,11 @@ class FallbackProvider(ConfigProvider):
 
 
 _DEFAULTS = {
-    # Arrived rows are counted by the load's id.
+    # Loaded rows are counted by the id of the load package.
     "normalize.parquet_normalizer.add_dlt_load_id": True,
-    # What has been merged is of no use any more.
+    # Rows that have been merged are not left behind, neither in the destination nor on disk.
     "load.truncate_staging_dataset": True,
+    "load.delete_completed_jobs": True,
     # Seconds; dlt waits so long at the beginning and the end of each extraction.
     "extract.futures_poll_interval": 0.002,
 }
@@ -85,13 +87,23 @@ def use_defaults_for(pipeline_name: str) -> None:
     _last_resort.pipeline_names.add(pipeline_name)
 
 
+def setting(name: str) -> Any:
+    """A value of the section ``[sources.komos]`` from environment, config.toml or secrets.toml.
+
+    Returns:
+        The value; None if it is not set.
+    """
+    # `dlt.config` looks into config.toml and secrets.toml, `dlt.secrets` only into the latter.
+    return dlt.config.get(f"sources.{SOURCE_NAME}.{name}")
+
+
 def time_zone() -> str:
     """The time zone that analyses count days in: ``SOURCES__KOMOS__TIME_ZONE``, else UTC.
 
     Raises:
         ConfigurationError: There is no such time zone.
     """
-    name = str(dlt.config.get(f"sources.{SOURCE_NAME}.time_zone") or "UTC")
+    name = str(setting("time_zone") or "UTC")
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
@@ -106,55 +118,73 @@ NO_API_KEY = (
     f"no API key: set {settings.API_KEY_VARIABLE} (or {settings.FALLBACK_API_KEY_VARIABLE}), or "
     'put api_key = "sk_live_…" under [sources.komos] in .dlt/secrets.toml'
 )
-_LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
+_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, where plain http harms nobody."""
-    return bool(_LOOPBACK.fullmatch(host))
+    """Whether a host is this machine, where plain http reveals the key to nobody."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def check_base_url(base_url: str) -> str:
-    """Returns the URL's host; refuses a URL that would not reach Komos, or not safely.
+    """Returns the URL as it is used for every request: scheme, host and port, in lower case.
 
     Raises:
-        ConfigurationError: Not a URL, plain http to another machine, or more than scheme and host.
+        ConfigurationError: Not a URL, plain http to another machine, or more than scheme, host and
+            port. The message does not repeat the URL, which may hold a password.
     """
-    where = "Set SOURCES__KOMOS__BASE_URL to scheme and host, such as https://api.komos.ai."
+    advice = "Set SOURCES__KOMOS__BASE_URL to scheme and host, such as https://api.komos.ai."
+    if re.search(r"[^\x21-\x7e]", base_url):
+        raise ConfigurationError(
+            f"base_url has white space, control or non-ASCII characters. {advice}"
+        )
     try:
         parts = urlsplit(base_url)
-        host = parts.hostname
-        _ = parts.port
-    except ValueError as error:
-        raise ConfigurationError(
-            f"base_url {base_url!r} is not a URL ({error}). {where}"
-        ) from error
-    if not host or parts.scheme not in {"http", "https"}:
-        raise ConfigurationError(f"base_url {base_url!r} is not an http(s) URL. {where}")
-    if parts.username or parts.password or parts.query or parts.path.strip("/"):
-        raise ConfigurationError(f"base_url has more than scheme and host. {where}")
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise ConfigurationError(f"base_url is not a URL. {advice}") from None
+    if parts.scheme not in {"http", "https"} or not _HOST.fullmatch(host):
+        raise ConfigurationError(f"base_url is not an http or https URL. {advice}")
+    if "@" in parts.netloc or parts.path.strip("/") or "?" in base_url or "#" in base_url:
+        raise ConfigurationError(f"base_url has more than scheme and host. {advice}")
     if parts.scheme == "http" and not is_loopback(host):
         raise ConfigurationError(
-            f"base_url {base_url!r} would send the API key unencrypted: use https. "
+            f"base_url http://{host} would send the API key unencrypted: use https. "
             "Plain http is for this machine only (localhost)."
         )
-    return host
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{host}" + ("" if port is None else f":{port}")
 
 
 def check_api_key(api_key: str) -> str:
     """Returns the key without surrounding white space.
 
     Raises:
-        ConfigurationError: Empty, or with characters that no header can carry. The message does
-            not repeat the key.
+        ConfigurationError: Empty, or with characters that no key has. The message does not repeat
+            the key.
     """
     key = api_key.strip()
     if not key:
         raise ConfigurationError(NO_API_KEY)
-    if not re.fullmatch(r"[\x21-\x7e]+", key):
+    if not re.fullmatch(r"[\x21-\x7e]+", key) or '"' in key or "'" in key:
         raise ConfigurationError(
             "the API key has characters that no key has (a line break, a blank, a "
             f"quotation mark pasted along?): look at {settings.API_KEY_VARIABLE} or "
             ".dlt/secrets.toml ([sources.komos] api_key)."
         )
     return key
+
+
+def check_number(name: str, value: float, minimum: float, maximum: float = 1e9) -> None:
+    """Refuses a number that is out of range.
+
+    Raises:
+        UsageError: Below the minimum, beyond the maximum, or not a number.
+    """
+    if not minimum <= value <= maximum:  # never true of NaN
+        raise UsageError(f"{name} must be from {minimum:g} to {maximum:g}, not {value}")

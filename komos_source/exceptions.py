@@ -1,7 +1,4 @@
-"""What can go wrong, worded for the person who has to act.
-
-Every error of ours is a `KomosError`; the command catches that one class at its edge.
-"""
+"""The errors of this package. Each is a `KomosError`, whose message says what to do next."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ class KomosError(Exception):
 
 
 class UsageError(KomosError):
-    """An argument cannot be used: it is refused before any request is made."""
+    """An argument cannot be used. Raised before any request is made."""
 
 
 class ConfigurationError(KomosError):
@@ -21,19 +18,23 @@ class ConfigurationError(KomosError):
 
 
 class LockedError(KomosError):
-    """Another process holds what this load needs, and held it for the whole bounded wait."""
+    """Timed out waiting for a lock held by another process."""
 
 
 class DestinationError(KomosError):
     """The destination cannot be reached or refused the data."""
 
 
+class NotLoadedError(DestinationError):
+    """The dataset does not have the tables yet: nothing has been loaded into it."""
+
+
 class SpoolError(KomosError):
-    """The spool of webhook deliveries cannot be reached, or takes nothing now."""
+    """The spool of webhook deliveries cannot be reached, or accepts nothing now."""
 
 
 class AuthenticationError(KomosError):
-    """The API refused the key (401, 403). Ends the load: every other request would be refused."""
+    """The API refused the key (401, 403). Ends the load: every request would be refused."""
 
 
 class ApiUnreachableError(KomosError):
@@ -41,13 +42,13 @@ class ApiUnreachableError(KomosError):
 
 
 class RequestError(KomosError):
-    """One request failed for good; concerns one run or task, the others go on.
+    """One request failed, after all its tries. Concerns one run or task; the load continues.
 
     Attributes:
         status: The HTTP status, or None when no answer came.
-        served_at: The server's clock when it refused; None if it did not say.
-        detail: The API's own word for it, such as ``run_not_found``: the text in ``detail`` of a
-            JSON body. None if the answer has none (a gateway's page).
+        served_at: The server's clock when it answered; None if unknown.
+        detail: The text in ``detail`` of a JSON body, such as ``run_not_found``. None if there is
+            none: the answer may come from a gateway and not from the API.
     """
 
     def __init__(
@@ -68,8 +69,8 @@ class NotVisibleError(RequestError):
 
 
 class AnswerError(RequestError):
-    """An answer came, but its shape is not the documented one."""
+    """The answer is not what the API documents."""
 
 
 class NotJsonError(AnswerError):
-    """The body is not JSON: cut off, or not written by the API. Worth another try."""
+    """The answer is not JSON: cut off, or not from the API. Retried."""

@@ -1,10 +1,50 @@
-"""What a load has to say when it has ended."""
+"""The result of one load, and the exit codes of the ``komos`` command."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from typing import Any, Literal, Self
+
+from komos_source.exceptions import UsageError
+
+Status = Literal["ok", "partial", "failed"]
+"""The outcome of a load that did not raise an error."""
+
+
+class ExitCode(IntEnum):
+    """What a scheduler can tell apart.
+
+    Attributes:
+        DONE: Everything was done.
+        FAILED: Nothing could be done: configuration, key refused, API or destination unreachable.
+        USAGE: An argument cannot be used; nothing was touched.
+        PARTIAL: Done, but some runs could not be loaded, or a view could not be created. The
+            next load tries again.
+        INTERRUPTED: Stopped by Ctrl-C or SIGTERM. The next load resumes.
+    """
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    PARTIAL = 3
+    INTERRUPTED = 130
+
+
+_BY_STATUS = {"ok": ExitCode.DONE, "partial": ExitCode.PARTIAL, "failed": ExitCode.FAILED}
+
+
+def exit_code_of_status(status: Status) -> ExitCode:
+    """The exit code of a load that ended with a result."""
+    return _BY_STATUS[status]
+
+
+def exit_code_of_error(error: BaseException) -> ExitCode:
+    """The exit code of a command that ended with an error."""
+    if isinstance(error, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    return ExitCode.USAGE if isinstance(error, UsageError) else ExitCode.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +78,20 @@ class LoadResult:
     api_failure: str | None = None
 
     @property
-    def exit_code(self) -> int:
-        """0 done; 1 nothing could be done; 3 done, but not everything could be fetched."""
+    def status(self) -> Status:
+        """``ok``; ``partial`` if something could not be loaded; ``failed`` if nothing could."""
         if self.problems and self.requests and not self.runs_seen:
-            return 1
-        return 3 if self.failures or self.problems else 0
+            return "failed"
+        return "partial" if self.failures or self.problems else "ok"
+
+    @property
+    def exit_code(self) -> int:
+        """See `ExitCode`."""
+        return exit_code_of_status(self.status)
+
+    def with_problem(self, problem: str | None) -> Self:
+        """The same result with one more problem, if there is one."""
+        return replace(self, problems=(*self.problems, problem)) if problem else self
 
     def to_json(self) -> dict[str, Any]:
         """The counts, as ``komos load --json`` prints them."""

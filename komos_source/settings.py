@@ -22,38 +22,63 @@ TASKS_PER_PAGE = 100
 RUNS_WINDOW = 50
 """``GET /tasks/{id}/runs`` answers at most this many runs, the newest, and has no paging."""
 TERMINAL_STATUSES = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
+OTHER_STATUSES = frozenset({"PENDING", "RUNNING"})
 
-# How we ask.
+# Requests.
 MAX_CONCURRENCY = 8
 MAX_TRIES = 5
 BACKOFF = 0.5
 """Seconds before the second try; doubles with every further one, with jitter."""
 MAX_BACKOFF = 30.0
 MAX_RETRY_AFTER = 300.0
-"""Seconds; a server that wants a longer wait is asked again by the next load instead."""
+"""Seconds that one request waits in all because the API asks for it; if the API asks for more, the
+request is left to the next load."""
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
+"""Seconds without a byte."""
+TOTAL_TIMEOUT = 300.0
+"""Seconds that one answer may take, ..."""
+SLOWEST_RATE = 100_000
+"""... and one second more for so many bytes received."""
 MAX_FAILURES_IN_A_ROW = 16
-"""So many requests given up in a row mean the API is gone: the next load does the rest."""
+"""After so many failed requests without a success the API may be down: one more request decides."""
+MAX_TASK_PAGES = 1_000
+"""Pages of the list of tasks that are read at most: a list may be wrong and never end."""
+MAX_BODY = 2**30
+"""Bytes of one answer, unpacked; a larger one is not read (``SOURCES__KOMOS__MAX_BODY``)."""
+MAX_ERROR_BODY = 64 * 2**10
+"""Bytes read of an answer that reports an error."""
+MAX_DETAIL = 300
+"""Characters kept of what an error answer says."""
 BUFFERED_BYTES = 24 * 2**20
-"""Bodies held in memory at once; one that is larger than all of this is held alone."""
+"""Bodies in memory at once. If they are more, only the largest of them is read on."""
 INLINE_BYTES = 256 * 2**10
-"""Up to this size an answer is parsed on the event loop: a thread would cost more."""
-
-ALONE_BYTES = 256 * 2**10
-"""Bytes; a larger log is decoded on a thread of its own, smaller ones are decoded together."""
-DECODED_TOGETHER = 32
-"""Logs decoded together at most."""
+"""Up to this size an answer is decoded on the event loop: a thread would cost more."""
 
 # What we keep.
+MAX_ID_LENGTH = 255
+"""Characters of an id: databases cannot index texts of any length."""
 SETTLE_AFTER = 600.0
 """Seconds past a run's end after which its log counts as complete."""
+GIVE_UP_AFTER = 86_400.0
+"""Seconds for which the API must refuse a run for good before it counts as lost, ..."""
+LOADS_BEFORE_LOST = 3
+"""... in at least so many loads."""
+QUIET_AFTER = 3_600.0
+"""Seconds without a change after which a run that has left its task's window is looked up less
+often, ..."""
+QUIET_SHARE = 20
+"""... at most every 1/20 of the time it has not changed."""
+MAX_KEPT_RUNS = 10_000
+"""Cursors of runs named by id, and lost runs, that are kept; the oldest are dropped first."""
+MAX_STATUSES = 100
+"""Undocumented statuses of runs that are kept, so that each is reported once."""
 ROWS_PER_BATCH = 122_880
-"""Rows handed over at once: as many as in one of DuckDB's row groups."""
+"""Rows handed over at once: as many as in one of DuckDB's row groups, ..."""
+BYTES_PER_BATCH = 32 * 2**20
+"""... unless they take more memory than this before: messages may hold screenshots."""
 ROWS_PER_GROUP = 20_480
 """Rows in a Parquet row group: so many of them that DuckDB's threads end at the same time."""
-GIVEN_CURSORS = 10_000
-"""Cursors kept for runs named by id; the oldest are forgotten first (a cursor is a cache)."""
 DUCKDB_MEMORY = "256MB"
 """What DuckDB may use in a loading process."""
 DUCKDB_LOG = "4MB"
@@ -67,26 +92,53 @@ HELD_WHILE_READING = 1.0
 # Webhooks.
 WEBHOOK_PEPPER = "komos-webhook-pepper"
 """Komos' own, as documented; an organisation may set another."""
+WEBHOOK_MIN_SECRET = 8
+"""Characters of a secret after ``wh_``; a shorter one could be guessed."""
+DEMO_WEBHOOK_SECRET = "wh_demo_secret"  # noqa: S105 - public on purpose
+"""The emulator's default; the receiver warns if it is used."""
 WEBHOOK_TOLERANCE = 300.0
-"""Seconds a delivery's signed time may lie from ours, either way."""
+"""Seconds by which the signed time of a delivery may differ from this machine's clock."""
+WEBHOOK_RECENT_SIGNATURES = 100_000
+"""Signatures of stored deliveries that a receiver remembers while their time is accepted."""
 WEBHOOK_MAX_BODY = 5 * 2**20
 """Bytes of one delivery's body; a larger one is refused while it is read."""
 WEBHOOK_HELD_BYTES = 64 * 2**20
-"""Bodies held in memory at once, read or waiting for their commit; beyond, senders have to wait."""
+"""Bytes of bodies in memory at once. Beyond, the body that has been read for longest is refused."""
+WEBHOOK_HEAD_BYTES = 16 * 2**10
+"""Bytes of a request's head, of a chunk's head and of trailers."""
+WEBHOOK_HEAD_TIMEOUT = 10.0
+"""Seconds a sender may take for the head of a request."""
 WEBHOOK_READ_TIMEOUT = 30.0
-"""Seconds a sender may take over one body."""
+"""Seconds a sender may take for one body."""
+WEBHOOK_COMMIT_TIMEOUT = 20.0
+"""Seconds until a delivery that is not in the spool yet is answered with 503."""
+WEBHOOK_REQUEST_TIMEOUT = 60.0
+"""Seconds after its head until a request's connection is closed, whatever it waits for."""
+WEBHOOK_IDLE_TIMEOUT = 5
+"""Seconds that a connection stays open without a request."""
+WEBHOOK_MAX_CONNECTIONS = 4_096
+"""Open connections. Beyond, the one that has been sending its request for longest is closed."""
+WEBHOOK_SPARE_DESCRIPTORS = 64
+"""File descriptors that are not used for connections: the spool needs some."""
 WEBHOOK_RETRY_AFTER = 10
 """Seconds after which a sender that could not be served should try again."""
+REFUSAL_LOG_INTERVAL = 60.0
+"""Seconds; refusals of one kind are logged once in this time, the others are counted."""
 COMMIT_DELIVERIES = 512
-"""Deliveries that share one commit at most."""
+"""Deliveries in one commit at most."""
 SPOOL_URL = "sqlite:///komos_spool.db"
-SPOOL_BUSY_TIMEOUT = 10.0
-"""Seconds to wait for another process that writes into a SQLite spool."""
+SPOOL_TIMEOUT = 10.0
+"""Seconds to wait for a connection, a lock or a statement of the spool's database."""
+SPOOL_RESERVE = 2**30
+"""Bytes of disk that a SQLite spool leaves free: a load needs room to drain it."""
+SPOOL_MAX_BYTES = 16 * 2**30
+"""Bytes of deliveries that may wait in a spool."""
+SPOOL_STATS_INTERVAL = 5.0
+"""Seconds between two counts of the spool by a receiver."""
 DRAIN_DELIVERIES = 5_000
-"""Deliveries that one load drains at most, ..."""
+"""Deliveries that are drained at once at most, ..."""
 DRAIN_BYTES = 32 * 2**20
-"""... and bytes of their bodies, after which it takes no more: so memory does not grow with the
-spool."""
+"""... and bytes of their bodies: so memory does not grow with the spool."""
 
 # Following.
 FOLLOW_TICK = 0.1

@@ -1,25 +1,52 @@
-"""What is loaded: the dlt source and its six resources, all fed by one walk over the API."""
+"""The dlt source and its six resources, all fed by one extraction from the API.
+
+Each resource keeps a state of its own, so that dropping or refreshing one of them, or selecting
+only some, does not make the others miss rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import timedelta
+import contextlib
+from collections.abc import AsyncIterator, Container, Iterator, MutableMapping, Sequence
+from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any
 
 import dlt
+import pyarrow as pa
 from dlt.sources import DltResource
 
 from komos_source import settings, tables
 from komos_source.api.client import KomosClient
 from komos_source.config import register_fallback_provider
 from komos_source.extract import state
-from komos_source.extract.discovery import discover, named_targets
-from komos_source.extract.log_reader import Batch, first_batch, found_batch, read_batches
-from komos_source.extract.options import check_client_options, check_selection
+from komos_source.extract.discovery import Discovery, discover, named_runs
+from komos_source.extract.log_reader import (
+    Batch,
+    LogResult,
+    failure,
+    log_batch,
+    read_logs,
+)
+from komos_source.extract.options import check_client_options, check_patience, check_selection
 from komos_source.metrics import LoadMetrics
 from komos_source.shard import Shard
 
 register_fallback_provider()
+
+_BESIDE_LOGS = (tables.TASK_RUN_LOG_LOADS, tables.TASK_RUN_LOGS_REJECTED)
+"""Get their rows from reading logs, but do not decide which logs are read."""
+
+_metrics: ContextVar[LoadMetrics | None] = ContextVar("metrics", default=None)
+
+
+def build_source(metrics: LoadMetrics, **options: Any) -> Any:
+    """The source with its metrics: they are no argument of `komos_source`, which is public."""
+    token = _metrics.set(metrics)
+    try:
+        return komos_source(**options)
+    finally:
+        _metrics.reset(token)
 
 
 @dlt.source(name=settings.SOURCE_NAME, section=settings.SOURCE_NAME)
@@ -31,9 +58,10 @@ def komos_source(
     since: str | None = None,
     full_refresh: bool = False,
     settle_after: float = settings.SETTLE_AFTER,
+    give_up_after: float = settings.GIVE_UP_AFTER,
     max_concurrency: int = settings.MAX_CONCURRENCY,
     backoff: float = settings.BACKOFF,
-    metrics: LoadMetrics | None = None,
+    max_body: int = settings.MAX_BODY,
     shard: Shard | None = None,
 ) -> Any:
     """Tasks, their runs and the runs' log entries, each entry once, however often it is loaded.
@@ -42,14 +70,16 @@ def komos_source(
         api_key: The organisation's key (``SOURCES__KOMOS__API_KEY``; ``KOMOS_API_KEY`` is accepted
             as a last resort).
         base_url: Scheme and host of the API, without ``/public/v1``.
-        run_ids: Load the logs of these runs only; nothing but the logs endpoint is asked.
+        run_ids: Load the logs of these runs only; no other endpoint is called.
         task_ids: Load the runs of these tasks only.
         since: ISO 8601 date or time; logs of runs created before it are left for a later load.
-        full_refresh: Read every visible run again, settled or not.
+        full_refresh: Read every visible run again, settled or lost.
         settle_after: Seconds past a run's end after which its log counts as complete.
+        give_up_after: Seconds for which the API must refuse a run for good, in at least three
+            loads, before the run counts as lost.
         max_concurrency: Requests under way at once.
         backoff: Seconds before a failed request is tried again; doubles with every further try.
-        metrics: Filled with what the extraction did, for whoever wants to watch.
+        max_body: Bytes of one answer, unpacked; a larger one is not read.
         shard: Load only what is in this bucket: of tasks by their id, of named runs by theirs.
 
     Raises:
@@ -57,62 +87,139 @@ def komos_source(
         ConfigurationError: The key or the URL cannot be used; no request has been made.
     """
     choice = check_selection(run_ids, task_ids, since, shard)
-    account = metrics if metrics is not None else LoadMetrics()
-    client_options = check_client_options(api_key, base_url, max_concurrency, backoff)
+    patience = check_patience(settle_after, give_up_after)
+    client_options = check_client_options(api_key, base_url, max_concurrency, backoff, max_body)
+    metrics = _metrics.get() or LoadMetrics()
 
     @dlt.resource(name="extraction", selected=False)
     async def extraction() -> AsyncIterator[Batch]:
-        """One walk over the API that all six tables are fed from."""
-        stored = dlt.current.source_state()
-        known = state.State.read(stored)
-        if full_refresh:
-            known = known.without_cursors()
-        async with KomosClient(**client_options, metrics=account) as client:
-            if not stored:
-                yield first_batch()
+        """One pass over the API that all six tables are fed from."""
+        selected = dlt.current.source().selected_resources.keys()
+        known = _known(selected, full_refresh=full_refresh)
+        async with KomosClient(**client_options, metrics=metrics) as client:
             if choice.run_ids is not None:
-                targets = named_targets(choice.run_ids, known)
-                account.runs_seen = account.logs_due = len(choice.run_ids)
+                found = named_runs(choice.run_ids, known)
             else:
-                found = await discover(
-                    client,
-                    known,
-                    account,
-                    task_ids=choice.task_ids,
-                    since=choice.since,
-                    full_refresh=full_refresh,
-                    shard=shard,
-                )
-                yield found_batch(found)
-                targets = found.targets
-                account.logs_due = len(found.targets)
-            async for batch in read_batches(
-                client,
-                targets,
-                account,
-                settle_after=timedelta(seconds=settle_after),
-                concurrency=max_concurrency,
-            ):
-                yield batch
+                found = await discover(client, known, choice, shard)
+            _count_found(found, metrics)
+            yield Batch(changes=found.changes, found=found)
+            if selected.isdisjoint(each.name for each in (tables.TASK_RUN_LOGS, *_BESIDE_LOGS)):
+                return
+            now = datetime.now(UTC)
+            results = [failure(target, error, patience, now) for target, error in found.failed]
+            for result in results:
+                _count(result, metrics)
+            rows, size = 0, 0
+            async with contextlib.aclosing(
+                read_logs(client, found.targets, patience, max_concurrency)
+            ) as arriving:
+                async for result in arriving:
+                    _count(result, metrics)
+                    results.append(result)
+                    rows, size = rows + len(result.rows), size + result.rows.nbytes
+                    if rows >= settings.ROWS_PER_BATCH or size >= settings.BYTES_PER_BATCH:
+                        yield log_batch(results)
+                        results, rows, size = [], 0, 0
+            if results:
+                yield log_batch(results)
 
     return table_resources(extraction)
 
 
 def table_resources(extraction: DltResource) -> list[DltResource]:
-    """The resources of all tables, fed by one that yields batches."""
+    """The resources of all tables, fed by one that yields batches.
+
+    State moves where the rows are handed over, so it cannot run ahead of them.
+    """
     tables.silence_json_hint_warning()
 
-    def table(hints: dict[str, Any]) -> DltResource:
-        name = hints["name"]
+    @dlt.transformer(data_from=extraction, **tables.TASKS.hints())
+    def tasks(batch: Batch) -> Iterator[Any]:
+        changed = state.changed_tasks(batch.found.tasks, _state("tasks"))
+        yield from _rows(tables.TASKS, [task.to_row() for task in changed])
 
-        @dlt.transformer(data_from=extraction, **hints)
+    @dlt.transformer(data_from=extraction, **tables.TASK_RUNS.hints())
+    def task_runs(batch: Batch) -> Iterator[Any]:
+        changed = state.changed_runs(batch.found.listed, _state("task_runs"))
+        rows = [run.to_row() for run in (*changed, *batch.found.looked_up)]
+        yield from _rows(tables.TASK_RUNS, rows)
+
+    @dlt.transformer(data_from=extraction, **tables.TASK_RUN_LOGS.hints())
+    def task_run_logs(batch: Batch) -> Iterator[Any]:
+        yield from _rows(tables.TASK_RUN_LOGS, batch.tables.get("task_run_logs"))
+        state.apply(batch.changes, _state("task_run_logs"))
+
+    @dlt.transformer(data_from=extraction, **tables.TASK_RUN_WINDOW_GAPS.hints())
+    def task_run_window_gaps(batch: Batch) -> Iterator[Any]:
+        yield from _rows(tables.TASK_RUN_WINDOW_GAPS, batch.found.gaps)
+
+    def beside_logs(table: tables.Table) -> DltResource:
+        @dlt.transformer(data_from=extraction, **table.hints())
         def rows(batch: Batch) -> Iterator[Any]:
-            if name == tables.TASK_RUN_LOGS.name:
-                # The state moves where the entries are handed over, so it cannot run ahead of them.
-                state.apply(batch.changes, dlt.current.source_state())
-            if name in batch.tables:
-                yield batch.tables[name]
+            yield from _rows(table, batch.tables.get(table.name))
+            _filled(table.name).update(dict.fromkeys(batch.changes.windows, True))
 
         return rows
 
-    return [table(tables.TASK_HINTS), *(table(each.hints()) for each in tables.ARROW_TABLES)]
+    return [tasks, task_runs, task_run_logs, *map(beside_logs, _BESIDE_LOGS), task_run_window_gaps]
+
+
+def _rows(table: tables.Table, rows: pa.Table | list[dict[str, Any]] | None) -> Iterator[pa.Table]:
+    """The rows, if there are any; once an empty table, so that the destination's table exists."""
+    stored = _state(table.name)
+    if rows or not stored.get("created"):
+        # Arrow is left alone where there is nothing: its first use imports pandas (0.2 s).
+        yield rows if isinstance(rows, pa.Table) else table.from_rows(rows or [])
+    stored["created"] = True
+
+
+def _state(resource: str) -> MutableMapping[str, Any]:
+    state_of: MutableMapping[str, Any] = dlt.current.resource_state(resource)
+    return state_of
+
+
+def _filled(resource: str) -> MutableMapping[str, Any]:
+    """The tasks whose runs this resource has had rows of."""
+    filled: MutableMapping[str, Any] = _state(resource).setdefault("filled", {})
+    return filled
+
+
+def _known(selected: Container[str], *, full_refresh: bool) -> state.State:
+    """The state to start from.
+
+    Settled runs are read again in tasks of which another selected resource has not had all rows: it
+    was not selected before, or has been dropped or refreshed.
+    """
+    known = state.State.read(_state("task_run_logs"))
+    if full_refresh:
+        return known.without_logs()
+    stale: set[str] = set()
+    for table in _BESIDE_LOGS:
+        if table.name in selected:
+            stale |= known.windows.keys() - _filled(table.name).keys()
+        else:
+            _filled(table.name).clear()
+    return known.without_logs(stale) if stale else known
+
+
+def _count_found(found: Discovery, metrics: LoadMetrics) -> None:
+    metrics.runs_seen = found.runs_seen
+    metrics.logs_due = len(found.targets) + len(found.failed)
+    metrics.window_gaps += len(found.gaps)
+    metrics.problems += found.problems
+
+
+def _count(result: LogResult, metrics: LoadMetrics) -> None:
+    metrics.rejected += len(result.rejected)
+    if len(result.rows):
+        metrics.emitted[result.run_id] += len(result.rows)
+    if result.outcome == "lost":
+        metrics.logs_due -= 1
+        metrics.problems.append(
+            f"run {result.run_id} counts as lost and is not asked for again (`komos load --run-id "
+            f"{result.run_id}` tries once more): {result.error}"
+        )
+        return
+    metrics.logs_read += 1
+    if result.error:
+        metrics.failures[result.run_id] = str(result.error)

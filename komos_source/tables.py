@@ -1,4 +1,4 @@
-"""The tables: columns, keys and types, said once and given to Arrow and to dlt alike."""
+"""The tables: columns, keys and types, declared once for Arrow and for dlt."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class Table:
         key: Primary key; rows merge on it.
         schema: Arrow schema of what is yielded. JSON columns travel as text.
         json: Names of the columns that hold JSON.
-        partition: A column that rows with the same key agree in. A merge then looks for old rows
-            among those of the partitions at hand only, and not through all keys: its cost does
-            not grow with the table where equal values lie together.
+        merge_scope: Condition on the rows that a merge replaces, where dlt's own (an EXISTS over
+            the key) is slow or, for a key of two columns, not available (ClickHouse, Athena).
+            dlt puts the name of the staged rows in place of ``{staging_table}``.
     """
 
     name: str
     key: tuple[str, ...]
     schema: pa.Schema
     json: frozenset[str] = frozenset()
-    partition: str | None = None
+    merge_scope: str | None = None
 
     def from_rows(self, rows: list[dict[str, Any]]) -> pa.Table:
         """Arrow table of rows given as dicts; a missing column is null."""
@@ -53,13 +53,9 @@ class Table:
         # delete-insert (dlt's default merge) also removes duplicates inside what is staged;
         # upsert and insert-only do not, and would keep them after a crash.
         disposition = {"disposition": "merge", "strategy": "delete-insert"}
-        if self.partition is None:
+        if self.merge_scope is None:
             return disposition
-        column, (key,) = self.partition, self.key
-        return disposition | {
-            "destination_scope": f"{column} IN (SELECT {column} FROM {{staging_table}}) AND "  # noqa: S608 - names of ours
-            f"{key} IN (SELECT {key} FROM {{staging_table}})"
-        }
+        return disposition | {"destination_scope": self.merge_scope}
 
     def _hint(self, field: pa.Field) -> dict[str, Any]:
         hint: dict[str, Any] = {"nullable": field.nullable}
@@ -70,68 +66,60 @@ class Table:
         return hint | {"data_type": _DATA_TYPES[str(field.type)]}
 
 
-def _schema(required: str, **columns: pa.DataType) -> pa.Schema:
-    return pa.schema(
-        [
-            pa.field(name, kind, nullable=name not in required.split())
-            for name, kind in columns.items()
-        ]
-    )
+_Columns = dict[str, pa.DataType]
 
 
-TASKS = "tasks"
-"""Of a task's fields only three are known, so its rows stay dicts and dlt infers their columns."""
+def _text(*names: str) -> _Columns:
+    return dict.fromkeys(names, pa.string())
 
-TASK_HINTS: dict[str, Any] = {
-    "name": TASKS,
-    "primary_key": "id",
-    "write_disposition": "merge",
-    "columns": {
-        "id": {"data_type": "text", "nullable": False},
-        "name": {"data_type": "text"},
-        "status": {"data_type": "text"},
-    },
-    "max_table_nesting": 0,
-}
+
+def _time(*names: str) -> _Columns:
+    return dict.fromkeys(names, MOMENT)
+
+
+def _integer(*names: str) -> _Columns:
+    return dict.fromkeys(names, pa.int64())
+
+
+def _schema(required: str, columns: _Columns) -> pa.Schema:
+    needed = required.split()
+    return pa.schema([pa.field(n, kind, nullable=n not in needed) for n, kind in columns.items()])
+
+
+TASKS = Table(
+    "tasks",
+    key=("id",),
+    json=frozenset({"extra"}),
+    schema=_schema("id", _text("id", "name", "status", "extra")),
+)
 
 TASK_RUNS = Table(
     "task_runs",
     key=("id",),
-    json=frozenset({"inputs", "outputs", "error"}),
+    json=frozenset({"inputs", "outputs", "error", "extra"}),
     schema=_schema(
         "id",
-        id=pa.string(),
-        task_id=pa.string(),
-        status=pa.string(),
-        trigger_type=pa.string(),
-        created_at=MOMENT,
-        started_at=MOMENT,
-        finished_at=MOMENT,
-        progress_current_step=pa.int64(),
-        progress_steps_total=pa.int64(),
-        inputs=pa.string(),
-        outputs=pa.string(),
-        logs_url=pa.string(),
-        error=pa.string(),
-        cancel_reason=pa.string(),
+        _text("id", "task_id", "status", "trigger_type")
+        | _time("created_at", "started_at", "finished_at")
+        | _integer("progress_current_step", "progress_steps_total")
+        | _text("inputs", "outputs", "logs_url", "error", "cancel_reason", "extra"),
     ),
 )
 
 TASK_RUN_LOGS = Table(
     "task_run_logs",
-    key=("id",),
-    partition="run_id",  # an entry belongs to one run, for good
+    key=("run_id", "id"),  # the API promises unique ids, but an id met in two runs is two entries
+    # The first condition uses an index that begins with run_id. Run ids all have the same length,
+    # so that two different keys never give the same text.
+    merge_scope="run_id IN (SELECT run_id FROM {staging_table})"
+    " AND CONCAT(run_id, id) IN (SELECT CONCAT(run_id, id) FROM {staging_table})",
     json=frozenset({"extra"}),
     schema=_schema(
         "id run_id",
-        id=pa.string(),
-        run_id=pa.string(),
-        position=pa.int64(),
-        timestamp=MOMENT,
-        level=pa.string(),
-        message=pa.string(),
-        node_id=pa.string(),
-        extra=pa.string(),
+        _text("id", "run_id")
+        | _integer("position")
+        | _time("timestamp")
+        | _text("level", "message", "node_id", "extra"),
     ),
 )
 
@@ -140,14 +128,13 @@ TASK_RUN_LOG_LOADS = Table(
     key=("run_id",),
     schema=_schema(
         "run_id settled outcome",
-        run_id=pa.string(),
-        entries=pa.int64(),
-        last_timestamp=MOMENT,
-        checked_at=MOMENT,
-        settled=pa.bool_(),
-        outcome=pa.string(),
-        http_status=pa.int64(),
-        detail=pa.string(),
+        _text("run_id")
+        | _integer("entries")
+        | _time("last_timestamp", "checked_at")
+        | {"settled": pa.bool_()}
+        | _text("outcome")
+        | _integer("http_status")
+        | _text("detail"),
     ),
 )
 
@@ -156,12 +143,7 @@ TASK_RUN_LOGS_REJECTED = Table(
     key=("id",),
     schema=_schema(
         "id run_id reason raw",
-        id=pa.string(),
-        run_id=pa.string(),
-        position=pa.int64(),
-        reason=pa.string(),
-        raw=pa.string(),
-        seen_at=MOMENT,
+        _text("id", "run_id") | _integer("position") | _text("reason", "raw") | _time("seen_at"),
     ),
 )
 
@@ -170,11 +152,9 @@ TASK_RUN_WINDOW_GAPS = Table(
     key=("task_id", "detected_at"),
     schema=_schema(
         "task_id detected_at",
-        task_id=pa.string(),
-        detected_at=MOMENT,
-        oldest_visible_at=MOMENT,
-        newest_known_at=MOMENT,
-        runs_recovered=pa.int64(),
+        _text("task_id")
+        | _time("detected_at", "oldest_visible_at", "newest_known_at")
+        | _integer("runs_recovered"),
     ),
 )
 
@@ -183,39 +163,26 @@ KOMOS_LOADS = Table(
     key=("id",),
     schema=_schema(
         "id started_at exit_code",
-        id=pa.string(),
-        pipeline_name=pa.string(),
-        started_at=MOMENT,
-        ended_at=MOMENT,
-        seconds=pa.float64(),
-        exit_code=pa.int64(),
-        runs_seen=pa.int64(),
-        runs_fetched=pa.int64(),
-        entries_loaded=pa.int64(),
-        entries_rejected=pa.int64(),
-        runs_failed=pa.int64(),
-        window_gaps=pa.int64(),
-        requests=pa.int64(),
-        problems=pa.string(),
-        load_ids=pa.string(),
-        host=pa.string(),
-        pid=pa.int64(),
-        komos_source_version=pa.string(),
-        dlt_version=pa.string(),
-        duckdb_version=pa.string(),
+        _text("id", "pipeline_name")
+        | _time("started_at", "ended_at")
+        | {"seconds": pa.float64()}
+        | _integer("exit_code", "runs_seen", "runs_fetched", "entries_loaded", "entries_rejected")
+        | _integer("runs_failed", "window_gaps", "requests")
+        | _text("problems", "load_ids", "host")
+        | _integer("pid")
+        | _text("komos_source_version", "dlt_version", "duckdb_version"),
     ),
 )
-"""One row a load; `load_history` writes it. JSON in it is text: no database takes all of JSON's
+"""One row a load, written by `loading.history`. JSON in it is text: no database takes all of JSON's
 types from a plain INSERT."""
 
 TASK_RUN_SHARDS = Table(
-    "task_run_shards",
-    key=("buckets",),
-    schema=_schema("buckets", buckets=pa.int64()),
+    "task_run_shards", key=("buckets",), schema=_schema("buckets", _integer("buckets"))
 )
 """One row: how many shards the dataset is loaded in. Only in a dataset that is."""
 
 ARROW_TABLES = (
+    TASKS,
     TASK_RUNS,
     TASK_RUN_LOGS,
     TASK_RUN_LOG_LOADS,

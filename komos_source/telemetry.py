@@ -1,7 +1,7 @@
-"""What can be watched of a load from outside: events in the log, OpenTelemetry's spans and metrics.
+"""What can be watched of a load from outside: log events, and OpenTelemetry spans and metrics.
 
-OpenTelemetry is used where the process has it already, because somebody has configured it
-(``opentelemetry-instrument komos load``, or an application of your own). Nothing imports it else.
+OpenTelemetry is used only in a process that has imported it, because somebody configured it
+(``opentelemetry-instrument komos load``, or an application that calls `komos_source.load`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -23,35 +23,36 @@ _MAX_LISTED = 100
 
 
 @contextlib.contextmanager
-def observed(metrics: LoadMetrics, **names: str) -> Iterator[Callable[[LoadResult], None]]:
-    """One load, in a span; what it gives is to be told of the report.
+def load_span(metrics: LoadMetrics, labels: Mapping[str, str]) -> Iterator[None]:
+    """The span of one load; a load that fails is counted here.
 
     Args:
         metrics: Of the load.
-        names: What to tell loads apart by, such as ``pipeline_name``.
+        labels: What distinguishes loads, such as ``pipeline_name``.
     """
-
-    def ended(report: LoadResult) -> None:
-        counts = {"exit_code": report.exit_code, **report.to_json()}
-        for run_id, reason in list(report.failures.items())[:_MAX_LISTED]:
-            emit(logging.WARNING, "run not fetched", run_id=run_id, reason=reason)
-        for problem in report.problems:
-            emit(logging.WARNING, "problem", reason=problem)
-        emit(logging.WARNING if report.exit_code else logging.INFO, "load ended", **counts, **names)
-        _measure(counts, names)
-
-    emit(logging.INFO, "load started", **names)
-    with _span("load", {f"komos.{key}": value for key, value in names.items()}):
+    emit(logging.INFO, "load started", **labels)
+    with _span("load", {f"komos.{key}": value for key, value in labels.items()}):
         try:
-            yield ended
+            yield
         except Exception:
-            _measure({"exit_code": 1, "seconds": metrics.seconds}, names)
+            _measure({"exit_code": 1, "seconds": metrics.seconds}, labels)
             raise
+
+
+def load_ended(result: LoadResult, labels: Mapping[str, str]) -> None:
+    """Reports a load that ended; to be called inside its span."""
+    counts = {"exit_code": result.exit_code, **result.to_json()}
+    for run_id, reason in list(result.failures.items())[:_MAX_LISTED]:
+        emit(logging.WARNING, "run not fetched", run_id=run_id, reason=reason)
+    for problem in result.problems:
+        emit(logging.WARNING, "problem", reason=problem)
+    emit(logging.WARNING if result.exit_code else logging.INFO, "load ended", **counts, **labels)
+    _measure(counts, labels)
 
 
 @contextlib.contextmanager
 def stage(metrics: LoadMetrics, name: str) -> Iterator[None]:
-    """One part of a load: whoever watches sees its name."""
+    """One part of a load, named for progress displays, log and traces."""
     metrics.stage = name
     emit(logging.INFO, "stage", name=name)
     with _span(name, {}):
@@ -67,18 +68,18 @@ def _span(name: str, attributes: dict[str, Any]) -> AbstractContextManager[Any]:
     return tracer.start_as_current_span(f"komos {name}", attributes=attributes)
 
 
-def _measure(counts: dict[str, Any], names: dict[str, str]) -> None:
-    """Adds up a load's counts; its length and outcome go to a histogram."""
+def _measure(counts: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+    """Adds a load's counts to OpenTelemetry counters; its duration goes to a histogram."""
     if "opentelemetry" not in sys.modules:
         return
     from opentelemetry import metrics, trace
 
     span = trace.get_current_span()
     span.set_attributes({f"komos.{key}": value for key, value in counts.items()})
-    labels = {f"komos.{key}": value for key, value in names.items()}
+    named = {f"komos.{key}": value for key, value in labels.items()}
     meter = metrics.get_meter(_SCOPE, __version__)
     for key, value in counts.items():
         if key not in {"exit_code", "seconds", "runs_seen"}:
-            meter.create_counter(f"komos.{key}").add(value, labels)
-    outcome = labels | {"komos.exit_code": counts["exit_code"]}
+            meter.create_counter(f"komos.{key}").add(value, named)
+    outcome = named | {"komos.exit_code": counts["exit_code"]}
     meter.create_histogram("komos.load.duration", unit="s").record(counts["seconds"], outcome)

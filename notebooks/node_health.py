@@ -5,7 +5,7 @@
 """Node health: which node fails, since when, and whether it is noise.
 
 Open it with ``komos notebook``, or run it as a script: ``python notebooks/node_health.py``. Every
-query aggregates in the database and closes its connection, so that no load is kept waiting.
+query aggregates in the database and closes its connection, so loads do not wait for it.
 """
 
 import marimo
@@ -20,37 +20,33 @@ def _():
     import marimo as mo
     import pandas as pd
 
-    from komos_source.analytics import query
-    from komos_source.cli import notebook
-    from komos_source.config import time_zone
-    from komos_source.report import words
-    from komos_source.report.findings import find
+    from komos_source.analytics import findings, formatting, notebook, query
 
-    # A chart carries its rows. marimo would keep them in a file that goes when the chart is drawn
-    # anew, at times before the browser has read it; of a transformer chosen here it takes only one
-    # whose name begins with its own (marimo/_plugins/ui/_impl/altair_chart.py, _parse_spec).
+    # Charts carry their rows. marimo would keep them in a file that it deletes when the chart is
+    # redrawn, at times before the browser has read it. It accepts another transformer only if the
+    # name begins with that of its own (marimo/_plugins/ui/_impl/altair_chart.py, _parse_spec).
     alt.data_transformers.register("marimo_rows", alt.default_data_transformer)
     _ = alt.data_transformers.enable("marimo_rows")
-    return alt, find, mo, notebook, pd, query, time_zone, words
+    return alt, findings, formatting, mo, notebook, pd, query
 
 
 @app.cell
 def _(mo, notebook):
     with notebook.show_errors(mo):
-        history = notebook.open_from(mo)
-        task_names = history.task_names()
-    return history, task_names
+        database = notebook.open_from_arguments(mo)
+        task_names = database.task_names()
+    return database, task_names
 
 
 @app.cell
-def _(mo, notebook, task_names, time_zone):
+def _(mo, notebook, task_names):
     level = mo.ui.radio({"errors": "error", "warnings": "warning"}, value="errors", inline=True)
     task = mo.ui.dropdown(notebook.task_choices(task_names), value="all tasks", label="task")
     days = mo.ui.dropdown(
         {"4 weeks": 28, "8 weeks": 56, "13 weeks": 91}, value="4 weeks", label="period"
     )
-    zone = mo.ui.text(time_zone(), label="time zone")
-    again = mo.ui.refresh(label="ask again")
+    zone = mo.ui.text(notebook.default_time_zone(), label="time zone")
+    again = mo.ui.refresh(label="read again")
     mo.vstack(
         [
             mo.md("# Node health"),
@@ -61,10 +57,10 @@ def _(mo, notebook, task_names, time_zone):
 
 
 @app.cell
-def _(again, days, find, history, mo, notebook, zone):
-    again  # asks anew when pressed
+def _(again, database, days, findings, mo, notebook, zone):
+    again  # reads again when pressed
     with notebook.show_errors(mo):
-        found = find(history, days.value, zone.value)
+        found = findings.read_findings(database, days.value, zone.value)
     return (found,)
 
 
@@ -90,26 +86,26 @@ def _(found, level, pd, task):
 
 
 @app.cell
-def _(changes, found, health, mo, notebook, of_task, words):
+def _(changes, formatting, found, health, mo, notebook, of_task):
     coverage = of_task(found.coverage)
     mo.vstack(
         [
-            mo.md(notebook.heading(words.headline(of_task(found.changes["error"])))),
+            mo.md(notebook.heading(formatting.headline(of_task(found.changes["error"])))),
             mo.hstack(
                 [
                     mo.stat(
-                        words.number(coverage["finished_runs"].sum()),
+                        formatting.number(coverage["finished_runs"].sum()),
                         label="finished runs",
                         caption=f"{coverage['failed_runs'].sum():,} failed",
                     ),
-                    mo.stat(words.number(len(health)), label="nodes visited"),
+                    mo.stat(formatting.number(len(health)), label="nodes visited"),
                     mo.stat(
-                        words.number((changes["state"] == "regressed").sum()),
+                        formatting.number((changes["state"] == "regressed").sum()),
                         label="regressed",
                         caption=f"{changes['watch'].sum()} more on watch",
                     ),
                     mo.stat(
-                        words.number(health["entries"].sum()),
+                        formatting.number(health["entries"].sum()),
                         label="entries",
                         caption=f"{health['warnings'].sum():,} warnings, "
                         f"{health['errors'].sum():,} errors",
@@ -118,18 +114,19 @@ def _(changes, found, health, mo, notebook, of_task, words):
                 justify="start",
                 wrap=True,
             ),
-            mo.md(words.coverage_title(found.coverage)),
+            mo.md(formatting.coverage_title(found.coverage)),
         ]
     )
     return
 
 
 @app.cell
-def _(attention, kind, mo, notebook, words):
+def _(attention, formatting, kind, mo, notebook):
     mo.vstack(
         [
-            mo.md(notebook.heading(words.changes_title(attention, kind))),
-            mo.ui.table(
+            mo.md(notebook.heading(formatting.changes_title(attention, kind))),
+            notebook.table(
+                mo,
                 attention.assign(changed_on=attention["changed_on"].dt.date)[
                     [
                         "state",
@@ -149,21 +146,20 @@ def _(attention, kind, mo, notebook, words):
                     "p_value": "{:.3f}",
                     "p_adjusted": "{:.3f}",
                 },
-                show_column_summaries=False,
             )
             if len(attention)
-            else mo.md("The last 2 days are held against the 14 before."),
+            else mo.md("The last 2 days are compared with the 14 before."),
         ]
     )
     return
 
 
 @app.cell
-def _(alt, attention, changes, hits, kind, mo, notebook, pd, ranked, words):
+def _(alt, attention, changes, formatting, hits, kind, mo, notebook, pd, ranked):
     def trend(node: str) -> alt.LayerChart:
         """Daily shares of a node, its share before and after a change, and the change."""
         change = changes[changes["node"] == node]
-        says = words.change(change.iloc[0], kind) if len(change) else "not visited lately"
+        subtitle = formatting.change(change.iloc[0], kind) if len(change) else "not visited lately"
         cut = change["changed_on"].iloc[0] if len(change) else pd.NaT
         seen = hits[hits["node"] == node].sort_values("day")
         part = seen["day"] >= cut if pd.notna(cut) else pd.Series(False, seen.index)
@@ -183,9 +179,9 @@ def _(alt, attention, changes, hits, kind, mo, notebook, pd, ranked, words):
         if pd.notna(cut):
             mark = alt.Chart(pd.DataFrame({"day": [cut]}))
             layers.append(mark.mark_rule(strokeDash=[4, 3], size=2, color="#4477aa").encode(x=x))
-        title = alt.Title(node, subtitle=says, anchor="start")
+        title = alt.Title(node, subtitle=subtitle, anchor="start")
         chart = alt.layer(*layers).properties(width=255, height=120, title=title)
-        return chart.configure(**notebook.LOOK)
+        return chart.configure(**notebook.CHART_STYLE)
 
     worst = ranked.loc[ranked[f"runs_with_{kind}"] > 0, "node"]
     drawn = [
@@ -203,7 +199,7 @@ def _(alt, attention, changes, hits, kind, mo, notebook, pd, ranked, words):
 
 
 @app.cell
-def _(alt, kind, mo, notebook, ranked, rate, words):
+def _(alt, formatting, kind, mo, notebook, ranked, rate):
     chosen = alt.selection_point(fields=["task_id", "node_id"], name="chosen")
     axes = alt.Chart(ranked).encode(
         y=alt.Y("node:N", sort=None, title=None, axis=alt.Axis(labelLimit=200)),
@@ -225,13 +221,13 @@ def _(alt, kind, mo, notebook, ranked, rate, words):
     ranking = mo.ui.altair_chart(
         (intervals + points)
         .properties(width="container", height=alt.Step(20))
-        .configure(**notebook.LOOK),
+        .configure(**notebook.CHART_STYLE),
         chart_selection=False,
         legend_selection=False,
     )
     mo.vstack(
         [
-            mo.md(notebook.heading(words.ranking_title(ranked, kind))),
+            mo.md(notebook.heading(formatting.ranking_title(ranked, kind))),
             ranking,
             mo.md("*Bars are 95 % intervals. Click a dot to read the node's entries.*"),
         ]
@@ -240,7 +236,7 @@ def _(alt, kind, mo, notebook, ranked, rate, words):
 
 
 @app.cell
-def _(alt, hits, kind, mo, notebook, ranked, words):
+def _(alt, formatting, hits, kind, mo, notebook, ranked):
     squares = (
         alt.Chart(hits.assign(day=hits["day"].dt.strftime("%Y-%m-%d")))
         .mark_rect(stroke="#8886", strokeWidth=0.5)
@@ -266,12 +262,12 @@ def _(alt, hits, kind, mo, notebook, ranked, words):
             tooltip=["node", "day", "hits", "runs"],
         )
         .properties(width="container", height=alt.Step(18))
-        .configure(**notebook.LOOK)
+        .configure(**notebook.CHART_STYLE)
     )
     heatmap = mo.ui.altair_chart(squares, chart_selection="point", legend_selection=False)
     mo.vstack(
         [
-            mo.md(notebook.heading(words.heat_title(hits, kind))),
+            mo.md(notebook.heading(formatting.heat_title(hits, kind))),
             heatmap,
             mo.md("*Blank is not zero: no run visited the node on that day.*"),
         ]
@@ -287,25 +283,27 @@ def _(heatmap, mo, notebook, ranking):
     mo.md(
         notebook.heading(f"Entries of {picked[1]}, the newest 200")
         if picked
-        else "## Entries\n*Click a dot or a square above to read what its node wrote.*"
+        else "## Entries\n*Click a dot or a square above to read the entries of its node.*"
     )
     return (picked,)
 
 
 @app.cell
-def _(found, history, kind, mo, notebook, picked, query, words):
+def _(database, formatting, found, kind, mo, notebook, picked, query):
     def entries_of(task_id: str, node_id: str) -> mo.ui.table:
         """A node's newest entries of the chosen level."""
         with notebook.show_errors(mo):
             entries = query(
-                history, "node_entries", task_id=task_id, node_id=node_id, levels=[kind], limit=200
+                database, "node_entries", task_id=task_id, node_id=node_id, levels=[kind], limit=200
             )
         entries = entries.sort_values("moment", ascending=False)
-        entries["moment"] = [words.moment(moment, found.zone) for moment in entries["moment"]]
-        return mo.ui.table(
+        entries["moment"] = [
+            formatting.timestamp(moment, found.zone) for moment in entries["moment"]
+        ]
+        return notebook.table(
+            mo,
             entries[["moment", "level", "message", "run_id", "status"]],
             selection=None,
-            show_column_summaries=False,
             wrapped_columns=["message"],
         )
 
@@ -314,15 +312,18 @@ def _(found, history, kind, mo, notebook, picked, query, words):
 
 
 @app.cell
-def _(found, mo, notebook, of_task, words):
+def _(formatting, found, mo, notebook, of_task):
     templates = of_task(found.templates).sort_values(["new_in_window", "runs"], ascending=False)
     for end in ("first_seen", "last_seen"):
-        templates[end] = [words.moment(moment, found.zone)[:10] for moment in templates[end]]
+        templates[end] = [
+            formatting.timestamp(moment, found.zone)[:10] for moment in templates[end]
+        ]
     templates = templates.reset_index(drop=True)
     mo.vstack(
         [
-            mo.md(notebook.heading(words.templates_title(templates))),
-            mo.ui.table(
+            mo.md(notebook.heading(formatting.templates_title(templates))),
+            notebook.table(
+                mo,
                 templates[
                     [
                         "new_in_window",
@@ -337,7 +338,6 @@ def _(found, mo, notebook, of_task, words):
                     ]
                 ],
                 selection=None,
-                show_column_summaries=False,
                 wrapped_columns=["template"],
             ),
         ]
@@ -346,12 +346,13 @@ def _(found, mo, notebook, of_task, words):
 
 
 @app.cell
-def _(found, mo, notebook, of_task, words):
+def _(formatting, found, mo, notebook, of_task):
     precursors = of_task(found.precursors).reset_index(drop=True)
     mo.vstack(
         [
-            mo.md(notebook.heading(words.precursors_title(precursors))),
-            mo.ui.table(
+            mo.md(notebook.heading(formatting.precursors_title(precursors))),
+            notebook.table(
+                mo,
                 precursors[
                     [
                         "task",
@@ -367,7 +368,6 @@ def _(found, mo, notebook, of_task, words):
                     ]
                 ].round(3),
                 selection=None,
-                show_column_summaries=False,
                 wrapped_columns=["template"],
             ),
         ]

@@ -23,23 +23,21 @@ def _():
     import marimo as mo
     import pandas as pd
 
-    from komos_source.analytics import query
-    from komos_source.cli import notebook
-    from komos_source.report import words
+    from komos_source.analytics import findings, formatting, notebook, query
 
-    # A chart carries its rows. marimo would keep them in a file that goes when the chart is drawn
-    # anew, at times before the browser has read it.
+    # Charts carry their rows. marimo would keep them in a file that it deletes when the chart is
+    # redrawn, at times before the browser has read it.
     _ = alt.data_transformers.enable("default")
-    return alt, mo, notebook, pd, query, timedelta, words
+    return alt, findings, formatting, mo, notebook, pd, query, timedelta
 
 
 @app.cell
-def _(mo, notebook, query):
+def _(findings, mo, notebook):
     with notebook.show_errors(mo):
-        history = notebook.open_from(mo)
-        task_names = history.task_names()
-        newest = query(history, "newest_run")["newest"].iloc[0]
-    return history, newest, task_names
+        database = notebook.open_from_arguments(mo)
+        task_names = database.task_names()
+        newest = findings.newest_run(database)
+    return database, newest, task_names
 
 
 @app.cell
@@ -47,7 +45,7 @@ def _(mo, notebook, task_names):
     task = mo.ui.dropdown(notebook.task_choices(task_names), value="all tasks", label="task")
     days = mo.ui.dropdown({"2 days": 2, "week": 7, "4 weeks": 28}, value="week", label="last")
     only_failed = mo.ui.switch(label="failed ones only")
-    again = mo.ui.refresh(label="ask again")
+    again = mo.ui.refresh(label="read again")
     mo.vstack(
         [
             mo.md("# Run explorer"),
@@ -60,8 +58,9 @@ def _(mo, notebook, task_names):
 @app.cell
 def _(
     again,
+    database,
     days,
-    history,
+    formatting,
     mo,
     newest,
     notebook,
@@ -70,29 +69,31 @@ def _(
     task,
     task_names,
     timedelta,
-    words,
 ):
-    again  # asks anew when pressed
+    again  # reads again when pressed
     with notebook.show_errors(mo):
-        runs = query(history, "run_outcomes", since=newest - timedelta(days=days.value))
+        runs = query(database, "run_outcomes", since=newest - timedelta(days=days.value))
     runs = runs[runs["task_id"] == task.value] if task.value else runs
     runs = runs[runs["status"] == "FAILED"] if only_failed.value else runs
     runs = runs.sort_values("started_at", ascending=False).head(1000).reset_index(drop=True)
     firsts = ["first_error_node", "first_error_message"]
     runs[firsts] = runs[firsts].fillna("")
-    runs["started"] = [words.moment(moment, "UTC") for moment in runs["started_at"]]
-    runs["task"] = runs["task_id"].map(task_names).fillna(runs["task_id"])
+    runs["started"] = [formatting.timestamp(moment, "UTC") for moment in runs["started_at"]]
+    # Of a run that was loaded by its id alone, neither task nor status is known.
+    runs["task"] = runs["task_id"].map(task_names).fillna(runs["task_id"]).fillna("unknown task")
+    runs["status"] = runs["status"].fillna("unknown status")
     mo.stop(runs.empty, mo.callout("No such run: choose another task or a longer period."))
     return (runs,)
 
 
 @app.cell
-def _(mo, runs):
+def _(mo, notebook, runs):
     # To begin with: the newest failed run, and the newest of the same task that went well.
     failed = runs[runs["status"] == "FAILED"].head(1)
     well = runs[(runs["status"] == "COMPLETED") & runs["task_id"].isin(failed["task_id"])].head(1)
     begin = [*failed.index, *well.index] or [0]
-    table = mo.ui.table(
+    table = notebook.table(
+        mo,
         runs[
             [
                 "started",
@@ -109,24 +110,23 @@ def _(mo, runs):
         ],
         initial_selection=begin,
         page_size=8,
-        show_column_summaries=False,
     )
     mo.vstack([mo.md("Tick one run, or two to see them side by side."), table])
     return (table,)
 
 
 @app.cell
-def _(history, mo, notebook, query, runs, table):
+def _(database, mo, notebook, query, runs, table):
     chosen = runs[runs["run_id"].isin(table.value["run_id"])].head(2)
     mo.stop(chosen.empty, mo.md("*No run is ticked.*"))
     with notebook.show_errors(mo):
         steps = {
-            run_id: query(history, "run_steps", run_id=run_id, limit=1000).sort_values("step")
+            run_id: query(database, "run_steps", run_id=run_id, limit=1000).sort_values("step")
             for run_id in chosen["run_id"]
         }
         troubles = {
             run_id: query(
-                history, "run_entries", run_id=run_id, levels=["warning", "error"], limit=500
+                database, "run_entries", run_id=run_id, levels=["warning", "error"], limit=500
             ).sort_values("place")
             for run_id in chosen["run_id"]
         }
@@ -146,8 +146,8 @@ def _(alt, notebook, pd, steps, troubles):
         bars = seen.assign(
             begin=since_start(seen["first_at"], start), end=since_start(seen["last_at"], start)
         )
-        said = troubles[run["run_id"]].dropna(subset=["moment"])
-        said = said.assign(at=since_start(said["moment"], start))
+        rows = troubles[run["run_id"]].dropna(subset=["moment"])
+        rows = rows.assign(at=since_start(rows["moment"], start))
         y = alt.Y("node_id:N", sort=bars["node_id"].drop_duplicates().tolist(), title=None)
         return (
             alt.layer(
@@ -162,7 +162,7 @@ def _(alt, notebook, pd, steps, troubles):
                 alt.Chart(bars)
                 .mark_tick(color=notebook.COLOURS["info"], height=12, thickness=2)
                 .encode(x="begin:Q", y=y),
-                alt.Chart(said)
+                alt.Chart(rows)
                 .mark_point(filled=True, size=110, opacity=1)
                 .encode(
                     x="at:Q",
@@ -185,40 +185,45 @@ def _(alt, notebook, pd, steps, troubles):
                 ),
             )
             .properties(width="container", height=alt.Step(28))
-            .configure(**notebook.LOOK)
+            .configure(**notebook.CHART_STYLE)
         )
 
     return (timeline,)
 
 
 @app.cell
-def _(chosen, mo, notebook, pd, timeline, troubles, words):
-    def says(run) -> str:
-        """How a run went, as a heading."""
+def _(chosen, formatting, mo, notebook, pd, timeline, troubles):
+    def title(run) -> str:
+        """The outcome of a run, as a heading."""
         seconds = run["duration_seconds"]
         length = f" after {seconds:,.0f} s" if pd.notna(seconds) else ""
         first = f"; the first error at {run['first_error_node']}" if run["errors"] else ""
-        return f"{run['task']}: {str(run['status']).lower()}{length}{first}"
+        return f"{run['task']}: {run['status'].lower()}{length}{first}"
 
     def shown(run):
-        """One run: how it went, its timeline, and what it complained of."""
+        """One run: its outcome, its timeline, its warnings and errors."""
         untimed = run["entries_without_time"]
-        said = troubles[run["run_id"]][["moment", "level", "node_id", "message"]]
+        rows = troubles[run["run_id"]][["moment", "level", "node_id", "message"]]
         return mo.vstack(
             [
-                mo.md(notebook.heading(says(run))),
+                mo.md(notebook.heading(title(run))),
                 mo.md(
-                    f"`{run['run_id']}` · {words.counted(run['entries'], 'entry', 'entries')}"
-                    + (f", {untimed} of them without a time and not drawn" if untimed else "")
+                    notebook.paragraph(
+                        f"{run['run_id']} · "
+                        f"{formatting.counted(run['entries'], 'entry', 'entries')}"
+                        + (f", {untimed} of them without a time and not drawn" if untimed else "")
+                    )
                 ),
                 timeline(run),
-                mo.ui.table(
-                    said.assign(moment=[words.moment(moment, "UTC") for moment in said["moment"]]),
+                notebook.table(
+                    mo,
+                    rows.assign(
+                        moment=[formatting.timestamp(moment, "UTC") for moment in rows["moment"]]
+                    ),
                     selection=None,
-                    show_column_summaries=False,
                     wrapped_columns=["message"],
                 )
-                if len(said)
+                if len(rows)
                 else mo.md("*It wrote no warning and no error.*"),
             ]
         )

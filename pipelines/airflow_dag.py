@@ -1,11 +1,11 @@
-"""Komos in Airflow: load on a schedule, then ask whether what is there is sound.
+"""Komos in Airflow: loads on a schedule, then runs the data-quality checks.
 
     pip install '.[airflow]'                # from a checkout, into Airflow's environment
     cp pipelines/airflow_dag.py $AIRFLOW_HOME/dags/
 
-KOMOS_SHARDS=64 makes 64 tasks of the load, on whatever workers there are; KOMOS_DESTINATION and
-KOMOS_DATASET say where to. The rest is configured as for `komos load`. dlt's own helper for Airflow
-is not used: it runs a pipeline without the recovery, the lock and the counting that `load` adds.
+With KOMOS_SHARDS=64 a load is 64 tasks, on any workers; KOMOS_DESTINATION and KOMOS_DATASET name
+the destination. The rest is configured as for `komos load`. dlt's own helper for Airflow is not
+used: it runs a pipeline without the recovery, the lock and the row count that `load` adds.
 """
 
 import os
@@ -22,14 +22,14 @@ WHERE = {
 }
 
 
-def counts(report: Any) -> dict[str, float]:
-    """Of a `LoadResult`; fails the task if it is not of everything."""
-    if report.exit_code:
-        reasons = [*report.problems, *report.failures.values()]
+def counts(result: Any) -> dict[str, float]:
+    """The counts of a load; fails the task if something could not be loaded."""
+    if result.exit_code:
+        reasons = [*result.problems, *result.failures.values()]
         raise AirflowFailException(
             f"loaded, but not everything; the next load tries the rest again: {reasons[:20]}"
         )
-    return report.to_json()
+    return result.to_json()
 
 
 @dag(
@@ -42,47 +42,50 @@ def counts(report: Any) -> dict[str, float]:
 def komos():
     """Komos' task runs and their logs, each entry once."""
 
-    # Imports inside: the scheduler parses this file every few seconds.
+    # The imports are inside the tasks: the scheduler parses this file every few seconds.
     @task(retries=3, retry_delay=timedelta(seconds=30), retry_exponential_backoff=True)
     def load(bucket: int) -> dict[str, float]:
-        """Loads what is new, once. A killed task is simply started again."""
-        from komos_source.exceptions import AuthenticationError, ConfigurationError, UsageError
-        from komos_source.loading.load import load
-        from komos_source.loading.shards import load_shard
+        """Loads what is new, once. A killed task can simply be started again."""
+        import komos_source
 
         try:
-            report = load_shard(bucket, SHARDS, **WHERE) if SHARDS > 1 else load(**WHERE)
-        except (UsageError, ConfigurationError, AuthenticationError) as error:
+            if SHARDS > 1:
+                result = komos_source.load_shard(bucket, SHARDS, **WHERE)
+            else:
+                result = komos_source.load(**WHERE)
+        except (
+            komos_source.UsageError,
+            komos_source.ConfigurationError,
+            komos_source.AuthenticationError,
+        ) as error:
             raise AirflowFailException(str(error)) from error
-        return counts(report)
+        return counts(result)
 
     @task(trigger_rule="all_done")
     def after() -> dict[str, float]:
-        """What concerns all shards: webhooks, views, whether each has been loaded."""
-        from komos_source.loading.shards import after_shards
+        """Loads webhook deliveries, creates the views, checks that each shard has been loaded."""
+        from komos_source import after_shards
 
         return counts(after_shards(**WHERE))
 
     @task(trigger_rule="all_done")
-    def check(question: str) -> str:
-        """Asks one question of `komos_source.analytics.checks`; fails if the answer is no."""
-        from komos_source.analytics import checks
-        from komos_source.destinations.pipeline import make_pipeline
+    def check(name: str) -> str:
+        """Runs one of the checks of `komos_source.analytics`."""
+        from komos_source.analytics import open_database, run_checks
 
-        reader = make_pipeline(WHERE["destination"], WHERE["dataset_name"], "komos_checks")
-        verdict = getattr(checks, question)(reader)
-        if not verdict.passed:
-            raise AirflowFailException(verdict.detail)
-        return verdict.detail
+        (result,) = run_checks(open_database(**WHERE), [name])
+        if not result.passed:
+            raise AirflowFailException(result.detail)
+        return result.detail
 
     @task(trigger_rule="one_failed")
     def outcome() -> None:
-        """Fails the run if any task has failed. Airflow judges it by its last tasks only."""
+        """Fails the run if any task has failed: Airflow takes the state of the last tasks only."""
         raise AirflowFailException("not all tasks have succeeded")
 
     loaded = load.expand(bucket=list(range(SHARDS)))
-    questions = ["no_window_gap", "rejected_share", "freshness", "no_regression"]
-    checked = check.expand(question=questions)
+    names = ["no_window_gap", "rejected_share", "freshness", "no_regression"]
+    checked = check.expand(name=names)
     if SHARDS > 1:
         afterwards = after()
         loaded >> afterwards >> checked

@@ -1,13 +1,13 @@
-"""Komos in Dagster: the tables as assets, loaded on a schedule and when a webhook has come.
+"""Komos in Dagster: the tables as assets, loaded on a schedule and when a webhook arrives.
 
 On a laptop, with telemetry switched off by the instance's settings beside this file:
 
     pip install '.[dagster]' dagster-webserver
     DAGSTER_HOME=$PWD/pipelines/dagster_home dagster dev -f pipelines/dagster_definitions.py
 
-The same file goes to a cluster: there KOMOS_SHARDS=64 makes 64 partitions, each loaded by a run of
-its own, wherever the run launcher puts it. KOMOS_DESTINATION and KOMOS_DATASET say where to; the
-rest is configured as for `komos load`.
+On a cluster, KOMOS_SHARDS=64 makes 64 partitions, each loaded by a run of its own, wherever the run
+launcher starts it. KOMOS_DESTINATION and KOMOS_DATASET name the destination; the rest is configured
+as for `komos load`. Webhooks start a load if SOURCES__KOMOS__SPOOL names their spool.
 """
 
 import contextlib
@@ -17,21 +17,19 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 import dlt
 
-from komos_source import tables
-from komos_source.analytics import checks as health_checks
-from komos_source.analytics import query
-from komos_source.destinations.pipeline import make_pipeline
-from komos_source.exceptions import (
+from komos_source import (
     AuthenticationError,
     ConfigurationError,
+    LoadResult,
     LockedError,
     UsageError,
+    after_shards,
+    komos_source,
+    load,
+    load_shard,
 )
-from komos_source.load_result import LoadResult
-from komos_source.loading.load import load
-from komos_source.loading.shards import after_shards, load_shard
-from komos_source.webhooks._optional import open_spool
-from komos_source.webhooks.configuration import spool_in_use
+from komos_source.analytics import open_database, query, run_checks
+from komos_source.webhooks import Spool
 
 SHARDS = int(os.environ.get("KOMOS_SHARDS", "1"))
 WHERE = {
@@ -41,7 +39,11 @@ WHERE = {
 LOAD_CRON = os.environ.get("KOMOS_LOAD_CRON", "*/15 * * * *")
 LOCK_TIMEOUT = 10.0  # seconds; then the load is tried again later, and the worker is free
 
-HINTS = [tables.TASK_HINTS, *(table.hints() for table in tables.ARROW_TABLES)]
+# What the source declares of its tables; nothing is requested, so no key is needed.
+TABLES = [
+    resource.compute_table_schema()
+    for resource in komos_source(api_key="unused").resources.values()
+]
 SHARD_KEYS = [str(bucket) for bucket in range(SHARDS)]
 PARTITIONS = dg.StaticPartitionsDefinition(SHARD_KEYS) if SHARDS > 1 else None
 
@@ -54,12 +56,7 @@ NOT_ENDED = [
 ]
 
 
-def reader() -> dlt.Pipeline:
-    """What the checks read through: not a load's own pipeline, whose files come and go."""
-    return make_pipeline(WHERE["destination"], WHERE["dataset_name"], "komos_checks")
-
-
-def spec(hints: dict) -> dg.AssetSpec:
+def spec(table: dict) -> dg.AssetSpec:
     """A table as an asset, with its key and columns."""
     columns = [
         dg.TableColumn(
@@ -67,29 +64,27 @@ def spec(hints: dict) -> dg.AssetSpec:
             column["data_type"],
             constraints=dg.TableColumnConstraints(nullable=column.get("nullable", True)),
         )
-        for name, column in hints["columns"].items()
+        for name, column in table["columns"].items()
     ]
+    key = [name for name, column in table["columns"].items() if column.get("primary_key")]
     return dg.AssetSpec(
-        ["komos", hints["name"]],
+        ["komos", table["name"]],
         group_name="komos",
         kinds={"dlt", WHERE["destination"]},
-        metadata={
-            "primary_key": hints["primary_key"],
-            "dagster/column_schema": dg.TableSchema(columns),
-        },
+        metadata={"primary_key": key, "dagster/column_schema": dg.TableSchema(columns)},
     )
 
 
 class LoadConfig(dg.Config):
-    """What one load does."""
+    """Options of one load."""
 
-    poll: bool = True  # False: only drain the webhooks' spool
+    poll: bool = True  # False: only load webhook deliveries
     full_refresh: bool = False  # read every visible run again
 
 
 @dg.multi_asset(
     name="load",
-    specs=[spec(hints) for hints in HINTS],
+    specs=[spec(table) for table in TABLES],
     partitions_def=PARTITIONS,
     pool=None if PARTITIONS else "komos_load",
     # Also after a crash of the process: a load starts from what the destination holds.
@@ -102,22 +97,22 @@ def load_tables(
     options = {**WHERE, **config.model_dump(), "lock_timeout": LOCK_TIMEOUT}
     try:
         if SHARDS > 1:
-            report = load_shard(int(context.partition_key), SHARDS, **options)
+            result = load_shard(int(context.partition_key), SHARDS, **options)
         else:
-            report = load(**options)
+            result = load(**options)
     except LockedError as error:
         raise dg.RetryRequested(max_retries=10, seconds_to_wait=30) from error
     except (UsageError, ConfigurationError, AuthenticationError) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
-    for hints in HINTS:
-        yield dg.MaterializeResult(["komos", hints["name"]], metadata=report.to_json())
-    fail_if_incomplete(report)
+    for table in TABLES:
+        yield dg.MaterializeResult(["komos", table["name"]], metadata=result.to_json())
+    fail_if_incomplete(result)
 
 
-def fail_if_incomplete(report: LoadResult) -> None:
-    """Fails a step that did not get everything; what it has materialized stays."""
-    if report.exit_code:
-        details = {"failures": dict(report.failures), "problems": list(report.problems)}
+def fail_if_incomplete(result: LoadResult) -> None:
+    """Fails a step that could not load everything; what it has materialized stays."""
+    if result.exit_code:
+        details = {"failures": dict(result.failures), "problems": list(result.problems)}
         raise dg.Failure(
             "loaded, but not everything: the next load tries the rest again",
             metadata=details,
@@ -132,32 +127,36 @@ def fail_if_incomplete(report: LoadResult) -> None:
     kinds={WHERE["destination"]},
 )
 def node_health(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
-    """The view of that name: rates of the worst nodes, and how many rows each table has."""
+    """The view of that name: the nodes with the highest error rates, and rows per table."""
     after = None
     if SHARDS > 1:
         if len(idle_shards(context.instance)) < SHARDS:
             raise dg.RetryRequested(max_retries=20, seconds_to_wait=30)
         after = after_shards(**WHERE, lock_timeout=LOCK_TIMEOUT)  # webhooks, views
-    pipeline = reader()
-    for table, rows in health_checks.row_counts(pipeline).items():
+    database = open_database(**WHERE)
+    for table, rows in database.row_counts().items():
         context.log_event(
             dg.AssetObservation(["komos", table], metadata={"dagster/row_count": rows})
         )
-    rates = query(pipeline, "node_health")
+    rates = query(database, "node_health")
     worst = rates.sort_values(["error_rate", "warning_rate"], ascending=False).head(10)
     shown = ["task_id", "node_id", "runs", "error_rate", "warning_rate"]
     yield dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(rates),
             "runs": int(rates["runs"].sum()),
-            "worst_nodes": dg.MarkdownMetadataValue(worst[shown].to_markdown(index=False)),
+            # Not Markdown: ids come from outside, and could be links or images there.
+            "worst_nodes": dg.TableMetadataValue(
+                [dg.TableRecord(row) for row in worst[shown].to_dict("records")],
+                dg.TableSchema([dg.TableColumn(name) for name in shown]),
+            ),
         }
     )
     if after:
         fail_if_incomplete(after)
 
 
-QUESTIONS = {
+CHECKS = {
     "no_window_gap": "task_run_window_gaps",
     "rejected_share": "task_run_logs_rejected",
     "freshness": "task_run_logs",
@@ -166,17 +165,17 @@ QUESTIONS = {
 
 
 @dg.multi_asset_check(
-    specs=[dg.AssetCheckSpec(name, asset=["komos", table]) for name, table in QUESTIONS.items()]
+    specs=[dg.AssetCheckSpec(name, asset=["komos", table]) for name, table in CHECKS.items()]
 )
 def checks() -> Iterator[dg.AssetCheckResult]:
     """The checks of `komos_source.analytics`, each a check of the table that it is about."""
-    for verdict in health_checks.run_checks(reader()):
+    for result in run_checks(open_database(**WHERE), [*CHECKS]):
         yield dg.AssetCheckResult(
-            passed=verdict.passed,
-            check_name=verdict.name,
-            asset_key=["komos", verdict.table],
-            description=verdict.detail,
-            metadata=dict(verdict.figures),
+            passed=result.passed,
+            check_name=result.name,
+            asset_key=["komos", result.table],
+            description=result.detail,
+            metadata=dict(result.figures),
         )
 
 
@@ -206,7 +205,7 @@ def load_schedule(
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """A load of each shard that is idle."""
     if SHARDS > 1 and runs_under_way(context.instance, check_job.name):
-        return dg.SkipReason("what comes after all shards has not ended yet")
+        return dg.SkipReason("the step after all shards has not ended yet")
     idle = idle_shards(context.instance)
     if not idle:
         return dg.SkipReason("the loads of the last tick have not ended yet")
@@ -225,11 +224,11 @@ def check_after_loads(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.
     if "dagster/sensor_name" in context.dagster_run.tags:
         return dg.SkipReason("only webhooks were loaded")
     if len(idle_shards(context.instance)) < SHARDS:
-        return dg.SkipReason("other shards are still loading: the last one asks")
+        return dg.SkipReason("other shards are still loading: the last one starts the checks")
     return dg.RunRequest(context.dagster_run.run_id)
 
 
-# Loads that fail, or do not even start, ask for no checks: freshness is for these.
+# A load that fails, or does not start, starts no checks: the freshness check finds that.
 check_schedule = dg.ScheduleDefinition(
     job=check_job, cron_schedule="5 * * * *", default_status=dg.DefaultScheduleStatus.RUNNING
 )
@@ -241,17 +240,17 @@ check_schedule = dg.ScheduleDefinition(
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def webhook_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """A load without asking the API, as soon as a delivery waits in the webhooks' spool.
+    """A load of webhooks alone, as soon as a delivery waits in their spool.
 
-    With shards, what comes after them all takes the deliveries: whose they are they do not say.
+    With shards, the step after all shards loads the deliveries, as they do not name their shard.
     """
-    url = spool_in_use()
+    url = dlt.config.get("sources.komos.spool")
     if url is None:
-        return dg.SkipReason("no spool is in use")
-    with contextlib.closing(open_spool(url)) as spool:
+        return dg.SkipReason("SOURCES__KOMOS__SPOOL is not set")
+    with contextlib.closing(Spool(url)) as spool:
         last = spool.last_number()
     if not last or len(idle_shards(context.instance)) < SHARDS:
-        return dg.SkipReason("nothing waits" if not last else "a load is in progress")
+        return dg.SkipReason("no delivery waits" if not last else "a load is in progress")
     if SHARDS > 1:
         return dg.RunRequest(str(last), job_name=check_job.name)
     config = dg.RunConfig({"load": LoadConfig(poll=False)})

@@ -1,4 +1,4 @@
-"""The scheduled job: load what is new from Komos into DuckDB, and fail if something is amiss.
+"""The scheduled job: loads what is new from Komos into DuckDB, and fails if a run cannot be loaded.
 
 Endpoints: tasks, their runs, the runs' logs. Needs SOURCES__KOMOS__API_KEY. Run it from cron:
 
@@ -7,21 +7,20 @@ Endpoints: tasks, their runs, the runs' logs. Needs SOURCES__KOMOS__API_KEY. Run
 
 import sys
 
-from komos_source.exceptions import KomosError
-from komos_source.loading.load import load
+from komos_source import KomosError, load
 
 
 def main() -> int:
     """Loads once; returns the exit code."""
     try:
-        report = load(destination="duckdb", dataset_name="komos")
+        result = load(destination="duckdb", dataset_name="komos")
     except KomosError as error:
-        print(f"nothing was loaded: {error}", file=sys.stderr)
+        print("nothing was loaded:", ascii(str(error)), file=sys.stderr)
         return 1
-    print(report.to_json())
-    for run_id, reason in report.failures.items():
-        print(f"run {run_id} will be tried again: {reason}", file=sys.stderr)
-    return report.exit_code
+    print(result.to_json())
+    for run_id, reason in result.failures.items():
+        print(f"run {run_id!r} will be tried again: {reason!r}", file=sys.stderr)
+    return result.exit_code
 
 
 if __name__ == "__main__":

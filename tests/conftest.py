@@ -74,14 +74,14 @@ class LoadEnv:
     def value(self, sql: str) -> Any:
         return self.rows(sql)[0][0]
 
-    def table(self) -> dict[str, tuple[Any, ...]]:
-        """`task_run_logs` by id; also checks that no id is there twice."""
+    def table(self) -> dict[tuple[str, str], tuple[Any, ...]]:
+        """`task_run_logs` by run and id; also checks that no entry is there twice."""
         found = self.rows(
-            "SELECT id, run_id, position, timestamp, level, message, node_id FROM task_run_logs"
+            "SELECT run_id, id, position, timestamp, level, message, node_id FROM task_run_logs"
         )
-        by_id = {row[0]: row[1:] for row in found}
-        assert len(by_id) == len(found), "an id is there twice"
-        return by_id
+        by_key = {(row[0], row[1]): row[2:] for row in found}
+        assert len(by_key) == len(found), "an entry is there twice"
+        return by_key
 
 
 @pytest.fixture
@@ -101,13 +101,12 @@ def home(tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) ->
     return LoadEnv(tmp_path, emulator)
 
 
-def expected(world: FakeKomos) -> dict[str, tuple[Any, ...]]:
+def expected(world: FakeKomos) -> dict[tuple[str, str], tuple[Any, ...]]:
     """What `LoadEnv.table` has to hold, from what the world would answer."""
     from komos_source.timestamps import parse_timestamp
 
     return {
-        entry["id"]: (
-            run_id,
+        (run_id, entry["id"]): (
             position,
             None if entry["timestamp"] is None else parse_timestamp(entry["timestamp"]),
             entry["level"],

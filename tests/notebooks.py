@@ -1,9 +1,10 @@
-"""Starts a notebook as an app, as ``komos notebook`` does for people."""
+"""Starts a notebook as an app with ``komos notebook``."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -15,17 +16,18 @@ import httpx
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 _START = 60.0
+_ADDRESS = re.compile(r"http://\S+\?access_token=[\w-]+")
 
 
 def environment(directory: Path) -> dict[str, str]:
-    """Of a process that shares nothing with others but what its arguments say."""
+    """The environment of a process that shares nothing with others but its arguments."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("DESTINATION__")}
     return inherited | {"DLT_DATA_DIR": str(directory / "dlt"), "MARIMO_SKIP_UPDATE_CHECK": "1"}
 
 
 @contextlib.contextmanager
 def app(name: str, database: Path) -> Iterator[str]:
-    """Serves a notebook; yields its address."""
+    """Serves a notebook; yields the address that it prints, with its token."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -45,18 +47,18 @@ def app(name: str, database: Path) -> Iterator[str]:
                 "--database",
                 str(database),
             ],
-            env=environment(database.parent),
+            env=environment(database.parent) | {"PYTHONUNBUFFERED": "1"},
             stdout=output,
             stderr=subprocess.STDOUT,
         ) as process,
     ):
         try:
             deadline = time.monotonic() + _START
-            while not _answers(port):
+            while not (printed := _ADDRESS.search(log.read_text())) or not _answers(port):
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}/"
+            yield printed[0]
         finally:
             process.terminate()
             process.wait(timeout=30)

@@ -4,30 +4,49 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 
 from komos_source.testing.webhooks import signed_headers
-from komos_source.webhooks.spool import Spool
+from komos_source.webhooks import Spool
 
 SECRET = "wh_test_2f6b8a"
+WAIT = 30.0
+_SERVE = """
+import resource
+from komos_source import settings
+if {descriptors!r}:
+    resource.setrlimit(resource.RLIMIT_NOFILE, {descriptors!r})
+for name, value in {settings!r}.items():
+    assert hasattr(settings, name)
+    setattr(settings, name, value)
+from komos_source.cli.main import main
+main()
+"""
 
 
 @dataclass
 class Receiver:
     """``komos webhooks serve`` in a process of its own; starts again on the same port.
 
-    An `environment` takes the place of the variables that name secret and spool.
+    An `environment` takes the place of the variables that name secret and spool; `settings` are
+    put in place of those of `komos_source.settings`; `descriptors` are the soft and the hard limit
+    of open files.
     """
 
     directory: Path
     spool_url: str
     environment: dict[str, str] | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    descriptors: tuple[int, int] | None = None
     port: int = 0
     process: subprocess.Popen[str] | None = None
 
@@ -40,10 +59,18 @@ class Receiver:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "komos_source", "webhooks", "serve", "--port", str(self.port)],
+            [
+                sys.executable,
+                "-c",
+                _SERVE.format(settings=self.settings, descriptors=self.descriptors),
+                *("webhooks", "serve", "--port", str(self.port)),
+            ],
             cwd=self.directory,
             env=os.environ
-            | {"PYTHONUNBUFFERED": "1"}
+            | {
+                "PYTHONUNBUFFERED": "1",
+                "SOURCES__KOMOS__SPOOL_RESERVE": "1000000",  # a small disk will do for tests
+            }
             | (
                 {
                     "SOURCES__KOMOS__WEBHOOK_SECRET": SECRET,
@@ -74,6 +101,11 @@ class Receiver:
         return self.process.returncode
 
     @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
@@ -88,12 +120,35 @@ class Receiver:
     def bodies(self) -> list[bytes]:
         return [each.body for each in self.spool.take()]
 
-    def post(self, body: bytes, event: str = "task-run.log", **headers: Any) -> httpx.Response:
+    def connect(self, data: bytes = b"") -> socket.socket:
+        """Opens a connection and sends some bytes."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=WAIT)
+        connection.sendall(data)
+        return connection
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", timeout=WAIT)
+
+    def post(
+        self,
+        body: bytes,
+        event: str = "task-run.log",
+        path: str = "/webhooks/komos",
+        **headers: Any,
+    ) -> httpx.Response:
         """Sends one signed delivery; headers are put in place of the usual ones."""
         signed = signed_headers(SECRET, event, body)
         return httpx.post(
-            f"{self.url}/webhooks/komos",
+            f"{self.url}{path}",
             content=body,
             headers=signed | {name.replace("_", "-"): value for name, value in headers.items()},
             timeout=60,
         )
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = WAIT) -> None:
+    """Returns once a condition holds; fails if it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.02)

@@ -24,12 +24,12 @@ import sqlalchemy
 from komos_source.testing import Emulator
 
 HERE = Path(__file__).parent
-COLUMNS = "id, run_id, position, timestamp, level, message, node_id"
+COLUMNS = "run_id, id, position, timestamp, level, message, node_id"
 Rows = list[tuple[Any, ...]]
 
 LATEST = (
     "(SELECT * FROM read_parquet('{files}', union_by_name = true) QUALIFY ROW_NUMBER() OVER"
-    " (PARTITION BY id ORDER BY _dlt_load_id DESC) = 1)"
+    " (PARTITION BY {key} ORDER BY _dlt_load_id DESC) = 1)"
 )
 """What docs/destinations.md gives to read plain Parquet by."""
 
@@ -77,12 +77,12 @@ class Store:
     def command(self) -> tuple[str, ...]:
         return ("load", "--destination", self.destination)
 
-    def table(self, dataset: str = "komos") -> dict[str, tuple[Any, ...]]:
-        """`task_run_logs` by id; also checks that no id is there twice."""
+    def table(self, dataset: str = "komos") -> dict[tuple[str, str], tuple[Any, ...]]:
+        """`task_run_logs` by run and id; also checks that no entry is there twice."""
         found = self.query(dataset, f"SELECT {COLUMNS} FROM {{task_run_logs}}")
-        by_id = {row[0]: row[1:] for row in found}
-        assert len(by_id) == len(found), "an id is there twice"
-        return by_id
+        by_key = {(row[0], row[1]): row[2:] for row in found}
+        assert len(by_key) == len(found), "an entry is there twice"
+        return by_key
 
 
 def _postgres(directory: Path, url: str) -> Store:
@@ -113,7 +113,13 @@ def _filesystem(directory: Path, table_format: str) -> Store:
             connection.execute("SET TimeZone = 'UTC'")
             names = {path.name for path in (lake / dataset).iterdir() if path.is_dir()}
             if table_format == "parquet":
-                sources = {n: LATEST.format(files=lake / dataset / n / "*.parquet") for n in names}
+                sources = {
+                    name: LATEST.format(
+                        files=lake / dataset / name / "*.parquet",
+                        key="run_id, id" if name == "task_run_logs" else "id",
+                    )
+                    for name in names
+                }
             else:
                 sources = {name: name for name in names if f"{{{name}}}" in sql}
                 for name in sources:

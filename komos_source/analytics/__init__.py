@@ -1,33 +1,49 @@
-"""Which node fails, since when, and whether it is noise: SQL and the few lines that run it.
+"""Analyses of loaded data: which node fails, since when, and whether the change is more than noise.
 
-    from komos_source.analytics import failure_precursors, node_regressions, query
-    from komos_source.destinations.pipeline import make_pipeline
+    from komos_source.analytics import failure_precursors, node_regressions, open_database, query
 
-    pipeline = make_pipeline()
-    query(pipeline, "node_health", since=datetime(2025, 10, 1, tzinfo=UTC))
-    node_regressions(pipeline)
+    database = open_database()
+    query(database, "node_health", since=datetime(2025, 10, 1, tzinfo=UTC))
+    node_regressions(database)
 
-Each ``*.sql`` file is one documented query; a load creates most of them as views.
-The functions are for what portable SQL cannot do; they return pandas DataFrames.
+Each ``*.sql`` file is one documented query; a load creates most of them as views. The functions do
+what portable SQL cannot; they return pandas DataFrames.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from komos_source.analytics.checks import CheckResult, run_checks
+    from komos_source.analytics.database import Database, open_database
     from komos_source.analytics.precursors import failure_precursors
-    from komos_source.analytics.query import query
+    from komos_source.analytics.queries import query
     from komos_source.analytics.regressions import node_regressions
 
-__all__ = ["failure_precursors", "node_regressions", "query"]
+_MODULES = {
+    "CheckResult": "checks",
+    "Database": "database",
+    "failure_precursors": "precursors",
+    "node_regressions": "regressions",
+    "open_database": "database",
+    "query": "queries",
+    "run_checks": "checks",
+}
+__all__ = [
+    "CheckResult",
+    "Database",
+    "failure_precursors",
+    "node_regressions",
+    "open_database",
+    "query",
+    "run_checks",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a function when it is first asked for: a load that makes views needs no pandas."""
-    if name not in __all__:
+    """Imports a name when it is first used: a load that creates views does not import pandas."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from komos_source.analytics import precursors, querying, regressions
-
-    modules = (precursors, querying, regressions)
-    return next(getattr(module, name) for module in modules if hasattr(module, name))
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,29 +1,21 @@
-"""Is the loaded history sound? Four questions to the destination, for any scheduler to ask.
+"""Data-quality checks of the loaded data, for any scheduler to run.
 
-    from komos_source.analytics.checks import run_checks
-    from komos_source.destinations.pipeline import make_pipeline
+from komos_source.analytics import open_database, run_checks
 
-    for verdict in run_checks(make_pipeline(pipeline_name="komos_checks")):
-        print(verdict)
-
-Ask under a pipeline name that no load has: a load empties its working directory when it begins.
+for result in run_checks(open_database()):
+    print(result)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
-
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
 from komos_source import tables
-from komos_source.analytics import node_regressions
-from komos_source.analytics.query import SqlSource
-from komos_source.destinations.locking import connect_when_unlocked
-from komos_source.exceptions import DestinationError
-from komos_source.settings import LOCK_TIMEOUT
+from komos_source.analytics.database import SqlSource, fetch
+from komos_source.analytics.regressions import node_regressions
+from komos_source.exceptions import UsageError
 
 _DAY = timedelta(days=1)
 _FRESH = timedelta(hours=1)
@@ -32,14 +24,14 @@ _RETIRED = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The answer to one question.
+    """The result of one check.
 
     Attributes:
-        name: Of the question; the function here is called so.
+        name: Name of the check.
         table: The table that it is about.
-        passed: Whether all is well.
+        passed: Whether nothing is wrong.
         detail: What was found, in a sentence.
-        figures: What the answer rests on.
+        figures: The numbers behind it.
     """
 
     name: str
@@ -49,25 +41,40 @@ class CheckResult:
     figures: Mapping[str, int | float] = field(default_factory=dict)
 
 
-def run_checks(source: SqlSource) -> list[CheckResult]:
-    """All of them, with their defaults."""
-    return [check(source) for check in CHECKS]
+def run_checks(source: SqlSource, only: Sequence[str] | None = None) -> list[CheckResult]:
+    """Runs the checks with their default limits.
+
+    Args:
+        source: What `open_database` returns, a dlt pipeline that no load uses (a load empties its
+            working directory), or anything else with its ``sql_client()``.
+        only: Names of the checks to run; all if None.
+
+    Raises:
+        UsageError: There is no check of that name.
+        KomosError: The destination cannot be read.
+    """
+    names = list(CHECKS) if only is None else only
+    if unknown := sorted(set(names) - CHECKS.keys()):
+        raise UsageError(f"there is no check {unknown[0]!r}; there are {', '.join(CHECKS)}")
+    return [CHECKS[name](source) for name in names]
 
 
 def no_window_gap(source: SqlSource, within: timedelta = _DAY) -> CheckResult:
-    """Whether no runs may have slipped out of a task's list unseen lately.
+    """Fails if runs may have left a task's list of 50 between two loads.
 
     Args:
-        source: A dlt pipeline, or whatever else has its ``sql_client()``.
-        within: Gaps found longer ago have been told of, and cannot be closed.
+        source: See `run_checks`.
+        within: Ignores gaps detected longer ago: they were reported then and cannot be closed.
 
     Raises:
-        KomosError: The destination cannot be asked.
+        KomosError: The destination cannot be read.
     """
     table = tables.TASK_RUN_WINDOW_GAPS.name
-    ((gaps,),) = _ask(
-        source, "SELECT COUNT(*) FROM {} WHERE detected_at >= %s", table, _now() - within
-    )
+    ((gaps,),) = fetch(
+        source,
+        "SELECT COUNT(*) FROM {task_run_window_gaps} WHERE detected_at >= %s",
+        _now() - within,
+    )[1]
     return CheckResult(
         "no_window_gap",
         table,
@@ -80,22 +87,22 @@ def no_window_gap(source: SqlSource, within: timedelta = _DAY) -> CheckResult:
 def rejected_share(
     source: SqlSource, limit: float = 0.001, within: timedelta = _DAY
 ) -> CheckResult:
-    """Whether nearly all entries that came could be rows.
+    """Fails if too large a share of the entries was rejected.
 
     Args:
-        source: See `no_window_gap`.
+        source: See `run_checks`.
         limit: Share of the entries that may have been rejected.
-        within: How far to look back over the loads.
+        within: Counts the loads of this period.
 
     Raises:
-        KomosError: The destination cannot be asked.
+        KomosError: The destination cannot be read.
     """
-    ((loaded, rejected),) = _ask(
+    ((loaded, rejected),) = fetch(
         source,
-        "SELECT SUM(entries_loaded), SUM(entries_rejected) FROM {} WHERE started_at >= %s",
-        tables.KOMOS_LOADS.name,
+        "SELECT SUM(entries_loaded), SUM(entries_rejected) "
+        "FROM {komos_loads} WHERE started_at >= %s",
         _now() - within,
-    )
+    )[1]
     loaded, rejected = int(loaded or 0), int(rejected or 0)
     share = rejected / (loaded + rejected) if rejected else 0.0
     return CheckResult(
@@ -108,22 +115,21 @@ def rejected_share(
 
 
 def freshness(source: SqlSource, limit: timedelta = _FRESH) -> CheckResult:
-    """Whether every pipeline that loads here, such as each shard, has asked the API lately.
+    """Fails if a pipeline that loads into this dataset, such as a shard, has not polled lately.
 
-    One that has done nothing for a week is taken to be retired, unless there is no other.
+    A pipeline without a load for a week counts as retired, unless there is no other.
 
     Args:
-        source: See `no_window_gap`.
-        limit: How long ago the last load may have ended.
+        source: See `run_checks`.
+        limit: Maximum age of the last load.
 
     Raises:
-        KomosError: The destination cannot be asked.
+        KomosError: The destination cannot be read.
     """
-    rows = _ask(
+    _, rows = fetch(
         source,
-        "SELECT pipeline_name, MAX(ended_at) FROM {} "
+        "SELECT pipeline_name, MAX(ended_at) FROM {komos_loads} "
         "WHERE exit_code <> 1 AND requests > 0 GROUP BY pipeline_name",
-        tables.KOMOS_LOADS.name,
     )
     now = _now()
     ages = {name: now - _utc(ended_at) for name, ended_at in rows}
@@ -132,7 +138,7 @@ def freshness(source: SqlSource, limit: timedelta = _FRESH) -> CheckResult:
     youngest = min(ages.values())
     name, age = max(
         ((name, age) for name, age in ages.items() if age < max(_RETIRED, youngest + _FRESH)),
-        key=lambda each: each[1],
+        key=lambda named: named[1],
     )
     return CheckResult(
         "freshness",
@@ -144,10 +150,10 @@ def freshness(source: SqlSource, limit: timedelta = _FRESH) -> CheckResult:
 
 
 def no_regression(source: SqlSource) -> CheckResult:
-    """Whether no node has more runs with errors than before, beyond chance.
+    """Fails if a node has a larger share of runs with errors than before, beyond chance.
 
     Raises:
-        KomosError: The destination cannot be asked.
+        KomosError: The destination cannot be read.
     """
     found = node_regressions(source)
     regressed = found[found["state"] == "regressed"]
@@ -164,37 +170,21 @@ def no_regression(source: SqlSource) -> CheckResult:
     )
 
 
-def row_counts(source: SqlSource) -> dict[str, int]:
-    """How many rows each table has.
-
-    Raises:
-        KomosError: The destination cannot be asked.
-    """
-    names = [tables.TASKS, *(table.name for table in tables.ARROW_TABLES)]
-    return {name: int(_ask(source, "SELECT COUNT(*) FROM {}", name)[0][0]) for name in names}
-
-
-CHECKS = (no_window_gap, rejected_share, freshness, no_regression)
-
-
-def _ask(source: SqlSource, query: str, table: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    with connect_when_unlocked(source.sql_client, LOCK_TIMEOUT) as client:
-        text = query.format(client.make_qualified_table_name(table))
-        try:
-            return list(client.execute_sql(text, *parameters) or [])
-        except DatabaseUndefinedRelation as error:
-            raise DestinationError(
-                f"there is no table {table} in the dataset {client.dataset_name!r} yet: load first"
-            ) from error
+CHECKS: Mapping[str, Callable[[SqlSource], CheckResult]] = {
+    "no_window_gap": no_window_gap,
+    "rejected_share": rejected_share,
+    "freshness": freshness,
+    "no_regression": no_regression,
+}
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _utc(moment: datetime) -> datetime:
-    """Databases that keep no offset answer without one; what went in was UTC."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def _utc(timestamp: datetime) -> datetime:
+    """Adds the offset to timestamps of databases that store none: what was stored is UTC."""
+    return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
 
 
 def _text(span: timedelta) -> str:

@@ -1,50 +1,58 @@
-"""Where analyses read: the pipeline's destination, opened for one query at a time.
+"""Read access to loaded data, one short connection a query.
 
-A page or a notebook may stay open for days. So nothing is held between two queries, a DuckDB file
-is opened read-only, and one that is not there is not made.
+A page or a notebook may stay open for days. So no connection outlives its query, a DuckDB file that
+another process has open is waited for, and a file that does not exist is not created.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 import dlt
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
-from komos_source import settings, tables
-from komos_source.analytics.query import query
+from komos_source import tables
 from komos_source.destinations.locking import connect_when_unlocked
 from komos_source.destinations.pipeline import duckdb_file, make_pipeline
-from komos_source.exceptions import DestinationError
+from komos_source.exceptions import DestinationError, NotLoadedError
+from komos_source.settings import DATASET_NAME, DESTINATION, LOCK_TIMEOUT, PIPELINE_NAME
 
-_WHAT_TO_RUN = (
-    "Run `komos load` to fill it, or `komos demo` for made data and then look at that with "
-    "--database komos-demo/komos.duckdb"
+WHAT_TO_RUN = (
+    "Run `komos load` to fill it, or `komos demo` for sample data and then add "
+    "--database komos-demo/komos-demo.duckdb"
 )
+
+
+class SqlSource(Protocol):
+    """What analyses read from: a `Database`, a dlt pipeline, or anything with dlt's SQL client."""
+
+    def sql_client(self) -> AbstractContextManager[Any]:
+        """Connects to the destination while the context lasts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """The tables of a destination, to read from. See `open_database`.
+    """The loaded tables, for reading. See `open_database`.
 
     Attributes:
-        pipeline: The pipeline that loads them.
-        where: What a person calls the place.
-        directory: dlt's working directory, one of its own: that of a load belongs to the load.
+        pipeline: A dlt pipeline for the destination.
+        location: The file or destination, and the dataset, for messages.
+        directory: dlt's working directory: its own, as a load empties that of its pipeline.
     """
 
     pipeline: dlt.Pipeline
-    where: str
+    location: str
     directory: TemporaryDirectory[str]
 
     @contextlib.contextmanager
     def sql_client(self) -> Iterator[Any]:
-        """Connects to the destination while the context lasts; DuckDB for reading only."""
+        """Connects to the destination while the context lasts; to DuckDB for reading only."""
         client: Any = self.pipeline.sql_client()
         if duckdb_file(self.pipeline):
             client.credentials.read_only = True
@@ -52,33 +60,47 @@ class Database:
             yield client
 
     def task_names(self) -> dict[str, str]:
-        """Names of the tasks by id; tasks that the API has not named are left out."""
-        with connect_when_unlocked(self.sql_client, settings.LOCK_TIMEOUT) as client:
-            table = client.make_qualified_table_name(tables.TASKS)
-            # There is no such table where runs were only ever loaded by id.
-            with contextlib.suppress(DatabaseUndefinedRelation):
-                rows = client.execute_sql(f"SELECT id, name FROM {table}")  # noqa: S608 - ours
-                return {task_id: name for task_id, name in rows or () if name}
-        return {}
+        """Names of the tasks by id; tasks without a name are left out."""
+        try:
+            return {
+                task_id: name
+                for task_id, name in fetch(self, "SELECT id, name FROM {tasks}")[1]
+                if name
+            }
+        except NotLoadedError:  # a load of runs by id alone creates no such table
+            return {}
+
+    def row_counts(self) -> dict[str, int]:
+        """Number of rows of each table.
+
+        Raises:
+            KomosError: The destination cannot be read.
+        """
+        names = [table.name for table in tables.ARROW_TABLES]
+        return {
+            name: int(fetch(self, f"SELECT COUNT(*) FROM {{{name}}}")[1][0][0])  # noqa: S608 - ours
+            for name in names
+        }
 
 
 def open_database(
-    destination: str = settings.DESTINATION,
-    dataset_name: str = settings.DATASET_NAME,
-    pipeline_name: str = settings.PIPELINE_NAME,
+    destination: str = DESTINATION,
+    dataset_name: str = DATASET_NAME,
+    pipeline_name: str = PIPELINE_NAME,
     database: str | Path | None = None,
 ) -> Database:
-    """What loads have brought so far, checked to be something.
+    """Opens the loaded data for reading. Nothing is connected until the first query.
+
+    Each query waits up to a minute for a DuckDB file that another process has open, such as a load.
 
     Args:
         destination: Name of a dlt destination.
-        dataset_name: Dataset (schema) the tables are in.
-        pipeline_name: dlt's name of the pipeline.
+        dataset_name: Dataset (schema) of the tables.
+        pipeline_name: dlt's name of the pipeline, under which its configuration is found.
         database: A DuckDB file to read instead of the configured destination.
 
     Raises:
-        DestinationError: There is no database, or no finished run in it; says what to run.
-        LockedError: Another process kept the DuckDB file open.
+        DestinationError: The DuckDB file does not exist; the message says what to run.
     """
     directory = TemporaryDirectory(prefix="komos-")
     pipeline = make_pipeline(
@@ -89,9 +111,58 @@ def open_database(
         database=str(database) if database else None,
     )
     file = duckdb_file(pipeline)
+    _require(file)
+    return Database(pipeline, f"{file or destination}, dataset {dataset_name}", directory)
+
+
+def fetch(
+    source: SqlSource, sql: str | Callable[[Any], str], *parameters: Any
+) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Runs one query over a connection of its own.
+
+    Args:
+        source: Where to read.
+        sql: The query, with each table's name in braces; or a function of dlt's SQL client.
+        parameters: Values for ``%s`` in the query.
+
+    Returns:
+        The names of the columns in lower case, and the rows.
+
+    Raises:
+        LockedError: Another process kept the DuckDB file open.
+        NotLoadedError: The tables do not exist.
+        DestinationError: The destination cannot be read.
+    """
+    if isinstance(source, dlt.Pipeline):
+        _require(duckdb_file(source))
+    with connect_when_unlocked(source.sql_client, LOCK_TIMEOUT) as client:
+        text = sql.format_map(_QualifiedNames(client)) if isinstance(sql, str) else sql(client)
+        try:
+            with client.execute_query(text, *parameters) as cursor:
+                return [column[0].lower() for column in cursor.description], cursor.fetchall()
+        except DatabaseUndefinedRelation as error:
+            raise NotLoadedError(
+                f"there are no Komos tables in the dataset {client.dataset_name!r}: run "
+                "`komos load` first (or `komos demo`, for sample data)"
+            ) from error
+        except Exception as error:  # each database has errors of its own, also while rows come in
+            raise DestinationError(
+                f"the dataset {client.dataset_name!r} cannot be read: {error}. If the file is "
+                "damaged, restore it from a copy, or load into a new one."
+            ) from error
+
+
+class _QualifiedNames(dict[str, str]):
+    def __init__(self, client: Any) -> None:
+        super().__init__()
+        self._client = client
+
+    def __missing__(self, table: str) -> str:
+        name: str = self._client.make_qualified_table_name(table)
+        return name
+
+
+def _require(file: str | None) -> None:
+    """DuckDB would create a file that does not exist."""
     if file and not Path(file).exists():
-        raise DestinationError(f"there is no database {file} yet. {_WHAT_TO_RUN}")
-    history = Database(pipeline, f"{file or destination}, dataset {dataset_name}", directory)
-    if query(history, "newest_run")["newest"].isna().all():
-        raise DestinationError(f"there is no finished run in {history.where} yet. {_WHAT_TO_RUN}")
-    return history
+        raise DestinationError(f"there is no database {file} yet. {WHAT_TO_RUN}")

@@ -6,7 +6,8 @@ from datetime import datetime
 
 import pandas as pd
 
-from komos_source.analytics.query import SqlSource, query
+from komos_source.analytics.database import SqlSource
+from komos_source.analytics.queries import query
 
 _COLUMNS = [
     *("task_id", "template"),

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from komos_source.analytics.query import SqlSource, query
+from komos_source.analytics.database import SqlSource
+from komos_source.analytics.queries import query
 from komos_source.config import time_zone as configured_time_zone
 from komos_source.exceptions import UsageError
 

@@ -1,13 +1,11 @@
-"""The queries of `komos_source.analytics` as views in the destination, for any tool to see.
+"""The queries of `komos_source.analytics` as views in the destination, for any SQL tool.
 
-Asked after each load, so it imports nothing heavy until a view has to be created whose text is not
-shipped, in ``analytics/duckdb_views``.
+Runs after each load, so sqlglot is imported only when a view has to be created.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +19,24 @@ from komos_source.exceptions import DestinationError
 VIEWS = ("node_health", "node_health_daily", "message_templates", "node_gaps", "run_outcomes")
 _ANALYTICS = Path(__file__).parent
 _MARKER = "_dlt_komos_views"
-"""A view whose one column is named after the version of the views: what is there and whether it is
-as it should be are then one question to the database's catalogue. Whoever passes over dlt's own
-tables passes over it too."""
+"""A view whose only column is named after the version of the views: one query of the catalogue
+tells which views exist and whether they are current. Tools that skip dlt's own tables skip it."""
 
 
 def create_views(pipeline: dlt.Pipeline, time_zone: str) -> bool:
     """Creates the views where one is missing or its text has changed.
 
-    Other databases than those whose texts are tested (`render.DIALECTS`) get none.
+    Dialects that the rendered queries are not tested in (`render.DIALECTS`) get none.
 
     Args:
         pipeline: Its destination holds the tables.
         time_zone: Of the days in ``node_health_daily``.
 
     Returns:
-        Whether there was anything to do.
+        Whether any view was created.
 
     Raises:
-        DestinationError: The database refused; the tables are as they were.
+        DestinationError: The database rejected a view; the tables are unchanged.
     """
     version = f"v_{_version(time_zone)}"
     with pipeline.destination_client() as client:
@@ -52,37 +49,22 @@ def create_views(pipeline: dlt.Pipeline, time_zone: str) -> bool:
         if all(found.get(view) for view in VIEWS) and version in found.get(_MARKER, ()):
             return False
         dialect = pipeline.destination.capabilities().sqlglot_dialect
-        texts = _texts(dialect, time_zone, client.sql_client.make_qualified_table_name)
-        if not texts:
+        from komos_source.analytics.render import DIALECTS, Options, render
+
+        if dialect not in DIALECTS:
             return False
-        for view, text in texts.items():
+        names = _bare if dialect == "duckdb" else client.sql_client.make_qualified_table_name
+        for view in VIEWS:
+            text = render(view, dialect, Options(time_zone=time_zone), names)
             _create(client.sql_client, view, text)
         _create(client.sql_client, _MARKER, f"SELECT 1 AS {version}")
     return True
 
 
-def _texts(
-    dialect: str | None, time_zone: str, qualified: Callable[[str], str]
-) -> Mapping[str, str]:
-    """The text of each view; none in a dialect whose texts are not tested.
-
-    What most loads ask for is shipped: rendering takes three times as long as creating the views.
-    """
-    if (dialect, time_zone) == ("duckdb", "UTC"):
-        shipped = _ANALYTICS / "duckdb_views"
-        return {view: (shipped / f"{view}.sql").read_text("utf-8") for view in VIEWS}
-    from komos_source.analytics.render import DIALECTS, Options, render
-
-    if dialect not in DIALECTS:
-        return {}
-    names = _bare if dialect == "duckdb" else qualified
-    return {view: render(view, dialect, Options(time_zone=time_zone), names) for view in VIEWS}
-
-
 def _bare(table: str) -> str:
-    """DuckDB looks bare names up beside the view, by whatever name the file is attached.
+    """Returns the name alone: DuckDB finds it beside the view, however the file is attached.
 
-    Full names it refuses in a view where file and dataset are both called ``komos`` (DuckDB 2.0).
+    It refuses qualified names in a view where file and dataset have the same name (DuckDB 2.0).
     """
     return table
 
@@ -100,8 +82,8 @@ def _create(client: SqlClientBase[Any], view: str, text: str) -> None:
 
 
 def _version(time_zone: str) -> str:
-    """Changes with the files that the views' texts come from, or are; takes no parsing."""
+    """Hashes the files that the views are rendered from."""
     digest = hashlib.sha256(time_zone.encode())
-    for file in sorted([*_ANALYTICS.rglob("*.sql"), _ANALYTICS / "render.py"]):
+    for file in sorted([*_ANALYTICS.glob("*.sql"), _ANALYTICS / "render.py"]):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]

@@ -1,38 +1,53 @@
-"""The Komos API over HTTP: retries, concurrency, typed models."""
+"""The client of the Komos API: retries, limits, typed answers."""
 
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import json
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Generic, Self, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from tenacity.wait import wait_exponential_jitter
 
 from komos_source import settings
 from komos_source.api import models
-from komos_source.api.connections import Connections
-from komos_source.api.errors import TransientError, error_for_status
-from komos_source.api.rate_limit import ByteBudget, Pause
-from komos_source.config import check_base_url
-from komos_source.decoding.heads import Head
-from komos_source.decoding.parse import Body, RunLog, parse_log, parse_logs
+from komos_source.api.errors import (
+    PostponedError,
+    ThrottledError,
+    TransientError,
+    error_for_status,
+    redact,
+)
+from komos_source.api.rate_limit import ByteBudget, Failures, Throttle
+from komos_source.config import check_api_key, check_base_url, is_loopback
 from komos_source.exceptions import (
     AnswerError,
     ApiUnreachableError,
+    ConfigurationError,
+    KomosError,
     NotJsonError,
     RequestError,
+    UsageError,
 )
 from komos_source.metrics import LoadMetrics
 from komos_source.timestamps import parse_http_date
-from komos_source.webhooks.batching import Batcher
 
 T = TypeVar("T")
+Decode = Callable[[bytes | bytearray, datetime], T]
+
+_PROBE = "/tasks?limit=1"
+_SUCCESS = {HTTPStatus.OK, HTTPStatus.NO_CONTENT}
+_ENCODINGS = {"", "identity", "gzip", "deflate"}
+"""Others, or several of them, unpack to gigabytes from one piece of 64 kB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +56,28 @@ class Answer(Generic[T]):
 
     Attributes:
         value: What the API answered.
-        served_at: The server's clock (its ``Date`` header); None if it sent none.
+        served_at: The server's clock (its ``Date`` header, less ``Age``); None if it sent none.
+        odd: What could not be used of it, in sentences.
     """
 
     value: T
     served_at: datetime | None
+    odd: list[str]
 
 
 class KomosClient:
-    """An asynchronous client of the four GET endpoints, to be used as a context manager.
+    """An asynchronous client of the API's four GET endpoints, used as a context manager.
 
     Args:
         api_key: The organisation's key. It is sent to `base_url` and nowhere else.
         base_url: Scheme and host, without ``/public/v1``; https unless the host is loopback.
-        max_concurrency: Requests under way at once.
+        max_concurrency: How many requests may be under way at once.
         backoff: Seconds before the second try; doubles with every further one.
-        metrics: Where requests and pauses are counted.
+        max_body: Bytes of an answer, unpacked; a larger one is an error.
+        metrics: Where requests and delays are counted.
 
     Raises:
-        ConfigurationError: The key or the URL cannot be used.
+        ConfigurationError: The key, the URL or a proxy or certificate setting cannot be used.
     """
 
     def __init__(
@@ -69,223 +87,300 @@ class KomosClient:
         *,
         max_concurrency: int = settings.MAX_CONCURRENCY,
         backoff: float = settings.BACKOFF,
+        max_body: int = settings.MAX_BODY,
         metrics: LoadMetrics | None = None,
     ) -> None:
-        host = check_base_url(base_url)
+        base_url = check_base_url(base_url)
+        self._key = check_api_key(api_key)
+        self._host = urlsplit(base_url).hostname or ""
+        self._base = base_url + settings.API_PREFIX
+        self._http = _http_client(self._key, self._host, max_concurrency)
         self._metrics = metrics or LoadMetrics()
         self._slots = asyncio.Semaphore(max_concurrency)
-        self._pause = Pause()
+        self._throttle = Throttle(backoff)
         self._budget = ByteBudget(settings.BUFFERED_BYTES)
         self._backoff = wait_exponential_jitter(
             multiplier=backoff, max=settings.MAX_BACKOFF, jitter=backoff
         )
-        self._decoder = Batcher(parse_logs, settings.DECODED_TOGETHER)
+        self._max_body = max_body
+        self._failures = Failures()
+        self._is_down = False
         self._ever_answered = False
-        self._given_up_in_a_row = 0
-        self._host = host
-        self._base = base_url.rstrip("/") + settings.API_PREFIX
-        self._connections = Connections(api_key, base_url, host)
+        self._key_accepted = False
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self._decoder.finish()
-        await self._connections.close()
+        await self._http.aclose()
 
     async def tasks(self) -> AsyncIterator[models.TaskPage]:
         """Pages of the organisation's tasks."""
         known: set[str] = set()
-        while True:
-            page = (
-                await self._get(
-                    f"/tasks?limit={settings.TASKS_PER_PAGE}&offset={len(known)}",
-                    _parsed(models.parse_task_page),
-                )
-            ).value
-            new = {task["id"] for task in page.tasks} - known
-            if page.tasks:
-                yield page
+        offset = 0
+        for _ in range(settings.MAX_TASK_PAGES):
+            async with self._get(
+                f"/tasks?limit={settings.TASKS_PER_PAGE}&offset={offset}",
+                lambda body, _: models.parse_task_page(body),
+                {"tasks": []},
+            ) as answer:
+                page = answer.value
+            yield page
+            new = {task.id for task in page.tasks} - known
             known |= new
-            # `total` is not certain to come; a page without anything new ends the listing too,
-            # so that a server that ignores `offset` is not asked for ever.
-            if not new or len(known) >= (page.total if page.total is not None else float("inf")):
+            size = len(page.tasks) + len(page.odd)
+            offset += size
+            # The total may be missing or wrong: a page without a new task ends the list anyway.
+            total = page.total or 0
+            if not new or (size < settings.TASKS_PER_PAGE and offset >= total):
+                if offset < total:
+                    problem = f"the API lists {len(known)} tasks, but its total is {total}"
+                    yield models.TaskPage([], total, [problem])
                 return
+        problem = f"only the first {settings.MAX_TASK_PAGES} pages of the list of tasks were read"
+        yield models.TaskPage([], None, [problem])
 
     async def task_runs(self, task_id: str) -> Answer[list[models.Run]]:
         """The task's 50 newest runs, newest first."""
-        return await self._get(
-            f"/tasks/{quote(task_id, safe='')}/runs",
-            _parsed(lambda body: models.parse_runs(body, task_id)),
-        )
+        async with self._get(
+            f"/tasks/{_segment(task_id)}/runs",
+            lambda body, _: models.parse_runs(body, task_id),
+            {"runs": []},
+        ) as answer:
+            runs, odd = answer.value
+            return Answer(runs, answer.served_at, odd)
 
     async def task_run(self, run_id: str) -> Answer[models.Run]:
         """One run."""
-        return await self._get(
-            f"/task-runs/{run_id}", _parsed(lambda body: models.parse_run(body, run_id))
-        )
+        async with self._get(
+            f"/task-runs/{_segment(run_id)}",
+            lambda body, _: models.parse_run(body, run_id),
+            {"run": None},
+        ) as answer:
+            return answer
 
     @contextlib.asynccontextmanager
-    async def task_run_log(
-        self, run_id: str, known: Head | None = None
-    ) -> AsyncIterator[Answer[RunLog]]:
-        """The whole log of a run so far, without what is known of it if it begins with that.
+    async def task_run_log(self, run_id: str, decode: Decode[T]) -> AsyncIterator[Answer[T]]:
+        """The whole log of a run so far.
 
-        A context manager, since the log counts against the memory of this client until the block
-        is left.
+        The log counts against the memory of this client until the block is left: do not read a
+        second log within the block.
+
+        Args:
+            run_id: The run.
+            decode: Called with the answer's body and with the time it was given; on a thread if the
+                body is large. May raise `AnswerError` or `NotJsonError`.
         """
-        async with contextlib.AsyncExitStack() as lease:
-            yield await self._get(
-                f"/task-runs/{run_id}/logs",
-                lambda text, seen_at: self._decode(Body(text, run_id, seen_at, known)),
-                lease,
-            )
+        empty = {"runId": run_id, "logEntries": []}
+        async with self._get(f"/task-runs/{_segment(run_id)}/logs", decode, empty) as answer:
+            yield answer
 
-    async def _decode(self, body: Body) -> RunLog:
-        """Decodes a log on a thread: small ones that have come while it was busy together."""
-        if len(body.text) > settings.ALONE_BYTES:
-            return await asyncio.to_thread(parse_log, body)
-        log = await self._decoder.put(body)
-        if isinstance(log, AnswerError):
-            raise log
-        return log
+    @contextlib.asynccontextmanager
+    async def _get(self, path: str, decode: Decode[T], empty: object) -> AsyncIterator[Answer[T]]:
+        """Sends a request until its answer can be decoded, within the allowed tries.
 
-    async def _get(
-        self,
-        path: str,
-        parse: Callable[[bytes | bytearray, datetime], Awaitable[T]],
-        lease: contextlib.AsyncExitStack | None = None,
-    ) -> Answer[T]:
-        """Asks until there is an answer that can be parsed, within the allowed tries.
+        Args:
+            path: Path and query.
+            decode: Decodes the body, given the time of the answer.
+            empty: What an answer without content (204) stands for, as JSON.
 
         Raises:
-            AuthenticationError: 401 or 403.
+            AuthenticationError: The API refuses the key.
             ApiUnreachableError: The tries are used up, and no request was ever answered.
-            RequestError: Any other failure for good, as the kind that fits.
+            RequestError: Any other lasting failure, as the kind that fits.
         """
-        if self._given_up_in_a_row >= settings.MAX_FAILURES_IN_A_ROW:
+        if self._is_down:
             raise RequestError(
-                f"not asked: the API had failed {self._given_up_in_a_row} requests in a row"
+                f"skipped after {settings.MAX_FAILURES_IN_A_ROW} consecutive failed requests"
             )
-        try:
-            answer = await self._try(path, parse, lease)
-        except (TransientError, NotJsonError) as error:
-            answer = await self._try_again(error, path, parse, lease)
-        self._given_up_in_a_row = 0
-        return answer
-
-    async def _try_again(
-        self,
-        failure: RequestError,
-        path: str,
-        parse: Callable[[bytes | bytearray, datetime], Awaitable[T]],
-        lease: contextlib.AsyncExitStack | None,
-    ) -> Answer[T]:
-        """Goes on after a first try that failed.
-
-        Most requests need no second try, and tenacity takes a tenth of a small one's time.
-        """
-        failures = [failure]
-
-        async def next_try() -> Answer[T]:
-            if failures:
-                raise failures.pop()
-            return await self._try(path, parse, lease)
-
-        tries = AsyncRetrying(
+        retrying = AsyncRetrying(
             retry=retry_if_exception_type((TransientError, NotJsonError)),
-            stop=stop_after_attempt(settings.MAX_TRIES),
-            wait=self._wait_before_next_try,
+            stop=self._is_last_try,
+            wait=self._seconds_before_next_try,
             reraise=True,
         )
+        held = object()
         try:
-            return await tries(next_try)
-        except (TransientError, NotJsonError) as error:
-            self._given_up_in_a_row += 1
-            if not self._ever_answered:
-                raise ApiUnreachableError(
-                    f"{self._host} cannot be reached: {error}. "
-                    "Check the network and SOURCES__KOMOS__BASE_URL."
-                ) from error
-            raise RequestError(f"{error} ({settings.MAX_TRIES} tries)", error.status) from error
-
-    async def _try(
-        self,
-        path: str,
-        parse: Callable[[bytes | bytearray, datetime], Awaitable[T]],
-        lease: contextlib.AsyncExitStack | None,
-    ) -> Answer[T]:
-        async with contextlib.AsyncExitStack() as held:
-            async with self._slots:
-                await self._pause.wait()
-                self._metrics.requests += 1
-                try:
-                    async with (
-                        self._connections.lend() as connection,
-                        connection.stream("GET", self._base + path) as response,
-                    ):
-                        self._ever_answered = True
-                        served_at = parse_http_date(response.headers.get("Date"))
-                        if response.status_code != httpx.codes.OK:
-                            raise error_for_status(
-                                response.status_code,
-                                await response.aread(),
-                                response.headers.get("Retry-After"),
-                                served_at,
-                            )
-                        body = await self._read(response, held)
-                except httpx.TransportError as error:
-                    raise TransientError(f"{type(error).__name__}: {error}") from error
-                except httpx.DecodingError as error:
-                    raise TransientError(f"the answer cannot be unpacked: {error}") from error
-            seen_at = served_at or datetime.now(UTC)
-            status = response.status_code
             try:
-                value = await parse(body, seen_at)
-            except RecursionError as error:
-                raise AnswerError("the answer is nested too deeply", status) from error
-            except AnswerError as error:
-                error.status = status
+                answer: Answer[T] = await retrying(self._try, path, decode, empty, held)
+            except (TransientError, PostponedError, NotJsonError) as error:
+                tries = retrying.statistics["attempt_number"]
+                raise await self._given_up(error, tries) from None
+            except RequestError:
+                self._failures.succeed()  # of the API: it has answered
                 raise
-            if lease is not None:
-                lease.push_async_exit(held.pop_all())
-            return Answer(value, served_at)
+            self._failures.succeed()
+            yield answer
+        finally:
+            self._budget.remove(held)
 
-    async def _read(self, response: httpx.Response, held: contextlib.AsyncExitStack) -> bytearray:
-        """Reads the body once there is room for it; `held` gives the room back."""
-        length = response.headers.get("Content-Length", "")
-        known = length.isascii() and length.isdigit() and "Content-Encoding" not in response.headers
-        # A body of unknown size may be as large as any: it is read with the whole budget.
-        size = int(length) if known else self._budget.limit
-        await self._budget.take(size)
-        held.push_async_callback(self._budget.give, size)
-        # In place; `aread` would hold all pieces and the whole at once. One that has to grow is
-        # copied again and again, but what a header says need not be true.
-        body, end = bytearray(min(size, self._budget.limit) if known else 0), 0
+    async def _try(self, path: str, decode: Decode[T], empty: object, held: object) -> Answer[T]:
+        try:
+            async with self._slots:
+                response, body = await self._send_when_allowed(path, held)
+            if response.status_code == HTTPStatus.NO_CONTENT:
+                body = bytearray(json.dumps(empty).encode())
+            if body.startswith(codecs.BOM_UTF8):
+                del body[: len(codecs.BOM_UTF8)]
+            served_at = _served_at(response)
+            seen_at = served_at or datetime.now(UTC)
+            if len(body) <= settings.INLINE_BYTES:
+                value = decode(body, seen_at)
+            else:
+                value = await asyncio.to_thread(decode, body, seen_at)
+            return Answer(value, served_at, [])
+        except RecursionError:
+            raise AnswerError("the answer is nested too deeply", HTTPStatus.OK) from None
+        except KomosError as error:
+            self._budget.remove(held)
+            if isinstance(error, AnswerError):
+                error.status = HTTPStatus.OK
+            redact(error, self._key)
+            raise
+
+    async def _send_when_allowed(self, path: str, held: object) -> tuple[httpx.Response, bytearray]:
+        """Sends a request, again while the API refuses it because of its rate limit.
+
+        Raises:
+            KomosError: What an answer other than 200 and 204 stands for.
+        """
+        started = time.monotonic()
+        while True:
+            await self._throttle.wait()
+            sent_at = time.monotonic()
+            response, body = await self._send(path, held)
+            served_at = _served_at(response)
+            if response.status_code in _SUCCESS:
+                self._key_accepted = True
+                self._throttle.succeed(sent_at, response.headers, served_at or datetime.now(UTC))
+                return response, body
+            status = response.status_code
+            if status == HTTPStatus.FORBIDDEN and not self._key_accepted and path != _PROBE:
+                await self._probe()  # if it succeeds, the key is good
+            error = error_for_status(
+                status, body, response.headers, served_at, key_accepted=self._key_accepted
+            )
+            if not isinstance(error, ThrottledError):
+                raise error
+            self._throttle.refuse(sent_at, error.retry_after)
+            self._metrics.paused_until = self._throttle.until
+            share = self._failures.tries / settings.MAX_TRIES
+            if self._throttle.until - started > settings.MAX_RETRY_AFTER * share:
+                raise PostponedError(str(error), error.status, served_at, error.detail)
+
+    async def _send(self, path: str, held: object) -> tuple[httpx.Response, bytearray]:
+        """Sends a request once, and reads the answer as long as it comes fast enough."""
+        self._metrics.requests += 1
+        try:
+            async with (
+                asyncio.timeout(settings.TOTAL_TIMEOUT) as limit,
+                self._http.stream("GET", self._base + path) as response,
+            ):
+                self._ever_answered = True
+                return response, await self._read(response, limit, held)
+        except TimeoutError:
+            raise PostponedError("the answer did not arrive in the time allowed") from None
+        except httpx.TransportError as error:
+            raise TransientError(f"{type(error).__name__}: {error}") from None
+        except httpx.DecodingError as error:
+            raise TransientError(f"the answer cannot be unpacked: {error}") from None
+
+    async def _read(
+        self, response: httpx.Response, limit: asyncio.Timeout, held: object
+    ) -> bytearray:
+        body = bytearray()
+        is_error = response.status_code not in _SUCCESS
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        if encoding not in _ENCODINGS:
+            if is_error:
+                return body
+            raise AnswerError(
+                f"the answer has the Content-Encoding {encoding!r}, which is not read"
+            )
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + settings.TOTAL_TIMEOUT
         async for piece in response.aiter_bytes():
-            body[end : end + len(piece)] = piece
-            end += len(piece)
+            body += piece
+            if is_error:
+                if len(body) < settings.MAX_ERROR_BODY:
+                    continue
+                return body[: settings.MAX_ERROR_BODY]
+            if len(body) > self._max_body:
+                raise RequestError(
+                    f"the answer is larger than {self._max_body:,} bytes: "
+                    "raise SOURCES__KOMOS__MAX_BODY",
+                    response.status_code,
+                )
+            limit.reschedule(None)  # waiting for memory does not count
+            arrived_at = loop.time()
+            await self._budget.add(held, len(piece))
+            deadline += loop.time() - arrived_at
+            limit.reschedule(deadline + response.num_bytes_downloaded / settings.SLOWEST_RATE)
         return body
 
-    def _wait_before_next_try(self, state: RetryCallState) -> float:
-        """Seconds until the next try; after a 429 all requests of this client wait as long."""
+    async def _given_up(self, error: RequestError, tries: int) -> KomosError:
+        """Records a request whose tries are used up; returns the error that callers get."""
+        if not self._ever_answered:
+            return ApiUnreachableError(
+                f"{self._host} cannot be reached: {error}. "
+                "Check the network and SOURCES__KOMOS__BASE_URL."
+            )
+        self._failures.add()
+        if self._failures.in_a_row >= settings.MAX_FAILURES_IN_A_ROW:
+            self._failures.in_a_row = 0
+            outcome = await self._probe()
+            self._is_down = isinstance(outcome, TransientError | PostponedError | NotJsonError)
+        return RequestError(f"{error} ({tries} tries)", error.status, error.served_at, error.detail)
+
+    async def _probe(self) -> KomosError | None:
+        """Sends one request that ought to succeed; returns why it did not."""
+        held = object()
+        try:
+            _, body = await self._send_when_allowed(_PROBE, held)
+            models.parse_task_page(body)
+        except KomosError as error:
+            return error
+        finally:
+            self._budget.remove(held)
+        return None
+
+    def _is_last_try(self, state: RetryCallState) -> bool:
+        waits = state.idle_for + state.upcoming_sleep
+        return state.attempt_number >= self._failures.tries or waits > settings.MAX_RETRY_AFTER
+
+    def _seconds_before_next_try(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        asked = error.retry_after if isinstance(error, TransientError) else None
-        seconds = self._backoff(state) if asked is None else asked
-        if isinstance(error, TransientError) and error.status == httpx.codes.TOO_MANY_REQUESTS:
-            self._pause.extend(seconds)
-            self._metrics.paused_until = self._pause.until
-        return seconds
+        wait = error.retry_after if isinstance(error, TransientError) else None
+        return self._backoff(state) if wait is None else wait
 
 
-def _parsed(
-    parse: Callable[[bytes | bytearray], T],
-) -> Callable[[bytes | bytearray, datetime], Awaitable[T]]:
-    """Parses on the event loop what is small: a thread would cost more."""
+def _http_client(api_key: str, host: str, max_concurrency: int) -> httpx.AsyncClient:
+    try:
+        return httpx.AsyncClient(
+            headers={
+                "Authorization": f"Bearer {api_key}",
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip, deflate",
+                "Cache-Control": "no-cache",
+            },
+            timeout=httpx.Timeout(settings.READ_TIMEOUT, connect=settings.CONNECT_TIMEOUT),
+            limits=httpx.Limits(max_keepalive_connections=max_concurrency),
+            # Plain http is for loopback only, and must not take the key to a proxy on its way.
+            trust_env=not is_loopback(host),
+        )
+    except (OSError, ImportError, ValueError, httpx.InvalidURL) as error:
+        raise ConfigurationError(
+            f"the HTTP client cannot be set up: {error}. Check the environment variables "
+            "SSL_CERT_FILE, SSL_CERT_DIR, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY."
+        ) from None
 
-    async def parsed(body: bytes | bytearray, _: datetime) -> T:
-        if len(body) <= settings.INLINE_BYTES:
-            return parse(body)
-        return await asyncio.to_thread(parse, body)
 
-    return parsed
+def _served_at(response: httpx.Response) -> datetime | None:
+    return parse_http_date(response.headers.get("Date"), response.headers.get("Age"))
+
+
+def _segment(identity: str) -> str:
+    """An id as one segment of a path."""
+    if identity in {"", ".", ".."}:
+        raise UsageError(f"{identity!r} is not an id")
+    return quote(identity, safe="", errors="replace")

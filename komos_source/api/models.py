@@ -1,24 +1,59 @@
-"""The API's other answers as typed values. Pure; lenient where the API's documentation is vague."""
+"""The API's tasks and runs as typed values. Pure; lenient where the documentation is vague."""
 
 from __future__ import annotations
 
 import json
+import reprlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
-from dlt.common.json import json as dlt_json
-
-from komos_source.decoding.sanitize import json_text, storable
 from komos_source.exceptions import AnswerError, NotJsonError
-from komos_source.settings import TERMINAL_STATUSES
+from komos_source.settings import MAX_ID_LENGTH, TERMINAL_STATUSES
+from komos_source.text import json_text, storable
 from komos_source.timestamps import parse_timestamp
+
+T = TypeVar("T")
+
+_TASK_FIELDS = {"id", "name", "status"}
+_RUN_FIELDS = {
+    *("id", "taskId", "status", "triggerType", "timestamps", "progress", "inputs", "outputs"),
+    *("logsUrl", "error", "cancelReason"),
+}
+_TIMESTAMPS = {"createdAt", "startedAt", "finishedAt"}
+_PROGRESS = {"currentStep", "stepsTotal"}
+_MAX_DIGITS = 4_000  # Python refuses to read and write longer integers
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task as `tables.TASKS` keeps it.
+
+    Attributes:
+        id: Its id.
+        name: Its name.
+        status: Its status.
+        extra: JSON text of all other fields; None if there are none.
+    """
+
+    id: str
+    name: str | None
+    status: str | None
+    extra: str | None
+
+    def to_row(self) -> dict[str, Any]:
+        """The task as a row of ``tasks``."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A task run as `schemas.TASK_RUNS` keeps it; JSON columns hold their text."""
+    """A task run as `tables.TASK_RUNS` keeps it; JSON columns hold their text.
+
+    `extra` holds all fields that are not documented; None if there are none.
+    """
 
     id: str
     task_id: str | None
@@ -34,6 +69,7 @@ class Run:
     logs_url: str | None
     error: str | None
     cancel_reason: str | None
+    extra: str | None
 
     @property
     def is_terminal(self) -> bool:
@@ -47,60 +83,58 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class TaskPage:
-    """One page of the organisation's tasks, each as the API shows it.
+    """One page of the organisation's tasks.
 
     Attributes:
-        tasks: The tasks; each has a non-empty string ``id``.
+        tasks: The tasks that can be loaded.
         total: How many there are on all pages; None if the API did not say.
+        odd: What is wrong with the others, or with the list, in sentences.
     """
 
-    tasks: list[dict[str, Any]]
+    tasks: list[Task]
     total: int | None
+    odd: list[str]
 
 
 def parse_json(body: bytes | bytearray) -> Any:
     """Decodes a body; raises `NotJsonError` if it is not JSON."""
     try:
-        return json.loads(body)
+        return json.loads(body, parse_int=_parse_integer)
     except (ValueError, RecursionError) as error:
         raise NotJsonError(
             f"the answer is not JSON ({error}); it begins {bytes(body[:60])!r}"
-        ) from error
+        ) from None  # the cause would keep the whole body
+
+
+def _parse_integer(text: str) -> int | str:
+    return int(text) if len(text) <= _MAX_DIGITS else text
+
+
+def is_task_id(value: Any) -> bool:
+    """Whether a value can be a task's id: in a URL, and in an index of a database."""
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= MAX_ID_LENGTH
+        and value not in {".", ".."}
+        and storable(value) == value
+    )
 
 
 def parse_task_page(body: bytes | bytearray) -> TaskPage:
     """Reads the answer to ``GET /tasks``."""
     answer = _object(parse_json(body), "the answer")
-    tasks = [_loadable(_object(task, "a task")) for task in _list(answer, "tasks")]
-    for task in tasks:
-        if not isinstance(task.get("id"), str) or not task["id"]:
-            raise AnswerError(f"a task has no usable id: {task.get('id')!r}")
-    return TaskPage(tasks, _integer(answer.get("total")))
+    tasks, odd = _usable(_list(answer, "tasks"), _task, "a task")
+    return TaskPage(tasks, _integer(answer.get("total")), odd)
 
 
-def _loadable(task: dict[str, Any]) -> dict[str, Any]:
-    """A task with text in place of what dlt would fail at."""
-    return {storable(name): _loadable_value(value) for name, value in task.items()}
+def parse_runs(body: bytes | bytearray, task_id: str) -> tuple[list[Run], list[str]]:
+    """Reads the answer to ``GET /tasks/{task_id}/runs``: newest first, at most 50.
 
-
-def _loadable_value(value: Any) -> Any:
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        return str(value)
-    try:
-        value = storable(value)
-        try:
-            dlt_json.dumps(value)
-        except (TypeError, ValueError):  # numbers beyond 64 bits, or deep within
-            return json_text(value)
-        return value
-    except RecursionError:
-        return "(nested too deeply to be kept)"
-
-
-def parse_runs(body: bytes | bytearray, task_id: str) -> list[Run]:
-    """Reads the answer to ``GET /tasks/{task_id}/runs``: newest first, at most 50."""
+    Returns:
+        The runs that can be loaded, and what is wrong with the others, in sentences.
+    """
     runs = _list(_object(parse_json(body), "the answer"), "runs")
-    return [_run(run, task_id) for run in runs]
+    return _usable(runs, lambda run: _run(run, task_id), f"a run of task {task_id}")
 
 
 def parse_run(body: bytes | bytearray, run_id: str) -> Run:
@@ -111,34 +145,54 @@ def parse_run(body: bytes | bytearray, run_id: str) -> Run:
     return run
 
 
-def parse_detail(body: bytes | bytearray) -> str:
-    """What an error answer says: its ``detail``, or the beginning of whatever it holds."""
-    try:
-        detail = parse_json(body)["detail"]
-    except (NotJsonError, KeyError, TypeError, IndexError):
-        detail = body[:200].decode(errors="replace").strip()
-    return detail if isinstance(detail, str) else json.dumps(detail)
+def _usable(values: list[Any], parse: Callable[[Any], T], what: str) -> tuple[list[T], list[str]]:
+    """Parses the members of a list; a member that cannot be used does not affect the others."""
+    usable, odd = [], []
+    for value in values:
+        try:
+            usable.append(parse(value))
+        except AnswerError as error:
+            odd.append(f"{what} has been skipped: {error}")
+    return usable, odd
+
+
+def _task(value: Any) -> Task:
+    task = _object(value, "it")
+    if not is_task_id(task.get("id")):
+        raise AnswerError(f"its id cannot be used: {reprlib.repr(task.get('id'))}")
+    return Task(
+        id=task["id"],
+        name=_text(task.get("name")),
+        status=_text(task.get("status")),
+        extra=_json(_rest(task, _TASK_FIELDS) or None),
+    )
 
 
 def _run(value: Any, task_id: str | None) -> Run:
-    run = _object(value, "a run")
-    identity: Any = run.get("id")
+    run = _object(value, "the run")
     try:
-        run_id = str(UUID(identity))  # one spelling for each run, however it was found
-    except (ValueError, AttributeError, TypeError) as error:
-        raise AnswerError(f"a run has no usable id: {identity!r}") from error
+        run_id = str(UUID(run.get("id")))  # one spelling for each run, however it was found
+    except (ValueError, AttributeError, TypeError):
+        raise AnswerError(f"its id is not a UUID: {reprlib.repr(run.get('id'))}") from None
     timestamps = run.get("timestamps")
     timestamps = timestamps if isinstance(timestamps, dict) else {}
     progress = run.get("progress")
     progress = progress if isinstance(progress, dict) else {}
+    extra = _rest(run, _RUN_FIELDS)
+    for name, rest in (
+        ("timestamps", _rest(timestamps, _TIMESTAMPS)),
+        ("progress", _rest(progress, _PROGRESS)),
+    ):
+        if rest:
+            extra[name] = rest
     return Run(
         id=run_id,
         task_id=_text(run.get("taskId")) or task_id,
         status=_text(run.get("status")),
         trigger_type=_text(run.get("triggerType")),
-        created_at=_moment(timestamps.get("createdAt")),
-        started_at=_moment(timestamps.get("startedAt")),
-        finished_at=_moment(timestamps.get("finishedAt")),
+        created_at=_timestamp(timestamps.get("createdAt")),
+        started_at=_timestamp(timestamps.get("startedAt")),
+        finished_at=_timestamp(timestamps.get("finishedAt")),
         progress_current_step=_integer(progress.get("currentStep")),
         progress_steps_total=_integer(progress.get("stepsTotal")),
         inputs=_json(run.get("inputs")),
@@ -146,6 +200,7 @@ def _run(value: Any, task_id: str | None) -> Run:
         logs_url=_text(run.get("logsUrl")),
         error=_json(run.get("error")),
         cancel_reason=_text(run.get("cancelReason")),
+        extra=_json(extra or None),
     )
 
 
@@ -156,10 +211,16 @@ def _object(value: Any, what: str) -> dict[str, Any]:
 
 
 def _list(answer: dict[str, Any], field: str) -> list[Any]:
-    value = answer.get(field)
+    value = answer.get(field, "missing")
+    if value is None:
+        return []
     if not isinstance(value, list):
         raise AnswerError(f"the answer has no list {field!r}")
     return value
+
+
+def _rest(value: dict[str, Any], documented: set[str]) -> dict[str, Any]:
+    return {name: value[name] for name in value if name not in documented}
 
 
 def _text(value: Any) -> str | None:
@@ -167,15 +228,20 @@ def _text(value: Any) -> str | None:
 
 
 def _json(value: Any) -> str | None:
-    return None if value is None else json_text(value)
+    try:
+        return None if value is None else json_text(value)
+    except RecursionError:
+        return '"(nested too deeply to be kept)"'
 
 
 def _integer(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    fits = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+    return value if fits else None
 
 
-def _moment(value: Any) -> datetime | None:
+def _timestamp(value: Any) -> datetime | None:
     try:
-        return parse_timestamp(value)
+        timestamp = parse_timestamp(value)
     except (ValueError, TypeError):
         return None
+    return timestamp if timestamp.year > 1 else None  # Go and .NET write year 1 for no time

@@ -1,36 +1,29 @@
-"""``komos check``: what a newcomer still has to set, and where."""
+"""``komos check``: tells what is not configured yet, and where to configure it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import dlt
+import click
 
-from komos_source import settings
-from komos_source.api.client import KomosClient
-from komos_source.config import (
-    NO_API_KEY,
-    check_api_key,
-    check_base_url,
-    register_fallback_provider,
-)
-from komos_source.destinations.locking import duckdb_held
-from komos_source.destinations.pipeline import duckdb_file, make_pipeline
-from komos_source.exceptions import KomosError
-from komos_source.webhooks._optional import open_spool
-from komos_source.webhooks.configuration import spool_in_use
+from komos_source.cli.options import destination_options
+from komos_source.cli.output import echo
 
 
 @dataclass(frozen=True, slots=True)
 class SetupCheck:
-    """One line of the answer.
+    """One line of the output.
 
     Attributes:
-        name: What was looked at.
-        ok: Whether it will do.
+        name: What was checked.
+        ok: Whether a load can use it.
         detail: What was found, or what to do.
     """
 
@@ -39,8 +32,26 @@ class SetupCheck:
     detail: str
 
 
-def check_setup(destination: str, dataset: str) -> Iterator[SetupCheck]:
-    """Looks at configuration, key, API and destination, in the order a load needs them."""
+@click.command()
+@destination_options
+def check(destination: str, dataset_name: str) -> None:
+    """Check configuration, key, API, destination and spool; print what to do where one fails."""
+    ok = True
+    for result in check_setup(destination, dataset_name):
+        ok = ok and result.ok
+        echo(f"{'ok    ' if result.ok else 'failed'}  {result.name}: {result.detail}")
+    sys.exit(0 if ok else 1)
+
+
+def check_setup(destination: str, dataset_name: str) -> Iterator[SetupCheck]:
+    """Checks configuration, key, API, destination and spool, in the order a load needs them."""
+    import dlt
+
+    from komos_source import settings
+    from komos_source.config import NO_API_KEY, check_api_key, check_base_url
+    from komos_source.exceptions import KomosError
+    from komos_source.webhooks.config import spool_in_use
+
     base_url = str(dlt.config.get("sources.komos.base_url") or settings.BASE_URL)
     api_key, where = _find_key()
     usable = True
@@ -62,7 +73,7 @@ def check_setup(destination: str, dataset: str) -> Iterator[SetupCheck]:
             yield SetupCheck("api key", False, str(error))
     if usable and api_key:
         yield _check_api(api_key, base_url)
-    yield _check_destination(destination, dataset)
+    yield _check_destination(destination, dataset_name)
     if url := spool_in_use():
         yield _check_spool(url)
 
@@ -71,7 +82,10 @@ def _find_key() -> tuple[str | None, str]:
     from dlt.common.configuration.container import Container
     from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 
-    register_fallback_provider()  # which else the source does
+    from komos_source import settings
+    from komos_source.config import register_fallback_provider
+
+    register_fallback_provider()  # as the source does
     for provider in Container()[PluggableRunContext].providers.providers:
         value, where = provider.get_value("api_key", str, None, "sources", settings.SOURCE_NAME)
         if value:
@@ -80,6 +94,9 @@ def _find_key() -> tuple[str | None, str]:
 
 
 def _check_api(api_key: str, base_url: str) -> SetupCheck:
+    from komos_source.api.client import KomosClient
+    from komos_source.exceptions import KomosError
+
     async def first_page() -> int | None:
         async with KomosClient(api_key, base_url) as client:
             async for page in client.tasks():
@@ -92,25 +109,61 @@ def _check_api(api_key: str, base_url: str) -> SetupCheck:
         return SetupCheck("api", False, str(error))
 
 
+def _check_destination(destination: str, dataset_name: str) -> SetupCheck:
+    from komos_source.destinations.pipeline import duckdb_file, make_pipeline
+    from komos_source.exceptions import KomosError
+
+    with TemporaryDirectory(prefix="komos-") as directory:
+        try:
+            pipeline = make_pipeline(destination, dataset_name, pipelines_dir=directory)
+            if file := duckdb_file(pipeline):
+                return _check_duckdb(Path(file))
+            with pipeline.destination_client():
+                pass
+            return SetupCheck("destination", True, f"{destination} ({dataset_name}) is reachable")
+        except KomosError as error:
+            return SetupCheck("destination", False, str(error))
+        except Exception as error:  # noqa: BLE001 - each destination has errors of its own
+            return SetupCheck("destination", False, f"{destination} cannot be reached: {error}")
+
+
+def _check_duckdb(file: Path) -> SetupCheck:
+    """Opens the file for reading and reads from each table; creates nothing."""
+    import duckdb
+
+    from komos_source.destinations.locking import connect_when_unlocked
+
+    if not file.exists():
+        usable = os.access(file.parent, os.W_OK)
+        todo = "the first load creates it" if usable else f"{file.parent} is not writable"
+        return SetupCheck("destination", usable, f"there is no {file} yet: {todo}")
+    damaged = f"{file} is damaged: restore it from a copy, or load into a new file"
+    with connect_when_unlocked(lambda: duckdb.connect(str(file), read_only=True), 2.0) as client:
+        try:
+            ((size,),) = client.execute(
+                "SELECT total_blocks * block_size FROM pragma_database_size()"
+            ).fetchall()
+            if file.stat().st_size < size:
+                return SetupCheck("destination", False, f"{damaged} (it has been cut off)")
+            tables = client.execute(
+                "SELECT schema_name, table_name FROM duckdb_tables() WHERE NOT internal"
+            ).fetchall()
+            for schema, table in tables:
+                client.execute(f'FROM "{schema}"."{table}" LIMIT 1').fetchall()
+        except duckdb.Error as error:
+            return SetupCheck("destination", False, f"{damaged} ({error})")
+    if not os.access(file, os.W_OK):
+        return SetupCheck("destination", False, f"{file} cannot be written by this user")
+    return SetupCheck("destination", True, f"duckdb ({file}) can be read and written")
+
+
 def _check_spool(url: str) -> SetupCheck:
+    from komos_source.exceptions import KomosError
+    from komos_source.webhooks._optional import open_spool
+
     try:
         with contextlib.closing(open_spool(url)) as spool:
             detail = f"{spool.waiting()} deliveries wait in {spool.name}"
-            return SetupCheck("webhooks' spool", True, detail)
+            return SetupCheck("webhook spool", True, detail)
     except KomosError as error:
-        return SetupCheck("webhooks' spool", False, str(error))
-
-
-def _check_destination(destination: str, dataset: str) -> SetupCheck:
-    try:
-        pipeline = make_pipeline(destination, dataset)
-        file = duckdb_file(pipeline)
-        with duckdb_held(file, timeout=2.0):
-            if file is None:
-                with pipeline.destination_client():
-                    pass
-        return SetupCheck("destination", True, f"{destination} ({file or dataset}) can be opened")
-    except KomosError as error:
-        return SetupCheck("destination", False, str(error))
-    except Exception as error:  # noqa: BLE001 - every destination has its own
-        return SetupCheck("destination", False, f"{destination} cannot be reached: {error}")
+        return SetupCheck("webhook spool", False, str(error))

@@ -1,4 +1,4 @@
-"""``komos demo``: the main job on made history, over real HTTP, without a key."""
+"""``komos demo``: loads sample data over real HTTP, without a key."""
 
 from __future__ import annotations
 
@@ -6,95 +6,161 @@ import os
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
+import click
 
-from komos_source.analytics.database import open_database
-from komos_source.cli.progress import print_result, watched
-from komos_source.destinations.pipeline import make_pipeline
-from komos_source.exceptions import ConfigurationError
-from komos_source.load_result import LoadResult
-from komos_source.loading.load import load
-from komos_source.metrics import LoadMetrics
-from komos_source.report import write_report
+from komos_source.cli.output import echo
+from komos_source.exceptions import ConfigurationError, UsageError
 
+if TYPE_CHECKING:
+    from komos_source.analytics import Database
+    from komos_source.load_result import LoadResult
+    from komos_source.testing import Emulator
+
+_DATABASE = "komos-demo.duckdb"
+_REPORT = "report.html"
+_MARKER = ".komos-demo"
+_PIPELINE = "komos_demo"
 _DAYS = 28
-_STEP = 4
-_SQL = """
+_DAYS_PER_LOAD = 4
+_RATES = """
 SELECT COALESCE(tasks.name, health.task_id), health.node_id, health.runs, health.warning_rate,
     health.error_rate, health.error_rate_low, health.error_rate_high
-FROM node_health AS health
-LEFT JOIN tasks ON tasks.id = health.task_id
+FROM {node_health} AS health
+LEFT JOIN {tasks} AS tasks ON tasks.id = health.task_id
 ORDER BY health.error_rate DESC, health.warning_rate DESC, 1, 2
 LIMIT 15
 """
 
 
-def run_demo(directory: Path) -> None:
-    """Loads four weeks like a job every four days, once more, and prints rates per node."""
+@click.command()
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path),
+    default=Path("komos-demo"),
+    show_default=True,
+    help="Directory of the demo: a new one, an empty one, or that of an earlier demo.",
+)
+def demo(directory: Path) -> None:
+    """Load four weeks of sample data from an emulated API, and show error rates per node.
+
+    Only files in the directory are read or written. No configuration is used.
+    """
+    from komos_source.analytics import open_database
+    from komos_source.cli.progress import print_result
+    from komos_source.report import write_report
     from komos_source.testing import Emulator, make_sample_data
 
-    directory.mkdir(parents=True, exist_ok=True)
-    file = (directory / "komos.duckdb").resolve()
-    file.unlink(missing_ok=True)
+    directory = directory.resolve()
+    prepare_directory(directory)
+    file = directory / _DATABASE
+    _ignore_configuration()
     os.environ["DESTINATION__DUCKDB__CREDENTIALS"] = f"duckdb:///{file}"
-    pipelines_dir = str(file.parent / ".pipelines")
-    console = Console(highlight=False)
-    world = make_sample_data(days=_DAYS)
-    end = world.clock.now()
-    with Emulator(world) as emulator:
-
-        def load_once() -> LoadResult:
-            metrics = LoadMetrics()
-            with watched(metrics, quiet=not sys.stderr.isatty()):
-                return load(
-                    api_key=emulator.api_key,
-                    base_url=emulator.base_url,
-                    pipeline_name="komos_demo",
-                    pipelines_dir=pipelines_dir,
-                    metrics=metrics,
-                )
-
-        console.print(
-            f"Komos emulator on {emulator.base_url}: {len(world.tasks())} tasks, {_DAYS} days"
-        )
-        for day in range(_STEP, _DAYS + 1, _STEP):
-            world.clock.set(end - timedelta(days=_DAYS - day) + timedelta(minutes=15))
-            report = load_once()
-            console.print(
-                f"day {day:2}: {report.runs_fetched} logs read, {report.entries_loaded:,} entries "
-                f"loaded, {report.requests} requests, {report.seconds:.1f} s"
+    komos = make_sample_data(days=_DAYS)
+    end = komos.clock.now()
+    with Emulator(komos) as emulator:
+        echo(f"Komos emulator on {emulator.base_url}: {len(komos.tasks())} tasks, {_DAYS} days")
+        for day in range(_DAYS_PER_LOAD, _DAYS + 1, _DAYS_PER_LOAD):
+            komos.clock.set(end - timedelta(days=_DAYS - day) + timedelta(minutes=15))
+            result = _load(emulator, directory)
+            echo(
+                f"day {day:2}: {result.runs_fetched} logs read, {result.entries_loaded:,} entries "
+                f"loaded, {result.requests} requests, {result.seconds:.1f} s"
             )
-        console.print("\nAnd once more, nothing being new:")
-        print_result(load_once())
-        expected = sum(1 for _ in world.entries())
-    pipeline = make_pipeline(pipeline_name="komos_demo", pipelines_dir=pipelines_dir)
-    with pipeline.sql_client() as client:
-        rows = client.execute_sql("SELECT COUNT(*), COUNT(DISTINCT id) FROM task_run_logs") or []
-        rates = client.execute_sql(_SQL) or []
-    count, distinct = rows[0]
-    console.print(
-        f"\nworld {expected:,} entries = table {count:,} rows = {distinct:,} distinct ids"
+        echo("")
+        echo("Second load, no new data:")
+        print_result(_load(emulator, directory))
+        expected = sum(1 for _ in komos.entries())
+    database = open_database(database=file)
+    _print_rates(database, expected)
+    try:
+        write_report(database, directory / _REPORT)
+        echo(f"Wrote {directory / _REPORT}: open it in a browser.")
+    except ConfigurationError as error:  # the extra for analyses is not installed
+        echo(f"No report was written: {error}")
+    echo(f"To explore the data: komos notebook --database {file}")
+
+
+def prepare_directory(directory: Path) -> None:
+    """Makes the directory, or removes the database of an earlier demo from it.
+
+    Raises:
+        UsageError: There are files in it that no demo made; nothing was changed.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        marker = directory / _MARKER
+        if not marker.is_file() and any(directory.iterdir()):
+            raise UsageError(
+                f"{directory} holds files that `komos demo` did not make: name a new or an empty "
+                "directory with --dir"
+            )
+        marker.write_text("Made by `komos demo`, which replaces its files here when it runs.\n")
+        for name in (_DATABASE, f"{_DATABASE}.wal"):
+            (directory / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{directory} cannot be used as the directory of the demo: {error.strerror}. Name "
+            "another one with --dir."
+        ) from error
+
+
+def _ignore_configuration() -> None:
+    """Makes dlt read no variable or file that configures the loads of the user's own data."""
+    from dlt.common.configuration.container import Container
+    from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+
+    for name in [*os.environ]:
+        if "__" in name and not name.startswith("RUNTIME__"):  # dlt's way to name settings
+            del os.environ[name]
+    providers = Container()[PluggableRunContext].providers
+    for name in ("config.toml", "secrets.toml"):
+        if name in providers:
+            providers.providers.remove(providers[name])
+
+
+def _load(emulator: Emulator, directory: Path) -> LoadResult:
+    from komos_source.cli.progress import show_progress
+    from komos_source.loading.load import load
+
+    with show_progress(quiet=not sys.stderr.isatty()) as watch:
+        return load(
+            api_key=emulator.api_key,
+            base_url=emulator.base_url,
+            pipeline_name=_PIPELINE,
+            pipelines_dir=str(directory / ".pipelines"),
+            on_start=watch,
+            spool=False,
+        )
+
+
+def _print_rates(database: Database, expected: int) -> None:
+    """Compares the table with the API, and prints the nodes with the highest error rates."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from komos_source.analytics.database import fetch
+
+    ((count, distinct),) = fetch(
+        database, "SELECT COUNT(*), COUNT(DISTINCT id) FROM {task_run_logs}"
+    )[1]
+    echo("")
+    echo(
+        f"Verified: {expected:,} entries in the API, {count:,} rows loaded, {distinct:,} distinct "
+        "ids"
     )
     table = Table(
         title="Nodes by error rate, as a share of the runs that visited them: the first 15",
         title_justify="left",
         box=None,
     )
-    for heading in ("task", "node", "runs", "warnings", "errors", "(95 % sure)"):
+    for heading in ("task", "node", "runs", "warnings", "errors", "(95 % interval)"):
         is_name = heading in {"task", "node"}
         table.add_column(heading, justify="left" if is_name else "right", no_wrap=True)
-    for task, node, runs, warning, error, low, high in rates:
+    for task, node, runs, warning, error, low, high in fetch(database, _RATES)[1]:
         table.add_row(
             task, node, str(runs), f"{warning:.1%}", f"{error:.1%}", f"{low:.0%} – {high:.0%}"
         )
-    console.print(table)
-    page = file.with_name("report.html")
-    try:
-        write_report(open_database(database=file), page)
-        console.print(f"Node health is in {page}: open it in a browser.", soft_wrap=True)
-    except ConfigurationError as error:  # a plain installation, without the extra for analyses
-        console.print(f"No page of node health: {error}", markup=False, soft_wrap=True)
-    console.print(f"To explore it: komos notebook --database {file}", soft_wrap=True)
-    console.print(f"The data is in {file}: try  duckdb {file} -c 'USE komos.komos; SHOW TABLES'")
+    Console(highlight=False).print(table)

@@ -1,4 +1,4 @@
-"""What a person sees while a load runs and when it has ended."""
+"""Progress of a load, and its summary, for a person."""
 
 from __future__ import annotations
 
@@ -6,35 +6,44 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from komos_source.load_result import LoadResult
 from komos_source.metrics import LoadMetrics
+from komos_source.text import printable
 
 _REFRESH = 0.1
 _MAX_LISTED = 20
 
 
 @contextlib.contextmanager
-def watched(metrics: LoadMetrics, *, quiet: bool = False) -> Iterator[None]:
-    """Shows a load's progress on the error output: a bar on a terminal, else a line a stage."""
-    if quiet:
-        yield
-        return
+def show_progress(*, quiet: bool = False) -> Iterator[Callable[[LoadMetrics], None]]:
+    """Shows a load's progress on standard error: a bar on a terminal, else a line per stage.
+
+    Yields:
+        What `komos_source.load` takes as ``on_start``.
+    """
     ended = threading.Event()
     show = _show_bar if sys.stderr.isatty() else _show_lines
-    watcher = threading.Thread(target=show, args=(metrics, ended), daemon=True)
-    watcher.start()
+    watchers: list[threading.Thread] = []
+
+    def watch(metrics: LoadMetrics) -> None:
+        if not quiet:
+            watchers.append(threading.Thread(target=show, args=(metrics, ended), daemon=True))
+            watchers[-1].start()
+
     try:
-        yield
+        yield watch
     finally:
         ended.set()
-        watcher.join()
+        for watcher in watchers:
+            watcher.join()
 
 
 def _show_bar(metrics: LoadMetrics, ended: threading.Event) -> None:
@@ -67,32 +76,31 @@ def _show_lines(metrics: LoadMetrics, ended: threading.Event) -> None:
     while not ended.wait(_REFRESH):
         if metrics.stage != stage:
             stage = metrics.stage
-            print(f"komos: {stage}", file=sys.stderr, flush=True)  # noqa: T201 - it is a command
+            click.echo(f"komos: {stage}", err=True)
 
 
-def line(report: LoadResult, *, polled: bool) -> str:
-    """One load among many, in a line."""
+def summary_line(result: LoadResult, *, polled: bool) -> str:
+    """A load in one line."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    did = f"{report.runs_fetched} logs read" if polled else "webhooks drained"
-    failed = f", {report.runs_failed} runs failed" if report.runs_failed else ""
-    return f"{now} {did}, {report.entries_loaded:,} entries loaded{failed}, {report.seconds:.1f} s"
+    did = f"{result.runs_fetched} logs read" if polled else "webhooks loaded"
+    failed = f", {result.runs_failed} runs failed" if result.runs_failed else ""
+    return f"{now} {did}, {result.entries_loaded:,} entries loaded{failed}, {result.seconds:.1f} s"
 
 
-def print_result(report: LoadResult) -> None:
-    """Prints the closing summary, and what could not be fetched."""
+def print_result(result: LoadResult) -> None:
+    """Prints the summary of a load, and what could not be loaded."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, value in report.to_json().items():
+    for name, value in result.to_json().items():
         table.add_row(name.replace("_", " "), f"{value:,}")
-    console = Console(highlight=False)
-    console.print(table)
-    for run_id, reason in list(report.failures.items())[:_MAX_LISTED]:
-        console.print(f"not fetched: run {run_id}: {reason}", markup=False)
-    if len(report.failures) > _MAX_LISTED:
-        console.print(f"and {len(report.failures) - _MAX_LISTED} more: see task_run_log_loads")
-    for problem in report.problems:
-        console.print(f"problem: {problem}", markup=False)
-    if report.window_gaps:
-        console.print(
-            f"{report.window_gaps} tasks started 50 runs or more since the last load: some may be "
+    Console(highlight=False).print(table)
+    for run_id, reason in list(result.failures.items())[:_MAX_LISTED]:
+        click.echo(printable(f"not loaded: run {run_id}: {reason}"))
+    if len(result.failures) > _MAX_LISTED:
+        click.echo(f"and {len(result.failures) - _MAX_LISTED} more: see task_run_log_loads")
+    for problem in result.problems:
+        click.echo(printable(f"problem: {problem}"))
+    if result.window_gaps:
+        click.echo(
+            f"{result.window_gaps} tasks started 50 runs or more since the last load: some may be "
             "missing (task_run_window_gaps). Load more often."
         )

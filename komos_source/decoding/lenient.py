@@ -1,8 +1,9 @@
-"""Logs that are not as documented, read by Python's JSON reader: what of them can be rows, is.
+"""Reads logs that are not exactly as documented, entry by entry.
 
-Still in columns, but for the few entries around an odd one. Those are looked at one by one (see
-`entry`): an odd entry is repaired if that is harmless, else rejected with the reason, as is one
-that repeats an earlier entry's id with other content.
+An entry with an unusual value is repaired where that is harmless: characters that no database
+stores become U+FFFD, an undocumented field goes into ``extra``, a zero time becomes null. Otherwise
+that entry is rejected with the reason, and so is one that repeats an earlier entry's id with other
+content. The other entries of the log are not affected.
 """
 
 from __future__ import annotations
@@ -11,111 +12,121 @@ import hashlib
 import json
 from collections import Counter
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from komos_source.decoding.columns import are_distinct, are_in_range, hold_nul, rows_at
-from komos_source.decoding.documented import ENTRY
-from komos_source.decoding.entry import FIELDS, InvalidEntryError, row_of, timestamp_of
-from komos_source.decoding.sanitize import json_texts
 from komos_source.exceptions import AnswerError, NotJsonError
-from komos_source.tables import MOMENT, TASK_RUN_LOGS, TASK_RUN_LOGS_REJECTED
+from komos_source.settings import MAX_ID_LENGTH
+from komos_source.tables import TASK_RUN_LOGS, TASK_RUN_LOGS_REJECTED
+from komos_source.text import json_text, storable_text
+from komos_source.timestamps import parse_optional_timestamp
 
-_TEXTS = pa.struct([(field.name, pa.string()) for field in ENTRY])
-_TOGETHER = 512
-"""Entries that become columns together, or are looked at one by one if any of them is odd."""
+_DOCUMENTED = frozenset({"id", "timestamp", "level", "message", "nodeId"})
 
 
-def parse_leniently(
-    text: bytes | bytearray, run_id: str, seen_at: datetime
+class InvalidEntryError(Exception):
+    """An entry cannot be a row; the message says why."""
+
+
+def read_leniently(
+    body: bytes | bytearray, run_id: str, seen_at: datetime
 ) -> tuple[int, pa.Table, pa.Table]:
-    """Reads any body.
-
-    Returns:
-        How many entries it holds, and those that can be rows and those that cannot.
-
-    Raises:
-        NotJsonError: The body is not JSON.
-        AnswerError: It is JSON of another shape, or the log of another run.
-    """
-    entries = _entries_of(text, run_id)
-    tables = [TASK_RUN_LOGS.schema.empty_table()]
-    unusable: dict[int, str] = {}
-    for first in range(0, len(entries), _TOGETHER):
-        some = entries[first : first + _TOGETHER]
-        rows = _as_columns(some, run_id, first)
-        tables.append(_one_by_one(some, run_id, first, unusable) if rows is None else rows)
-    rows = _each_once(pa.concat_tables(tables), entries, unusable)
-    return len(entries), rows, _rejected(unusable, entries, run_id, seen_at)
-
-
-def _as_columns(entries: list[Any], run_id: str, first: int) -> pa.Table | None:
-    """Rows of entries if each can be one as it is; None if any needs a closer look."""
-    try:
-        ids, moments, *texts = pa.array(entries, _TEXTS).flatten()  # leaves other fields out
-        if ids.null_count or pc.any(pc.equal(ids, "")).as_py() or any(map(hold_nul, (ids, *texts))):
-            return None
-        others = [
-            {name: value for name, value in entry.items() if name not in FIELDS}
-            for entry in entries
-        ]
-        extra = [None if text == "{}" else text for text in json_texts(others)]
-        places = [(run_id, first, len(ids))]
-        return rows_at(places, ids, _moments(moments), *texts, pa.array(extra, pa.string()))
-    except (pa.ArrowException, ValueError, OverflowError, RecursionError, InvalidEntryError):
-        return None
-
-
-def _moments(texts: pa.Array) -> pa.Array:
-    try:
-        moments = texts.cast(MOMENT)
-    except pa.ArrowInvalid:  # a time without an offset, digits beyond microseconds
-        moments = pa.array(map(timestamp_of, texts.to_pylist()), MOMENT)
-    if not are_in_range(moments):
-        raise ValueError("a time in a year that Python does not know")
-    return moments
-
-
-def _one_by_one(entries: list[Any], run_id: str, first: int, unusable: dict[int, str]) -> pa.Table:
-    """Rows of entries; of the others, `unusable` is told their positions and reasons."""
+    """How many entries a body holds, those that can be rows, and those that cannot."""
+    entries = _entries(body, run_id)
     rows: list[dict[str, Any]] = []
-    for position, entry in enumerate(entries, first):
+    rejected: list[tuple[int, str]] = []
+    first_positions: dict[str, int] = {}
+    for position, entry in enumerate(entries):
         try:
-            rows.append({**row_of(entry), "run_id": run_id, "position": position})
+            row = _row(entry, run_id, position)
+            first = first_positions.setdefault(row["id"], position)
+            if first == position:
+                rows.append(row)
+            elif _spelled(entries[first]) != _spelled(entry):  # 1 and true are equal in Python
+                raise InvalidEntryError("its id is that of an earlier entry with other content")
         except InvalidEntryError as error:
-            unusable[position] = str(error)
-    return TASK_RUN_LOGS.from_rows(rows)
+            rejected.append((position, str(error)))
+        except RecursionError:
+            rejected.append((position, "it is nested too deeply"))
+    rejected_table = _rejected_table(rejected, entries, run_id, seen_at)
+    return len(entries), TASK_RUN_LOGS.from_rows(rows), rejected_table
 
 
-def _each_once(rows: pa.Table, entries: list[Any], unusable: dict[int, str]) -> pa.Table:
-    """The first row of each id; `unusable` is told where an id comes again with other content."""
-    if are_distinct(rows["id"].combine_chunks()):
-        return rows
-    firsts: dict[str, int] = {}
-    kept = []
-    for identity, position in zip(
-        *(rows[name].to_pylist() for name in ("id", "position")), strict=True
-    ):
-        earlier = firsts.setdefault(identity, position)
-        kept.append(earlier == position)
-        if entries[earlier] != entries[position]:
-            unusable[position] = "its id is that of an earlier entry with other content"
-    return rows.filter(pa.array(kept))
+def _entries(body: bytes | bytearray, run_id: str) -> list[Any]:
+    try:
+        text = body.decode("utf-8-sig", errors="replace")  # skips a byte order mark
+        answer = json.loads(text, parse_int=_integer)
+    except ValueError as error:
+        begin = bytes(body[:60])
+        raise NotJsonError(f"the answer is not JSON ({error}); it begins {begin!r}") from error
+    if not isinstance(answer, dict) or not isinstance(answer.get("logEntries", ""), list | None):
+        raise AnswerError("the answer has no list 'logEntries'")
+    answered_id = str(answer.get("runId"))
+    if answered_id.lower() != run_id.lower():
+        raise AnswerError(f"the answer is the log of another run: runId is {answered_id[:60]!r}")
+    return answer["logEntries"] or []  # some serializers write null for an empty list
 
 
-def _rejected(
-    unusable: dict[int, str], entries: list[Any], run_id: str, seen_at: datetime
+def _integer(digits: str) -> int | str:
+    try:
+        return int(digits)
+    except ValueError:  # more digits than Python converts; as text they are kept
+        return digits
+
+
+def _row(entry: object, run_id: str, position: int) -> dict[str, Any]:
+    if not isinstance(entry, dict):
+        raise InvalidEntryError("the entry is not an object")
+    entry_id = _text(entry, "id")
+    if not entry_id:
+        raise InvalidEntryError("'id' is missing" if entry_id is None else "'id' is empty")
+    if len(entry_id) > MAX_ID_LENGTH:
+        raise InvalidEntryError(f"'id' is longer than {MAX_ID_LENGTH} characters")
+    extra = {name: value for name, value in entry.items() if name not in _DOCUMENTED}
+    return {
+        "id": entry_id,
+        "run_id": run_id,
+        "position": position,
+        "timestamp": _timestamp(_text(entry, "timestamp")),
+        "level": _text(entry, "level"),
+        "message": _text(entry, "message"),
+        "node_id": _text(entry, "nodeId"),
+        "extra": json_text(extra) if extra else None,
+    }
+
+
+def _text(entry: dict[str, Any], field: str) -> str | None:
+    value = entry.get(field)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InvalidEntryError(f"{field!r} is not a string")
+    return storable_text(value)
+
+
+def _timestamp(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else parse_optional_timestamp(text)
+    except ValueError as error:
+        raise InvalidEntryError(f"'timestamp' is not ISO 8601: {error}") from error
+
+
+def _spelled(entry: object) -> str:
+    return json.dumps(entry, sort_keys=True)
+
+
+def _rejected_table(
+    rejected: list[tuple[int, str]], entries: list[Any], run_id: str, seen_at: datetime
 ) -> pa.Table:
-    rejected: list[dict[str, Any]] = []
-    seen: Counter[str] = Counter()
-    for position, reason in sorted(unusable.items()):
+    rows: list[dict[str, Any]] = []
+    occurrences: Counter[str] = Counter()
+    for position, reason in rejected:
         raw = json.dumps(entries[position])
-        seen[raw] += 1
-        rejected.append(
+        occurrences[raw] += 1  # two equal ones are two rows
+        rows.append(
             {
-                "id": hashlib.sha256(f"{run_id} {seen[raw]} {raw}".encode()).hexdigest(),
+                "id": hashlib.sha256(f"{run_id} {occurrences[raw]} {raw}".encode()).hexdigest(),
                 "run_id": run_id,
                 "position": position,
                 "reason": reason,
@@ -123,23 +134,4 @@ def _rejected(
                 "seen_at": seen_at,
             }
         )
-    return TASK_RUN_LOGS_REJECTED.from_rows(rejected)
-
-
-def _entries_of(body: bytes | bytearray, run_id: str) -> list[Any]:
-    try:
-        answer = json.loads(body.decode(errors="replace"), parse_constant=_refuse_constant)
-    except ValueError as error:
-        raise NotJsonError(
-            f"the answer is not JSON ({error}); it begins {bytes(body[:60])!r}"
-        ) from error
-    if not isinstance(answer, dict) or not isinstance(answer.get("logEntries"), list):
-        raise AnswerError("the answer has no list 'logEntries'")
-    if str(answer.get("runId")).lower() != run_id.lower():
-        raise AnswerError(f"the answer is the log of another run: runId is {answer.get('runId')!r}")
-    entries: list[Any] = answer["logEntries"]
-    return entries
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+    return TASK_RUN_LOGS_REJECTED.from_rows(rows)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import threading
+import re
+import shutil
 from collections.abc import Iterator
-from typing import Any, Self
+from pathlib import Path
+from typing import Any
 
 import dlt
 from dlt.common.destination.exceptions import UnknownDestinationModule
@@ -14,10 +16,12 @@ from dlt.common.pipeline import get_dlt_pipelines_dir
 from komos_source import settings
 from komos_source.config import use_defaults_for
 from komos_source.destinations import destination_for
-from komos_source.destinations.error_messages import translate_errors
-from komos_source.destinations.locking import duckdb_held
 from komos_source.exceptions import UsageError
 from komos_source.shard import Shard
+
+_PIPELINE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
+_DATASET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_MADE_BY_DLT = frozenset({"schemas", "extract", "normalize", "load", "trace.pickle"})
 
 
 def make_pipeline(
@@ -58,6 +62,48 @@ def make_pipeline(
         ) from error
 
 
+def check_names(pipeline_name: str, dataset_name: str) -> None:
+    """Refuses names that are not plain names, before anything is touched.
+
+    The name of a pipeline is the name of its working directory, which each load removes first.
+
+    Raises:
+        UsageError: A name is empty, a path, or has other characters than letters, digits and
+            underscores (in a pipeline's name also hyphens).
+    """
+    if not _PIPELINE_NAME.fullmatch(pipeline_name):
+        raise UsageError(
+            f"{pipeline_name!r} is not a pipeline name: use letters, digits, '_' and '-', such "
+            f"as {settings.PIPELINE_NAME}."
+        )
+    if not _DATASET_NAME.fullmatch(dataset_name):
+        raise UsageError(
+            f"{dataset_name!r} is not a dataset name: use letters, digits and '_', such as "
+            f"{settings.DATASET_NAME}."
+        )
+
+
+def remove_working_directory(pipelines_dir: Path, pipeline_name: str) -> None:
+    """Removes dlt's working directory of a pipeline, which the next load makes again.
+
+    Raises:
+        UsageError: The directory would not be one that dlt made for a pipeline of this name.
+    """
+    directory = pipelines_dir / pipeline_name
+    # Names are checked before; this is the last check before something is deleted.
+    if directory.is_symlink() or directory.resolve().parent != pipelines_dir.resolve():
+        raise UsageError(f"{directory} is not a working directory of dlt: it was left as it is.")
+    if not directory.exists():
+        return
+    found = {path.name for path in directory.iterdir()}
+    if "state.json" not in found and not found <= _MADE_BY_DLT:
+        raise UsageError(
+            f"{directory} holds files that are not dlt's: it was left as it is. Use another "
+            "--pipeline-name, or move the files."
+        )
+    shutil.rmtree(directory, ignore_errors=True)
+
+
 def duckdb_file(pipeline: dlt.Pipeline) -> str | None:
     """The file behind a DuckDB destination; None for any other."""
     if pipeline.destination.destination_name != "duckdb":
@@ -67,69 +113,14 @@ def duckdb_file(pipeline: dlt.Pipeline) -> str | None:
     return None if path == ":memory:" else path
 
 
-class Hold:
-    """Keeps other processes out of the destination, where it lets only one in anyway.
-
-    Taken when the first step needs the destination, and kept for those that follow, as opening a
-    DuckDB file takes longer than many a step; let go where something else takes long, and on
-    leaving the block of this context manager.
-
-    Args:
-        pipeline: Whose destination is meant.
-        lock_timeout: Seconds to wait for another process to close the file.
-    """
-
-    def __init__(self, pipeline: dlt.Pipeline, lock_timeout: float) -> None:
-        self._pipeline = pipeline
-        self._file = duckdb_file(pipeline)
-        self._lock_timeout = lock_timeout
-        self._lock = threading.RLock()
-        self._held: contextlib.ExitStack | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._release()
-
-    @contextlib.contextmanager
-    def __call__(self) -> Iterator[None]:
-        """For steps that use the destination; what goes wrong in them comes out as our errors."""
-        with translate_errors(self._pipeline):
-            with self._lock:
-                if self._held is None:
-                    held = contextlib.ExitStack()
-                    held.enter_context(duckdb_held(self._file, self._lock_timeout))
-                    self._held = held
-            yield
-
-    @contextlib.contextmanager
-    def released_after(self, seconds: float) -> Iterator[None]:
-        """For steps that do not use the destination: if they take long, others are let in."""
-        timer = threading.Timer(seconds, self._release)
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()  # it may have just begun
-
-    def _release(self) -> None:
-        with self._lock:
-            if self._held is not None:
-                self._held.close()
-                self._held = None
-
-
 @contextlib.contextmanager
-def lake_attached(pipeline: dlt.Pipeline) -> Iterator[None]:
-    """A DuckLake is attached once for all that is done meanwhile; nothing happens elsewhere."""
+def attached(pipeline: dlt.Pipeline) -> Iterator[None]:
+    """Attaches a DuckLake once for all steps inside; does nothing for other destinations."""
     if pipeline.destination.destination_name != "ducklake":
         yield
         return
-    with translate_errors(pipeline):
-        client = pipeline.sql_client()
-        client.open_connection()
+    client = pipeline.sql_client()
+    client.open_connection()
     try:
         yield
     finally:

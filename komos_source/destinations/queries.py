@@ -17,30 +17,30 @@ _IDS_AT_ONCE = 10_000
 _STATES_KEPT = 10
 
 
-def known_ids(pipeline: dlt.Pipeline, table: Table, rows: pa.Table) -> Set[str]:
-    """Ids of those of some rows of runs that a table holds already.
+def known_ids(pipeline: dlt.Pipeline, table: Table, rows: pa.Table) -> Set[tuple[str, str]]:
+    """Run and id of those of some rows that a table holds already.
 
-    A run's ids pass by in pieces, so that memory is that of the given rows.
+    The ids of a run are read in pieces, so that memory is bounded by the rows given.
     """
-    wanted = set(rows["id"].to_pylist())
+    wanted = set(zip(rows["run_id"].to_pylist(), rows["id"].to_pylist(), strict=True))
     run_ids = pc.unique(rows["run_id"]).to_pylist()
-    known: set[str] = set()
+    known: set[tuple[str, str]] = set()
     with pipeline.sql_client() as client:
         name = client.make_qualified_table_name(table.name)
         for start in range(0, len(run_ids), _RUNS_AT_ONCE):
             some = run_ids[start : start + _RUNS_AT_ONCE]
-            places = ", ".join(["%s"] * len(some))
-            query = f"SELECT id FROM {name} WHERE run_id IN ({places})"  # noqa: S608 - names of ours
+            placeholders = ", ".join(["%s"] * len(some))
+            query = f"SELECT run_id, id FROM {name} WHERE run_id IN ({placeholders})"  # noqa: S608 - table names of this package
             try:
                 with client.execute_query(query, *some) as cursor:
-                    while ids := cursor.fetchmany(_IDS_AT_ONCE):
-                        known.update(wanted.intersection(identity for (identity,) in ids))
+                    while found := cursor.fetchmany(_IDS_AT_ONCE):
+                        known.update(wanted.intersection((run_id, id_) for run_id, id_ in found))
             except DatabaseUndefinedRelation:
-                break  # nothing has ever been loaded
+                break  # nothing has been loaded yet
     return known
 
 
-def count_recovered(pipeline: dlt.Pipeline) -> None:
+def count_recovered_runs(pipeline: dlt.Pipeline) -> None:
     """Brings ``runs_recovered`` of each window gap up to date.
 
     Of the runs created within a gap none was known when it was found; those that are now have come
@@ -61,7 +61,7 @@ def count_recovered(pipeline: dlt.Pipeline) -> None:
         )
 
 
-def forget_old_states(pipeline: dlt.Pipeline) -> None:
+def delete_old_states(pipeline: dlt.Pipeline) -> None:
     """Deletes all but the last few states of a pipeline, at every tenth.
 
     dlt reads the newest only and keeps them all: 1.5 kB a task each time something is new.

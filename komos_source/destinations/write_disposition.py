@@ -18,6 +18,7 @@ import dlt
 from dlt.extract import DltSource
 
 from komos_source import settings
+from komos_source.config import setting
 from komos_source.exceptions import ConfigurationError
 
 Source = TypeVar("Source", bound=DltSource)
@@ -39,7 +40,7 @@ def table_format(pipeline: dlt.Pipeline) -> Any:
     """
     if merges_in_sql(pipeline):
         return None
-    configured: Any = dlt.config.get(f"sources.{settings.SOURCE_NAME}.table_format")
+    configured: Any = setting("table_format")
     name: str = configured or settings.TABLE_FORMAT
     if name not in _FORMATS:
         raise ConfigurationError(

@@ -1,190 +1,132 @@
-"""What of a run's log is new, and when the run is done with. Pure.
+"""Which entries of a run's log are new, and when the run is settled. Pure.
 
-The API always answers a run's whole log, so the timestamp cursor of a run can be verified each time
-instead of trusted. A cursor over all runs at once could not: a run seen first today may hold
-entries older than what another run has already delivered.
+The API always returns a run's whole log, so the timestamp cursor of a run can be verified with each
+answer. One cursor for all runs could not: a run seen for the first time may hold entries older than
+those that other runs have already delivered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from komos_source.decoding.heads import Head
 from komos_source.decoding.parse import RunLog
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    _Integers = npt.NDArray[np.int64]
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class RunCursor:
     """How far a run's log has been loaded.
 
+    For example, after a log with these entries::
+
+        position  0      1      2     3      4
+        time      09:00  09:01  none  09:02  09:02
+
+    the cursor is ``RunCursor(entry_count=5, last_timestamp=09:02, older_count=2, older_end=2)``:
+    two rows are older than 09:02, and the last of them ends at position 2. If the next answer has
+    an entry of 09:03 at its end, the same two rows are older than 09:02, so the rows from 09:02 on
+    and those without a time are emitted. If it has a late entry of 09:01 at position 2, three rows
+    are older than 09:02, so all rows are emitted.
+
     Attributes:
-        entries: How many entries the log held, usable or not.
+        entry_count: How many entries the log held, usable or not.
         last_timestamp: The newest timestamp among them; None if none had one.
-        before: How many rows have an older timestamp than that.
-        span: The position just behind the last of those rows. With `before` unchanged, a changed
-            span means that something without a timestamp came in between and moved positions.
-        at: How many rows have the newest timestamp.
-        end: The position just behind the last row that has a timestamp.
-        head: What to know the body by when it has grown; None if it cannot be known again.
+        older_count: How many rows have an older timestamp than that.
+        older_end: The position just behind the last of those rows. It changes alone if an entry
+            without a timestamp came late and moved the others.
+        reread: The last answer held fewer entries than are known, so that its positions may be
+            wrong: all rows of the next answer are emitted.
     """
 
-    entries: int
+    entry_count: int
     last_timestamp: datetime | None
-    before: int
-    span: int
-    at: int = 0
-    end: int = 0
-    head: Head | None = None
+    older_count: int
+    older_end: int
+    reread: bool = False
 
     @classmethod
     def of(cls, log: RunLog) -> Self:
-        """The cursor that says all of this log has been loaded."""
-        moments, positions = _timed(log.rows)
-        if not len(moments):
-            return cls(log.entries, None, 0, 0, head=log.head)
-        newest = int(moments.max())
-        before, span = _extent(positions[moments < newest])
-        timed, end = _extent(positions)
-        return cls(
-            entries=log.entries,
-            last_timestamp=_EPOCH + newest * _MICROSECOND,
-            before=before,
-            span=span,
-            at=timed - before,
-            end=end,
-            head=log.head,
-        )
-
-    def followed_by(self, later: RunCursor) -> RunCursor:
-        """The cursor of a log, from those of its first entries and of all that come after them."""
-        moments = [each for each in (self.last_timestamp, later.last_timestamp) if each]
-        newest = max(moments, default=None)
-        first, second = (_extents(each, newest) for each in (self, later))
-        return RunCursor(
-            entries=self.entries + later.entries,
-            last_timestamp=newest,
-            before=first[0] + second[0],
-            span=max(first[1], second[1]),
-            at=first[2] + second[2],
-            end=max(self.end, later.end),
-            head=later.head,
-        )
+        """The cursor after all of this log has been loaded."""
+        last = pc.max(log.rows["timestamp"]).as_py()
+        return cls(log.entries, last, *_older(log.rows, last))
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """Reads what `to_state` wrote."""
-        newest, head = state["last_timestamp"], state.get("head")
-        return cls(
-            entries=state["entries"],
-            last_timestamp=None if newest is None else datetime.fromisoformat(newest),
-            before=state["before"],
-            span=state["span"],
-            at=state.get("at", 0),
-            end=state.get("end", 0),
-            head=head and Head(state["entries"], **head),
-        )
+        last = state["last_timestamp"]
+        return cls(**{**state, "last_timestamp": last and datetime.fromisoformat(last)})
 
     def to_state(self) -> dict[str, Any]:
         """The cursor as JSON values."""
-        newest, head = self.last_timestamp, self.head
-        return {
-            "entries": self.entries,
-            "last_timestamp": None if newest is None else newest.isoformat(),
-            "before": self.before,
-            "span": self.span,
-            "at": self.at,
-            "end": self.end,
-            "head": head and {"length": head.length, "digest": head.digest},
-        }
-
-
-def advanced(log: RunLog, cursor: RunCursor | None) -> tuple[pa.Table, pa.Table, RunCursor]:
-    """Rows and rejected entries of a log that a load has to emit, and the cursor after it.
-
-    Args:
-        log: As it is now; without the entries of the cursor's head if it begins with that.
-        cursor: How far the log has been loaded; None if it never was.
-    """
-    now = RunCursor.of(log)
-    if cursor and log.continues:
-        return log.rows, log.rejected, cursor.followed_by(now)
-    return *unseen(log, cursor), now
+        last = self.last_timestamp
+        return asdict(self) | {"last_timestamp": last and last.isoformat()}
 
 
 def unseen(log: RunLog, cursor: RunCursor | None) -> tuple[pa.Table, pa.Table]:
     """Rows and rejected entries of a log that a load has to emit.
 
-    Without a cursor, or where the cursor no longer fits the log (an entry came late), that is all
-    of them. Otherwise the rows at or after the cursor's timestamp and those without one: merging on
-    ``id`` makes it harmless that some of them are known already.
+    Without a cursor, or if the log does not continue what the cursor describes (an entry came
+    late), all of them. Otherwise the rows at or after the cursor's timestamp and those without
+    one: merging on the primary key makes it harmless that some of them are loaded already.
     """
-    if cursor is None:
+    if cursor is None or cursor.reread:
         return log.rows, log.rejected
-    if _extent_before(log.rows, cursor.last_timestamp) != (cursor.before, cursor.span):
-        return log.rows, log.rejected
-    if log.entries == cursor.entries:
+    now = RunCursor.of(log)
+    if now == cursor:
         return log.rows.schema.empty_table(), log.rejected.schema.empty_table()
-    if cursor.last_timestamp is None:
+    known, last = cursor.last_timestamp, now.last_timestamp
+    if known is None or last is None or last < known:
         return log.rows, log.rejected
-    moments = log.rows["timestamp"]
-    candidates = pc.or_kleene(pc.is_null(moments), pc.greater_equal(moments, cursor.last_timestamp))
-    return log.rows.filter(candidates), log.rejected
+    if _older(log.rows, known) != (cursor.older_count, cursor.older_end):
+        return log.rows, log.rejected
+    timestamps = log.rows["timestamp"]
+    new = pc.or_kleene(pc.is_null(timestamps), pc.greater_equal(timestamps, known))
+    return log.rows.filter(new), log.rejected
 
 
-def _extents(cursor: RunCursor, newest: datetime | None) -> tuple[int, int, int]:
-    """What `before`, `span` and `at` of a cursor are if `newest` is the newest timestamp."""
-    if cursor.last_timestamp == newest:
-        return cursor.before, cursor.span, cursor.at
-    return cursor.before + cursor.at, cursor.end, 0
+def next_cursor(log: RunLog, cursor: RunCursor | None) -> RunCursor:
+    """The cursor once what `unseen` returned for this log has been loaded.
+
+    An answer with fewer entries than known (of a replica that lags behind) does not move it back.
+    """
+    if cursor is None or holds_no_less(log, cursor):
+        return RunCursor.of(log)
+    return replace(cursor, reread=True)
 
 
-def _extent_before(rows: pa.Table, moment: datetime | None) -> tuple[int, int]:
-    """How many rows are older than a moment, and the position just behind the last of them."""
-    if moment is None:
-        return 0, 0
-    moments, positions = _timed(rows)
-    return _extent(positions[moments < (moment - _EPOCH) // _MICROSECOND])
-
-
-def _timed(rows: pa.Table) -> tuple[_Integers, _Integers]:
-    """Timestamps, in microseconds since 1970, and positions of the rows that have a timestamp."""
-    rows = rows.select(["timestamp", "position"])
-    if rows["timestamp"].null_count:
-        rows = rows.filter(pc.is_valid(rows["timestamp"]))
-    moments = rows["timestamp"].combine_chunks().view(pa.int64()).to_numpy()
-    return moments, rows["position"].to_numpy()
-
-
-def _extent(positions: _Integers) -> tuple[int, int]:
-    """How many positions there are, and the one just behind the last of them."""
-    return (len(positions), int(positions[-1]) + 1) if len(positions) else (0, 0)
+def holds_no_less(log: RunLog, cursor: RunCursor) -> bool:
+    """Whether a log holds at least as many entries as are known."""
+    return log.entries >= cursor.entry_count
 
 
 def is_settled(
-    finished_at: datetime | None, read_at: datetime | None, settle_after: timedelta
+    finished_at: datetime | None, served_at: datetime | None, now: datetime, settle_after: timedelta
 ) -> bool:
-    """Whether nothing more can be expected of a run's log.
+    """Whether nothing more can be expected of a run's log, if it `holds_no_less` than known.
+
+    Both clocks have to agree: a clock that is ahead would settle a run before its last entries
+    have appeared.
 
     Args:
         finished_at: When the run ended; None while it has not.
-        read_at: When its log was read, by the server's clock; None if the server did not say, in
-            which case the run stays unsettled: that costs a request, while our own clock, if wrong,
-            could cost entries.
+        served_at: The server's clock when its log was read; None if the answer had no date. Then
+            the run stays unsettled, which costs a request with each load but no entries.
+        now: Our clock.
         settle_after: How long after its end a run's entries may still appear.
     """
-    return finished_at is not None and read_at is not None and read_at - finished_at >= settle_after
+    if finished_at is None or served_at is None:
+        return False
+    return min(served_at, now) - finished_at >= settle_after
+
+
+def _older(rows: pa.Table, timestamp: datetime | None) -> tuple[int, int]:
+    """How many rows are older than a timestamp, and the position just behind the last of them."""
+    if timestamp is None:
+        return 0, 0
+    older = rows["position"].filter(pc.less(rows["timestamp"], timestamp))
+    return (len(older), older[-1].as_py() + 1) if len(older) else (0, 0)

@@ -1,42 +1,43 @@
-"""Tasks -> runs -> which logs to read; and which runs may have slipped by unseen."""
+"""Lists tasks and runs, and decides whose logs to read. Only `discover` does I/O."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from komos_source import settings
 from komos_source.api.client import Answer, KomosClient
-from komos_source.api.models import Run
+from komos_source.api.models import Run, Task
 from komos_source.exceptions import RequestError
 from komos_source.extract.cursor import RunCursor
-from komos_source.extract.state import State, TrackedRun, Window
-from komos_source.metrics import LoadMetrics
-from komos_source.settings import RUNS_WINDOW
+from komos_source.extract.failures import as_request_error
+from komos_source.extract.options import Choice
+from komos_source.extract.state import Changes, State, TrackedRun, Window, outcome_digest
 from komos_source.shard import Shard
 
 T = TypeVar("T")
 
+_QUIET_AFTER = timedelta(seconds=settings.QUIET_AFTER)
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A log to read.
+    """A run whose log is to be read.
 
     Attributes:
         run_id: The run.
         tracked: What is known of it; None for a run that was named by id.
         cursor: How far its log has been loaded.
-        failure: Why its log cannot be read: that the run itself could not be fetched.
+        listed: Whether a list of runs shows it, or may show it (the list could not be read).
     """
 
     run_id: str
     tracked: TrackedRun | None
     cursor: RunCursor | None
-    failure: RequestError | None = None
+    listed: bool = True
 
 
 @dataclass(slots=True)
@@ -44,164 +45,211 @@ class Discovery:
     """What one look at tasks and runs found.
 
     Attributes:
-        tasks: Rows of ``tasks`` that are new or have changed.
-        digests: Their digests, by task id.
-        runs: Runs whose row is new or may have changed.
+        tasks: All listed tasks.
+        listed: The runs in each task's list, by task id.
+        looked_up: Runs looked up one by one because they have left their task's list.
         gaps: Rows of ``task_run_window_gaps``.
-        windows: Each listed task's runs as seen now.
-        tracked: Runs that are not settled.
+        problems: What went wrong, in sentences.
+        changes: What it changes in the state.
         targets: Logs to read.
+        failed: Runs that could not be looked up, and why.
+        runs_seen: How many runs were listed or are tracked.
     """
 
-    tasks: list[dict[str, Any]] = field(default_factory=list)
-    digests: dict[str, str] = field(default_factory=dict)
-    runs: list[Run] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
+    listed: dict[str, list[Run]] = field(default_factory=dict)
+    looked_up: list[Run] = field(default_factory=list)
     gaps: list[dict[str, Any]] = field(default_factory=list)
-    windows: dict[str, Window] = field(default_factory=dict)
-    tracked: dict[str, TrackedRun] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    changes: Changes = field(default_factory=Changes)
     targets: list[Target] = field(default_factory=list)
+    failed: list[tuple[Target, RequestError]] = field(default_factory=list)
+    runs_seen: int = 0
 
 
-def named_targets(run_ids: Sequence[str], state: State) -> Iterable[Target]:
-    """Logs of runs named by id: read each time they are named, whatever is known of them."""
-    for run_id in run_ids:
+def named_runs(run_ids: Sequence[str], state: State) -> Discovery:
+    """Runs named by id: their logs are read each time they are named, whatever is known of them."""
+
+    def cursor(run_id: str) -> RunCursor | None:
         tracked = state.tracked.get(run_id)
-        cursor = state.given.get(run_id) or (tracked.cursor if tracked else None)
-        yield Target(run_id, None, cursor)
+        return state.by_id.get(run_id) or (tracked.cursor if tracked else None)
+
+    targets = [Target(run_id, None, cursor(run_id)) for run_id in run_ids]
+    return Discovery(targets=targets, runs_seen=len(targets))
 
 
 async def discover(
-    client: KomosClient,
-    state: State,
-    metrics: LoadMetrics,
-    *,
-    task_ids: Sequence[str] | None = None,
-    since: datetime | None = None,
-    full_refresh: bool = False,
-    shard: Shard | None = None,
+    client: KomosClient, state: State, choice: Choice, shard: Shard | None = None
 ) -> Discovery:
     """Lists runs and decides whose logs to read.
 
     Args:
         client: The API.
         state: What earlier loads left.
-        metrics: Told of tasks that cannot be listed, and of gaps.
-        task_ids: Only these tasks; None for all of the organisation.
-        since: Runs created before are tracked, but their logs are not read now.
-        full_refresh: Read settled runs too, as far as they are visible.
+        choice: Which tasks; and since when: older runs are tracked, but their logs not read now.
         shard: Only the tasks in this bucket; None for all.
 
     Raises:
         RequestError: The tasks cannot be listed.
     """
+    now = datetime.now(UTC)
     found = Discovery()
-    wanted = task_ids
-    if wanted is None:
-        tasks = {
-            task["id"]: task
-            async for page in client.tasks()
-            for task in page.tasks
-            if shard is None or shard.holds(task["id"])
-        }
-        for task_id, task in tasks.items():
-            if state.tasks.get(task_id) != (digest := _digest(task)):
-                found.tasks.append(task)
-                found.digests[task_id] = digest
-        wanted = list(tasks)
-    for task_id, listing in zip(wanted, await _gather(client.task_runs, wanted), strict=True):
+    task_ids = choice.task_ids
+    if task_ids is None:
+        pages = [page async for page in client.tasks()]
+        found.problems += [problem for page in pages for problem in page.odd]
+        tasks = {task.id: task for page in pages for task in page.tasks}
+        found.tasks = [task for task in tasks.values() if not shard or shard.holds(task.id)]
+        task_ids = [task.id for task in found.tasks]
+    not_listed = set()
+    for task_id, listing in zip(task_ids, await _gather(client.task_runs, task_ids), strict=True):
         if isinstance(listing, RequestError):
-            metrics.problems.append(f"the runs of task {task_id} could not be listed: {listing}")
+            not_listed.add(task_id)
+            found.problems.append(f"the runs of task {task_id} could not be listed: {listing}")
         else:
-            _take_listing(found, task_id, listing, state, full_refresh=full_refresh)
-    followed = {
+            found.problems += listing.odd
+            _add_list(found, state, task_id, listing, now)
+    chosen = choice.task_ids and {*choice.task_ids}
+    left = {
         run_id: run
         for run_id, run in state.tracked.items()
-        if run_id not in found.tracked and (task_ids is None or run.task_id in task_ids)
+        if run_id not in found.changes.tracked and (chosen is None or run.task_id in chosen)
     }
-    failures = await _follow(client, found, followed)
+    in_windows = {run_id for window in found.changes.windows.values() for run_id in window.runs}
+    found.runs_seen = len(in_windows | left.keys())
+
+    def target(run_id: str, run: TrackedRun) -> Target:
+        listed = run_id in in_windows or _may_be_listed(run, not_listed)
+        return Target(run_id, run, run.cursor, listed)
+
+    due = {run_id: run for run_id, run in left.items() if is_due(run, now)}
+    running = [run_id for run_id, run in due.items() if run.finished_at is None]
+    for run_id, answer in zip(running, await _gather(client.task_run, running), strict=True):
+        if isinstance(answer, RequestError):
+            found.failed.append((target(run_id, due.pop(run_id)), answer))
+        else:
+            found.looked_up.append(answer.value)
+            due[run_id] = track(answer.value, due[run_id], answer.served_at, now)
+    found.changes.tracked.update(due)
     found.targets = [
-        Target(run_id, run, run.cursor, failures.get(run_id))
-        for run_id, run in found.tracked.items()
-        if since is None or run.created_at is None or run.created_at >= since
+        target(run_id, run)
+        for run_id, run in found.changes.tracked.items()
+        if choice.since is None or run.created_at is None or run.created_at >= choice.since
     ]
-    metrics.window_gaps += len(found.gaps)
-    metrics.runs_seen = len(
-        set[str]().union(*(w.run_ids for w in found.windows.values()), followed)
-    )
+    runs = [*(run for runs in found.listed.values() for run in runs), *found.looked_up]
+    found.changes.statuses = new_statuses(runs, state.statuses)
+    found.problems += [
+        f"the API shows runs with the status {status!r}, which is not documented: they count as "
+        "ended once they have an end"
+        for status in sorted(found.changes.statuses)
+    ]
     return found
 
 
-def _digest(task: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(task, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _take_listing(
-    found: Discovery,
-    task_id: str,
-    listing: Answer[list[Run]],
-    state: State,
-    *,
-    full_refresh: bool,
+def _add_list(
+    found: Discovery, state: State, task_id: str, listing: Answer[list[Run]], now: datetime
 ) -> None:
-    """Takes one task's list of runs into the findings."""
-    runs = listing.value
-    before = state.windows.get(task_id)
-    settled = before.run_ids - state.tracked.keys() if before and not full_refresh else frozenset()
-    for run in runs:
-        if run.id not in settled:
-            found.runs.append(run)
-            found.tracked[run.id] = _track(run, state.tracked.get(run.id), listing.served_at)
-    created = [run.created_at for run in runs if run.created_at is not None]
-    if before and runs_slipped_by(before, runs):
+    """Adds one task's list of runs to what was found."""
+    runs, before = listing.value, state.windows.get(task_id)
+    settled = state.settled_in(task_id)
+    found.listed[task_id] = runs
+    found.changes.tracked.update(
+        (run.id, track(run, state.tracked.get(run.id), listing.served_at, now))
+        for run in runs
+        if settled.get(run.id) != outcome_digest(run)
+    )
+    if before and has_gap(before, runs, len(runs) + len(listing.odd)):
         found.gaps.append(
             {
                 "task_id": task_id,
-                "detected_at": listing.served_at or datetime.now(UTC),
-                "oldest_visible_at": min(created, default=None),
+                "detected_at": listing.served_at or now,
+                "oldest_visible_at": min(_created(runs), default=None),
                 "newest_known_at": before.newest_created_at,
                 "runs_recovered": 0,
             }
         )
-    newest = max(created, default=before.newest_created_at if before else None)
-    found.windows[task_id] = Window(frozenset(run.id for run in runs), newest)
+    found.changes.windows[task_id] = next_window(before, runs)
 
 
-def runs_slipped_by(before: Window, runs: Sequence[Run]) -> bool:
+def next_window(before: Window | None, runs: Sequence[Run]) -> Window:
+    """A task's window after its list has been read.
+
+    A list that is empty once, where runs were known, is taken for a fault of the API: the window
+    stays, so that the next list neither looks like a gap nor makes all logs be read again.
+    """
+    if before and not runs:
+        return before
+    newest = max(_created(runs), default=before.newest_created_at if before else None)
+    return Window({run.id: outcome_digest(run) for run in runs}, newest)
+
+
+def has_gap(before: Window, runs: Iterable[Run], size: int) -> bool:
     """Whether runs of a task may have come and gone between two looks at its list.
 
     A list that is full and shares no run with the one before may have had more in between.
+
+    Args:
+        before: The list as it was.
+        runs: The runs of the list as it is now.
+        size: Its length, with runs that cannot be used.
     """
-    return len(runs) >= RUNS_WINDOW and before.run_ids.isdisjoint(run.id for run in runs)
+    return size >= settings.RUNS_WINDOW and all(run.id not in before.runs for run in runs)
 
 
-def _track(run: Run, known: TrackedRun | None, served_at: datetime | None) -> TrackedRun:
-    """What to remember of a run, given what was known of it and when the API showed it."""
-    finished_at = None
+def track(
+    run: Run, known: TrackedRun | None, served_at: datetime | None, now: datetime
+) -> TrackedRun:
+    """What to keep of a run, given what was known of it and when the API showed it."""
+    known = known or TrackedRun(run.task_id, changed_at=now)
+    finished_at = ended_at(run, known.finished_at, served_at)
+    return replace(
+        known,
+        task_id=run.task_id,
+        created_at=run.created_at,
+        finished_at=finished_at,
+        changed_at=known.changed_at if finished_at == known.finished_at else now,
+    )
+
+
+def ended_at(run: Run, known_end: datetime | None, served_at: datetime | None) -> datetime | None:
+    """When a run ended; None while it goes on.
+
+    A run with a terminal status and no end had ended when it was first seen so. A status that is
+    not documented counts as terminal if the run has an end.
+    """
+    if run.status in settings.OTHER_STATUSES:
+        return None
     if run.is_terminal:
-        # An ended run without an end: it had ended when it was first seen so.
-        first_seen = known.finished_at if known and known.finished_at else served_at
-        finished_at = run.finished_at or first_seen
-    return TrackedRun(run.task_id, run.created_at, finished_at, known.cursor if known else None)
+        return run.finished_at or known_end or served_at
+    return run.finished_at
 
 
-async def _follow(
-    client: KomosClient, found: Discovery, followed: dict[str, TrackedRun]
-) -> dict[str, RequestError]:
-    """Looks up runs that are not settled and have left their task's list.
+def new_statuses(runs: Iterable[Run], known: frozenset[str]) -> set[str]:
+    """Statuses of runs that are neither documented nor known from earlier loads; bounded."""
+    documented = settings.TERMINAL_STATUSES | settings.OTHER_STATUSES
+    statuses = {run.status[:50] for run in runs if run.status and run.status not in documented}
+    return set(sorted(statuses - known)[: settings.MAX_STATUSES - len(known)])
 
-    Returns:
-        Why a run could not be looked up, by run id.
+
+def is_due(run: TrackedRun, now: datetime) -> bool:
+    """Whether to look up a run that has left its task's window.
+
+    One that has not changed for long (it may never end) is looked up ever more rarely.
     """
-    found.tracked.update(followed)
-    failures: dict[str, RequestError] = {}
-    running = [run_id for run_id, run in followed.items() if run.finished_at is None]
-    for run_id, answer in zip(running, await _gather(client.task_run, running), strict=True):
-        if isinstance(answer, RequestError):
-            failures[run_id] = answer
-        else:
-            found.runs.append(answer.value)
-            found.tracked[run_id] = _track(answer.value, followed[run_id], answer.served_at)
-    return failures
+    if run.checked_at is None or run.changed_at is None:
+        return True
+    quiet = run.checked_at - run.changed_at
+    next_look = run.checked_at + quiet / settings.QUIET_SHARE
+    return quiet < _QUIET_AFTER or not run.checked_at <= now < next_look
+
+
+def _may_be_listed(run: TrackedRun, not_listed: set[str]) -> bool:
+    """Whether a list that could not be read may show a run."""
+    return bool(not_listed) if run.task_id is None else run.task_id in not_listed
+
+
+def _created(runs: Iterable[Run]) -> list[datetime]:
+    return [run.created_at for run in runs if run.created_at is not None]
 
 
 async def _gather(
@@ -209,12 +257,12 @@ async def _gather(
 ) -> list[T | RequestError]:
     """Fetches all concurrently. A failed request is its own result; a fatal error is raised."""
 
-    async def attempt(identity: str) -> T | RequestError:
+    async def attempt(id_: str) -> T | RequestError:
         try:
-            return await fetch(identity)
-        except RequestError as error:
-            return error
+            return await fetch(id_)
+        except Exception as error:  # noqa: BLE001 - one task or run must not end the load
+            return as_request_error(error)
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(attempt(identity)) for identity in ids]
+        tasks = [group.create_task(attempt(id_)) for id_ in ids]
     return [task.result() for task in tasks]

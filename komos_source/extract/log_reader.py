@@ -1,67 +1,69 @@
-"""Reads logs concurrently, into batches of rows, each with the state it vouches for."""
+"""Reads logs concurrently, and turns what was read into batches of rows and changes of state."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 import pyarrow as pa
 
-from komos_source.api.client import KomosClient
+from komos_source.api.client import Answer, KomosClient
+from komos_source.decoding.parse import RunLog, parse_log
 from komos_source.exceptions import NotVisibleError, RequestError
-from komos_source.extract.cursor import RunCursor, advanced, is_settled
+from komos_source.extract.cursor import RunCursor, holds_no_less, is_settled, next_cursor, unseen
 from komos_source.extract.discovery import Discovery, Target
+from komos_source.extract.failures import after_failure, as_request_error
+from komos_source.extract.options import Patience
 from komos_source.extract.state import Changes, TrackedRun
-from komos_source.metrics import LoadMetrics
-from komos_source.settings import MAX_CONCURRENCY, ROWS_PER_BATCH
+from komos_source.settings import MAX_CONCURRENCY
 from komos_source.tables import (
-    ARROW_TABLES,
     TASK_RUN_LOG_LOADS,
     TASK_RUN_LOGS,
     TASK_RUN_LOGS_REJECTED,
-    TASK_RUN_WINDOW_GAPS,
-    TASK_RUNS,
-    TASKS,
 )
 
-_WORKERS_AT_FIRST = 4
-_IDLE = 0.005
-"""Seconds without a log after which one more worker starts: a server that answers at once is not
-asked from many connections, which cost more than they bring; one far away is after 50 ms."""
+Outcome = Literal["ok", "not_visible", "failed", "lost"]
 
 
 @dataclass(slots=True)
 class Batch:
-    """Rows by table, and the changes of state that are true once these rows have arrived.
+    """What is handed to dlt at once: rows, and the changes of state that hold once they are loaded.
 
-    A table without rows is left out: dlt would make a file of it, and two statements.
+    Attributes:
+        tables: Rows by table, from the logs; a table without rows is left out.
+        changes: Changes of the state of ``task_run_logs``.
+        found: Tasks, runs and gaps.
     """
 
-    tables: dict[str, pa.Table | list[dict[str, Any]]] = field(default_factory=dict)
+    tables: dict[str, pa.Table] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
+    found: Discovery = field(default_factory=Discovery)
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class LogResult:
     """What became of one target.
 
     Attributes:
-        target: The log that was to be read.
-        checked_at: When it was read, by the server's clock if it told.
-        settled: Whether it need not be read again.
-        cursor: How far it is loaded once `rows` have arrived.
+        run_id: The run.
+        tracked: What to keep of it; None for a run that was named by id.
+        outcome: As in ``task_run_log_loads``.
+        settled: Whether its log need not be read again.
+        checked_at: When it was read, by the server's clock if it sent its time.
+        cursor: How far the log is loaded once `rows` have arrived.
         rows: Rows to load.
         rejected: Entries that cannot be rows.
-        error: Why it could not be read.
+        error: Why the log could not be read.
     """
 
-    target: Target
-    checked_at: datetime
+    run_id: str
+    tracked: TrackedRun | None
+    outcome: Outcome
     settled: bool
+    checked_at: datetime
     cursor: RunCursor | None
     rows: pa.Table
     rejected: pa.Table
@@ -71,103 +73,52 @@ class Reading:
     def load_row(self) -> dict[str, Any]:
         """What is known of the run's log, as a row of ``task_run_log_loads``."""
         return {
-            "run_id": self.target.run_id,
-            "entries": self.cursor.entries if self.cursor else None,
+            "run_id": self.run_id,
+            "entries": self.cursor.entry_count if self.cursor else None,
             "last_timestamp": self.cursor.last_timestamp if self.cursor else None,
             "checked_at": self.checked_at,
             "settled": self.settled,
-            "outcome": self._outcome,
+            "outcome": self.outcome,
             "http_status": self.error.status if self.error else 200,
             "detail": str(self.error) if self.error else None,
         }
 
-    @property
-    def _outcome(self) -> str:
-        if self.error is None:
-            return "ok"
-        return "not_visible" if isinstance(self.error, NotVisibleError) else "failed"
 
-
-def first_batch() -> Batch:
-    """The batch of a first load: every table, so that each is there from then on."""
-    return Batch({table.name: table.from_rows([]) for table in ARROW_TABLES})
-
-
-def found_batch(found: Discovery) -> Batch:
-    """The batch of what discovery found."""
-    rows = {
-        TASK_RUNS: [run.to_row() for run in found.runs],
-        TASK_RUN_WINDOW_GAPS: found.gaps,
-    }
-    return Batch(
-        _filled({TASKS: found.tasks})
-        # Arrow is left alone where there is nothing: its first use imports pandas (0.2 s).
-        | {table.name: table.from_rows(each) for table, each in rows.items() if each},
-        Changes(tasks=found.digests, windows=found.windows, tracked=found.tracked),
-    )
-
-
-async def read_batches(
+async def read_logs(
     client: KomosClient,
     targets: Iterable[Target],
-    metrics: LoadMetrics,
-    *,
-    settle_after: timedelta,
+    patience: Patience,
     concurrency: int = MAX_CONCURRENCY,
-) -> AsyncIterator[Batch]:
-    """Reads logs and yields them in batches of some 50,000 rows, in the order they arrive."""
-    readings: list[Reading] = []
-    rows = 0
-    async with contextlib.aclosing(
-        _read_all(client, iter(targets), settle_after, concurrency)
-    ) as arriving:
-        async for reading in arriving:
-            _account(reading, metrics)
-            readings.append(reading)
-            rows += len(reading.rows)
-            if rows >= ROWS_PER_BATCH or len(readings) >= ROWS_PER_BATCH:
-                yield _log_batch(readings)
-                readings, rows = [], 0
-    if readings:
-        yield _log_batch(readings)
+) -> AsyncGenerator[LogResult, None]:
+    """Reads logs and yields the results in the order in which they arrive.
 
-
-async def _read_all(
-    client: KomosClient, targets: Iterator[Target], settle_after: timedelta, concurrency: int
-) -> AsyncGenerator[Reading, None]:
-    """Reads all targets by some workers.
-
-    A worker waits for room in the queue while its log still counts against the client's memory.
+    Raises:
+        AuthenticationError: The API refuses the key.
+        ApiUnreachableError: The API cannot be reached.
     """
-    taken: asyncio.Queue[Reading | Exception | None] = asyncio.Queue(maxsize=1)
+    remaining = iter(targets)
+    results: asyncio.Queue[LogResult | Exception | None] = asyncio.Queue(maxsize=1)
 
     async def work() -> None:
         try:
-            for target in targets:
-                await _read(client, target, settle_after, taken)
-            await taken.put(None)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who consumes
-            await taken.put(error)
+            for target in remaining:
+                await _read(client, target, patience, results)
+            await results.put(None)
+        except Exception as error:  # noqa: BLE001 - raised again by the consumer
+            await results.put(error)
 
-    # Two more than there are requests at once: somebody decodes while all requests are under way.
-    most = concurrency + 2
-    workers = [asyncio.create_task(work()) for _ in range(min(_WORKERS_AT_FIRST, most))]
+    # Two more than there are requests at once: logs are decoded while all requests are under way.
+    workers = [asyncio.create_task(work()) for _ in range(concurrency + 2)]
+    working = len(workers)
     try:
-        working = len(workers)
         while working:
-            try:
-                async with asyncio.timeout(_IDLE if len(workers) < most else None):
-                    item = await taken.get()
-            except TimeoutError:
-                workers.append(asyncio.create_task(work()))
-                working += 1
-                continue
-            if item is None:
+            result = await results.get()
+            if result is None:
                 working -= 1
-            elif isinstance(item, Exception):
-                raise item
+            elif isinstance(result, Exception):
+                raise result
             else:
-                yield item
+                yield result
     finally:
         for worker in workers:
             worker.cancel()
@@ -175,84 +126,79 @@ async def _read_all(
 
 
 async def _read(
-    client: KomosClient, target: Target, settle_after: timedelta, taken: asyncio.Queue[Any]
+    client: KomosClient, target: Target, patience: Patience, results: asyncio.Queue[Any]
 ) -> None:
-    tracked = target.tracked or TrackedRun(task_id=None)
+    """Reads one log. It counts against the client's memory until the consumer takes it."""
     try:
-        if target.failure:
-            raise target.failure
-        known = target.cursor.head if target.cursor else None
-        async with client.task_run_log(target.run_id, known) as answer:
-            rows, rejected, cursor = advanced(answer.value, target.cursor)
-            await taken.put(
-                Reading(
-                    target,
-                    checked_at=answer.served_at or datetime.now(UTC),
-                    settled=is_settled(tracked.finished_at, answer.served_at, settle_after),
-                    cursor=cursor,
-                    rows=rows,
-                    rejected=rejected,
-                )
-            )
-    except RequestError as error:
-        await taken.put(
-            Reading(
-                target,
-                checked_at=datetime.now(UTC),
-                settled=_is_gone(target, error, settle_after),
-                cursor=target.cursor,
-                rows=TASK_RUN_LOGS.schema.empty_table(),
-                rejected=TASK_RUN_LOGS_REJECTED.schema.empty_table(),
-                error=error,
-            )
+        async with client.task_run_log(
+            target.run_id, lambda body, seen_at: parse_log(body, target.run_id, seen_at)
+        ) as answer:
+            await results.put(success(target, answer, patience, datetime.now(UTC)))
+    except Exception as error:  # noqa: BLE001 - one run must not end the load
+        failed = failure(target, as_request_error(error), patience, datetime.now(UTC))
+        await results.put(failed)
+
+
+def success(target: Target, answer: Answer[RunLog], patience: Patience, now: datetime) -> LogResult:
+    """The result of a log that was read. An answer with fewer entries than known settles no run."""
+    log, tracked = answer.value, target.tracked
+    rows, rejected = unseen(log, target.cursor)
+    cursor = next_cursor(log, target.cursor)
+    settled = False
+    if tracked:
+        settled = is_settled(
+            tracked.finished_at, answer.served_at, now, patience.settle_after
+        ) and (target.cursor is None or holds_no_less(log, target.cursor))
+        tracked = replace(
+            tracked,
+            cursor=cursor,
+            checked_at=now,
+            changed_at=now if cursor != target.cursor else tracked.changed_at,
+            failing_since=None,
+            failed_loads=0,
         )
-
-
-def _is_gone(target: Target, error: RequestError, settle_after: timedelta) -> bool:
-    """Whether a run will not be shown again: it cannot be looked up, or ended without a log."""
-    if target.tracked is None or not isinstance(error, NotVisibleError):
-        return False
-    return error is target.failure or is_settled(
-        target.tracked.finished_at, error.served_at, settle_after
+    return LogResult(
+        target.run_id, tracked, "ok", settled, answer.served_at or now, cursor, rows, rejected
     )
 
 
-def _account(reading: Reading, metrics: LoadMetrics) -> None:
-    run_id = reading.target.run_id
-    metrics.logs_read += 1
-    metrics.rejected += len(reading.rejected)
-    if len(reading.rows):
-        metrics.emitted[run_id] += len(reading.rows)
-    if reading.error:
-        metrics.failures[run_id] = str(reading.error)
+def failure(target: Target, error: RequestError, patience: Patience, now: datetime) -> LogResult:
+    """The result of a run whose log could not be read, or that could not be looked up."""
+    outcome: Outcome = "not_visible" if isinstance(error, NotVisibleError) else "failed"
+    tracked, lost = target.tracked, False
+    if tracked:
+        tracked, lost = after_failure(
+            tracked, error, listed=target.listed, now=now, give_up_after=patience.give_up_after
+        )
+    return LogResult(
+        target.run_id,
+        tracked,
+        "lost" if lost else outcome,
+        settled=lost,
+        checked_at=now,
+        cursor=target.cursor,
+        rows=TASK_RUN_LOGS.schema.empty_table(),
+        rejected=TASK_RUN_LOGS_REJECTED.schema.empty_table(),
+        error=error,
+    )
 
 
-def _log_batch(readings: list[Reading]) -> Batch:
+def log_batch(results: Sequence[LogResult]) -> Batch:
+    """The batch of some results."""
     changes = Changes()
-    for reading in readings:
-        target = reading.target
-        if target.tracked is None:
-            if reading.cursor:
-                changes.given[target.run_id] = reading.cursor
-        elif reading.settled:
-            changes.settled.add(target.run_id)
+    for result in results:
+        if result.tracked is None:
+            if result.cursor:
+                changes.by_id[result.run_id] = result.cursor
+        elif result.outcome == "lost":
+            changes.lost[result.run_id] = result.tracked
+        elif result.settled:
+            changes.settled.add(result.run_id)
         else:
-            changes.tracked[target.run_id] = replace(target.tracked, cursor=reading.cursor)
-    return Batch(
-        _filled(
-            {
-                TASK_RUN_LOGS.name: pa.concat_tables([reading.rows for reading in readings]),
-                TASK_RUN_LOGS_REJECTED.name: pa.concat_tables(
-                    [reading.rejected for reading in readings]
-                ),
-                TASK_RUN_LOG_LOADS.name: TASK_RUN_LOG_LOADS.from_rows(
-                    [reading.load_row for reading in readings]
-                ),
-            }
-        ),
-        changes,
-    )
-
-
-def _filled(tables: dict[str, Any]) -> dict[str, Any]:
-    return {name: rows for name, rows in tables.items() if len(rows)}
+            changes.tracked[result.run_id] = result.tracked
+    tables = {
+        TASK_RUN_LOGS.name: pa.concat_tables([result.rows for result in results]),
+        TASK_RUN_LOGS_REJECTED.name: pa.concat_tables([result.rejected for result in results]),
+        TASK_RUN_LOG_LOADS.name: TASK_RUN_LOG_LOADS.from_rows([each.load_row for each in results]),
+    }
+    return Batch({name: rows for name, rows in tables.items() if len(rows)}, changes)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypedDict
 from uuid import UUID
 
-from komos_source.config import check_api_key, check_base_url
+from komos_source.api.models import is_task_id
+from komos_source.config import check_api_key, check_base_url, check_number
 from komos_source.exceptions import UsageError
 from komos_source.shard import Shard
 from komos_source.timestamps import parse_timestamp
@@ -30,6 +31,19 @@ class Choice:
     since: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for what may still come.
+
+    Attributes:
+        settle_after: Past a run's end, before its log counts as complete.
+        give_up_after: For a run that the API refuses, before it counts as lost.
+    """
+
+    settle_after: timedelta
+    give_up_after: timedelta
+
+
 class ClientOptions(TypedDict):
     """Arguments of `KomosClient` that have been checked."""
 
@@ -37,6 +51,7 @@ class ClientOptions(TypedDict):
     base_url: str
     max_concurrency: int
     backoff: float
+    max_body: int
 
 
 def check_selection(
@@ -66,7 +81,7 @@ def check_selection(
 
 
 def check_client_options(
-    api_key: str, base_url: str, max_concurrency: int, backoff: float
+    api_key: str, base_url: str, max_concurrency: int, backoff: float, max_body: int
 ) -> ClientOptions:
     """Checks how the API is to be asked.
 
@@ -74,17 +89,27 @@ def check_client_options(
         ConfigurationError: The key or the URL cannot be used.
         UsageError: A number makes no sense.
     """
-    check_base_url(base_url)
-    if max_concurrency < 1:
-        raise UsageError(f"max_concurrency must be at least 1, not {max_concurrency}")
-    if backoff < 0:
-        raise UsageError(f"backoff must not be negative: {backoff}")
+    check_number("max_concurrency", max_concurrency, 1, 1_000)
+    check_number("backoff", backoff, 0)
+    check_number("max_body", max_body, 1, 2**50)
     return {
         "api_key": check_api_key(api_key),
-        "base_url": base_url,
+        "base_url": check_base_url(base_url),
         "max_concurrency": max_concurrency,
         "backoff": backoff,
+        "max_body": max_body,
     }
+
+
+def check_patience(settle_after: float, give_up_after: float) -> Patience:
+    """Checks how long to wait, given in seconds.
+
+    Raises:
+        UsageError: A number makes no sense.
+    """
+    check_number("settle_after", settle_after, 0)
+    check_number("give_up_after", give_up_after, 0)
+    return Patience(timedelta(seconds=settle_after), timedelta(seconds=give_up_after))
 
 
 def read_runs_file(path: Path) -> list[str]:
@@ -120,9 +145,10 @@ def _run_id(text: Any) -> str:
 
 
 def _task_id(text: Any) -> str:
-    if not isinstance(text, str) or not text.strip():
+    task_id = text.strip() if isinstance(text, str) else text
+    if not is_task_id(task_id):
         raise UsageError(f"{text!r} is not a task id")
-    return text.strip()
+    return str(task_id)
 
 
 def _since(text: str) -> datetime:

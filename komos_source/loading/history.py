@@ -1,9 +1,8 @@
-"""``komos_loads``: one row a load, written when the load has ended.
+"""The load history, ``komos_loads``: one row a load, written at its end.
 
-The row is one INSERT, not a package of its own: a package takes about as long as a whole load with
-nothing new. The table itself is made by dlt, with the first package of a load that finds none, so
-that its types are the destination's and dlt knows of it. Only where nothing can be inserted (files:
-Parquet, Delta, Iceberg) is each row a package.
+The row is one INSERT and not a load package, which would take as long as a whole load with nothing
+new. dlt creates the table with the first package of a load that finds none, so that the types are
+the destination's. Where nothing can be inserted (Parquet, Delta, Iceberg) each row is a package.
 """
 
 from __future__ import annotations
@@ -14,13 +13,14 @@ import os
 import platform
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
 
 import dlt
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.job_client_impl import SqlJobClientBase
+from dlt.destinations.sql_client import SqlClientBase
 
 from komos_source import __version__, settings
 from komos_source.destinations.write_disposition import adapt_to_destination
@@ -29,6 +29,8 @@ from komos_source.metrics import LoadMetrics
 from komos_source.tables import KOMOS_LOADS
 
 _MAX_PROBLEMS = 100
+_ONE_ROW_FOR = timedelta(minutes=1)
+_SUMMED = ("seconds", "runs_seen", "entries_loaded", "entries_rejected")
 _COUNTS = (
     "exit_code",
     "runs_seen",
@@ -41,15 +43,15 @@ _COUNTS = (
 )
 
 
-def succeeded(report: LoadResult) -> dict[str, Any]:
-    """What a load that came to its end says in its row."""
-    failures = [f"run {run_id}: {reason}" for run_id, reason in report.failures.items()]
-    counts = {name: getattr(report, name) for name in _COUNTS}
-    return counts | _problems([*report.problems, *failures])
+def succeeded(result: LoadResult) -> dict[str, Any]:
+    """Columns of the row of a load that ended."""
+    failures = [f"run {run_id}: {reason}" for run_id, reason in result.failures.items()]
+    counts = {name: getattr(result, name) for name in _COUNTS}
+    return counts | _problems([*result.problems, *failures])
 
 
 def failed(error: Exception) -> dict[str, Any]:
-    """What a load that could do nothing says in its row."""
+    """Columns of the row of a load that failed."""
     return {"exit_code": 1} | _problems([str(error)])
 
 
@@ -61,12 +63,12 @@ def _problems(sentences: Sequence[str]) -> dict[str, Any]:
 
 
 def table_if_missing(pipeline: dlt.Pipeline) -> list[Any]:
-    """The source that makes the table, where the destination's schema does not have it yet."""
+    """The source that creates the table, if the destination's schema does not have it yet."""
     return [] if _has_table(pipeline) else [_source([])]
 
 
 def resource(rows: list[dict[str, Any]]) -> Any:
-    """The table as a resource of dlt's."""
+    """The table as a dlt resource."""
     hints = {**KOMOS_LOADS.hints(), "write_disposition": "append"}
     return dlt.resource([KOMOS_LOADS.from_rows(rows)], **hints)
 
@@ -77,11 +79,11 @@ def _has_table(pipeline: dlt.Pipeline) -> bool:
 
 
 def write(pipeline: dlt.Pipeline, metrics: LoadMetrics, outcome: Mapping[str, Any]) -> None:
-    """Writes the row of one load; does nothing where no load has made the table yet.
+    """Writes the row of one load; does nothing where no load has created the table yet.
 
     Args:
-        pipeline: The pipeline that the load ran in.
-        metrics: When the load began, and which packages it loaded.
+        pipeline: The pipeline of the load.
+        metrics: When the load began, and the ids of its load packages.
         outcome: From `succeeded` or `failed`.
 
     Raises:
@@ -103,23 +105,60 @@ def write(pipeline: dlt.Pipeline, metrics: LoadMetrics, outcome: Mapping[str, An
     }
     with pipeline.destination_client() as client:
         if isinstance(client, SqlJobClientBase):
-            # The column that dlt gives every table. A load with nothing new has no package.
+            # dlt adds this column to every table. A load with nothing new has no package.
             row["_dlt_load_id"] = metrics.load_ids[-1] if metrics.load_ids else ""
-            names = ", ".join(client.capabilities.escape_identifier(name) for name in row)
-            places = ", ".join(["%s"] * len(row))
-            table = client.sql_client.make_qualified_table_name(KOMOS_LOADS.name)
-            # Asked of the database: a load that found nothing to do knows no schema.
+            # The database is asked: a load with nothing new does not know the schema.
             with contextlib.suppress(DatabaseUndefinedRelation):
-                client.sql_client.execute_sql(
-                    f"INSERT INTO {table} ({names}) VALUES ({places})",  # noqa: S608 - names of ours
-                    *row.values(),
-                )
+                if not _add_to_last_row(client.sql_client, row):
+                    _insert(client.sql_client, row)
             return
     if not _has_table(pipeline):
         return
     pipeline.extract(adapt_to_destination(_source([row]), pipeline))
     pipeline.normalize()
     pipeline.load()
+
+
+def _insert(client: SqlClientBase[Any], row: Mapping[str, Any]) -> None:
+    names = ", ".join(client.capabilities.escape_identifier(name) for name in row)
+    places = ", ".join(["%s"] * len(row))
+    client.execute_sql(
+        f"INSERT INTO {_table(client)} ({names}) VALUES ({places})",  # noqa: S608 - names from tables.py
+        *row.values(),
+    )
+
+
+def _add_to_last_row(client: SqlClientBase[Any], row: Mapping[str, Any]) -> bool:
+    """Adds a load of deliveries to the row of the last such load of this process.
+
+    A follower may load deliveries every second; it writes one row a minute for them.
+
+    Returns:
+        Whether there was such a row.
+    """
+    if row["requests"] or row["exit_code"]:
+        return False
+    found = client.execute_sql(
+        f"SELECT id FROM {_table(client)} WHERE pipeline_name = %s AND host = %s AND pid = %s "  # noqa: S608 - names from tables.py
+        "AND requests = 0 AND exit_code = 0 AND started_at > %s ORDER BY started_at DESC",
+        *(row[name] for name in ("pipeline_name", "host", "pid")),
+        row["started_at"] - _ONE_ROW_FOR,
+    )
+    if not found:
+        return False
+    sums = ", ".join(f"{name} = {name} + %s" for name in _SUMMED)
+    client.execute_sql(
+        f"UPDATE {_table(client)} SET ended_at = %s, load_ids = %s, {sums} WHERE id = %s",  # noqa: S608 - likewise
+        row["ended_at"],
+        row["load_ids"],
+        *(row[name] for name in _SUMMED),
+        found[0][0],
+    )
+    return True
+
+
+def _table(client: SqlClientBase[Any]) -> str:
+    return client.make_qualified_table_name(KOMOS_LOADS.name)
 
 
 def _source(rows: list[dict[str, Any]]) -> Any:

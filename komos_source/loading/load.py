@@ -1,32 +1,42 @@
-"""One load from start to report: start from what the destination holds, extract, load, verify.
+"""One load, in the order of events.
 
-dlt's working directory is disposable here. After a crash dlt would finish the pending package and
-stop without extracting, from a local state that has moved past what arrived; since the API can be
-read again, every load starts from the state in the destination instead.
+Lock the pipeline, restore the state from the destination, load webhook deliveries, extract from the
+API, normalize, load, reconcile, create views, write the load history.
+
+dlt's working directory is disposable here. After a crash dlt would finish the pending load package
+and stop without extracting, from a local state that is ahead of the destination's. Since the API
+can be read again, each load starts from the state in the destination instead.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import shutil
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dlt
 import pyarrow as pa
 from dlt.common.configuration.exceptions import ConfigFieldMissingException
+from dlt.common.exceptions import SignalReceivedException
 from dlt.common.pipeline import get_dlt_pipelines_dir
+from dlt.common.runtime.signals import intercepted_signals, raise_if_signalled
 
-from komos_source import settings, tables
+from komos_source import settings, telemetry
 from komos_source.analytics.views import create_views
 from komos_source.config import NO_API_KEY, time_zone
 from komos_source.destinations.error_messages import translate_errors
-from komos_source.destinations.locking import one_load_at_a_time
-from komos_source.destinations.pipeline import Hold, lake_attached, make_pipeline
-from komos_source.destinations.queries import count_recovered, forget_old_states, known_ids
+from komos_source.destinations.locking import lock_database, lock_pipeline
+from komos_source.destinations.pipeline import (
+    attached,
+    check_names,
+    duckdb_file,
+    make_pipeline,
+    remove_working_directory,
+)
+from komos_source.destinations.queries import count_recovered_runs, delete_old_states, known_ids
 from komos_source.destinations.write_disposition import adapt_to_destination, merges_in_sql
 from komos_source.exceptions import (
     ApiUnreachableError,
@@ -37,19 +47,38 @@ from komos_source.exceptions import (
     RequestError,
     SpoolError,
 )
-from komos_source.extract.options import check_selection
 from komos_source.load_result import LoadResult
 from komos_source.loading import history
-from komos_source.loading.reconciliation import count_loaded_rows
-from komos_source.loading.shard_count import check_buckets, load_beside_others
-from komos_source.loading.shortfall import report_missing_rows
+from komos_source.loading.reconciliation import count_loaded_rows, find_missing, read_again
+from komos_source.loading.shard_count import check_shard_count, load_beside_other_shards
 from komos_source.metrics import LoadMetrics
 from komos_source.shard import Shard
-from komos_source.source import komos_source
-from komos_source.telemetry import observed, stage
+from komos_source.source import build_source
+from komos_source.tables import Table
 from komos_source.webhooks._optional import open_spool
-from komos_source.webhooks.configuration import spool_in_use
-from komos_source.webhooks.drain import Drained, Run, drain
+from komos_source.webhooks.config import spool_in_use
+from komos_source.webhooks.drain import Drained, drain
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What each step of a load needs.
+
+    Attributes:
+        pipeline: The dlt pipeline.
+        metrics: The load's metrics.
+        lock_timeout: Seconds to wait for another process to close a DuckDB file.
+        shard: The shard that is loaded, if the dataset is loaded in shards.
+    """
+
+    pipeline: dlt.Pipeline
+    metrics: LoadMetrics
+    lock_timeout: float
+    shard: Shard | None
+
+    def locked_database(self) -> AbstractContextManager[None]:
+        """Keeps other processes out of a DuckDB file; other destinations need no lock."""
+        return lock_database(duckdb_file(self.pipeline), self.lock_timeout)
 
 
 def load(
@@ -64,119 +93,241 @@ def load(
     pipelines_dir: str | None = None,
     lock_timeout: float = settings.LOCK_TIMEOUT,
     views: bool = True,
-    metrics: LoadMetrics | None = None,
-    spool: str | None = None,
     poll: bool = True,
+    spool: str | Literal[False] | None = None,
     shard: Shard | None = None,
-    **source_options: Any,
+    api_key: str | None = None,
+    base_url: str | None = None,
+    settle_after: float | None = None,
+    give_up_after: float | None = None,
+    max_concurrency: int | None = None,
+    backoff: float | None = None,
+    max_body: int | None = None,
+    on_start: Callable[[LoadMetrics], None] | None = None,
 ) -> LoadResult:
-    """Loads what is new, once: first what webhooks have brought, then what the API shows.
+    """Loads what is new, once: first the webhook deliveries, then what the API shows.
 
-    A load of chosen runs or tasks, or of a shard, leaves the webhooks' spool alone. If the API is
-    out of reach, what was in the spool is loaded all the same.
+    A load of selected runs or tasks, or of a shard, does not load webhook deliveries. If the API is
+    out of reach, the deliveries are loaded all the same.
 
     Args:
-        run_ids: See `komos_source.komos_source`, as for the next three.
-        task_ids: See there.
-        since: See there.
-        full_refresh: See there.
+        run_ids: Load the logs of these runs only.
+        task_ids: Load the runs of these tasks only.
+        since: ISO 8601 date or time; logs of runs created before it are left for a later load.
+        full_refresh: Read every visible run again, settled or not.
         destination: Name of a dlt destination.
-        dataset_name: Dataset (schema) the tables are in.
-        pipeline_name: dlt's name for this pipeline; its state and its lock go by it.
+        dataset_name: Dataset (schema) of the tables.
+        pipeline_name: dlt's name of the pipeline; its state and its lock go by it.
         pipelines_dir: Where dlt keeps working directories; its own default if None.
         lock_timeout: Seconds to wait for another load, and for another process to close DuckDB.
         views: Whether to create the views of `komos_source.analytics` where they are missing.
-        metrics: Filled while the load runs, for whoever wants to watch.
-        spool: URL of the webhooks' spool; as configured if None, if a spool is in use at all.
-        poll: Whether to ask the API; without, only the spool is drained.
-        shard: Load only what is in this bucket; see `komos_source.loading.shards.load_shard`.
-        source_options: Further arguments of `komos_source.komos_source`, such as ``api_key``.
+        poll: Whether to ask the API; if not, only webhook deliveries are loaded.
+        spool: URL of the spool of webhook deliveries. None is the configured one, if a spool is in
+            use; False loads no deliveries.
+        shard: Load only this share of the tasks; see `komos_source.load_shard`.
+        api_key: As for `komos_source.komos_source`, like the rest: from dlt's configuration if
+            None.
+        base_url: Scheme and host of the API.
+        settle_after: Seconds past a run's end after which its log counts as complete.
+        give_up_after: Seconds of lasting failures after which a run counts as lost.
+        max_concurrency: Requests under way at once.
+        backoff: Seconds before a failed request is tried again.
+        max_body: Bytes of one answer, unpacked; a larger one is not read.
+        on_start: Called with the metrics of the load, which grow while it runs; another thread may
+            read them to show progress.
 
     Raises:
-        KomosError: Nothing was loaded; the message says what to do. Whatever had been loaded
-            before is untouched.
+        UsageError: An argument cannot be used; nothing has been touched.
+        KomosError: Nothing was loaded; the message says what to do. What had been loaded before is
+            as it was.
     """
-    metrics = metrics if metrics is not None else LoadMetrics()
-    check_selection(run_ids, task_ids, since)
+    check_names(pipeline_name, dataset_name)
+    metrics = LoadMetrics()
+    if on_start:
+        on_start(metrics)
+    source = None
+    if poll:
+        source = _build_source(
+            metrics,
+            run_ids=run_ids,
+            task_ids=task_ids,
+            since=since,
+            full_refresh=full_refresh,
+            shard=shard,
+            api_key=api_key,
+            base_url=base_url,
+            settle_after=settle_after,
+            give_up_after=give_up_after,
+            max_concurrency=max_concurrency,
+            backoff=backoff,
+            max_body=max_body,
+        )
     zone = time_zone()
-    directory = Path(pipelines_dir or get_dlt_pipelines_dir())
+    selected = run_ids is not None or task_ids is not None or shard is not None
+    spool_url = None if selected or spool is False else spool or spool_in_use()
     name = pipeline_name + shard.suffix if shard else pipeline_name
-    source = poll and _source(
-        run_ids=run_ids,
-        task_ids=task_ids,
-        since=since,
-        full_refresh=full_refresh,
-        metrics=metrics,
-        shard=shard,
-        **source_options,
-    )
-    chosen = run_ids is not None or task_ids is not None or shard is not None
-    spool_url = None if chosen else spool or spool_in_use()
-    names = {"pipeline_name": name, "destination": destination, "dataset": dataset_name}
-    with (
-        observed(metrics, **names) as ended,
-        one_load_at_a_time(directory, name, lock_timeout),
-        contextlib.ExitStack() as stack,
-    ):
-        # A load that was killed may have left it in any state, and dlt reads it at once.
-        shutil.rmtree(directory / name, ignore_errors=True)
+    directory = Path(pipelines_dir or get_dlt_pipelines_dir())
+    # A spool that is given explicitly is drained whatever dataset it belongs to.
+    spool_owner = None if spool else f"{destination}/{dataset_name}"
+    labels = {"pipeline_name": name, "destination": destination, "dataset": dataset_name}
+    with telemetry.load_span(metrics, labels), lock_pipeline(directory, name, lock_timeout):
+        # A load that was killed may have left the working directory in any state.
+        remove_working_directory(directory, name)
         pipeline = make_pipeline(destination, dataset_name, name, pipelines_dir, shard)
-        stack.enter_context(lake_attached(pipeline))
-        hold = stack.enter_context(Hold(pipeline, lock_timeout))
-        with hold():
-            check_buckets(pipeline, shard, polls=poll)
-        if spool_url and not merges_in_sql(pipeline):
-            metrics.problems.append(
-                "the webhooks' spool has been left alone: it can be drained into databases only"
-            )
-            spool_url = None
-        try:
-            run = functools.partial(_run, pipeline, hold, shard, zone if views else None)
-            report = _load(pipeline, hold, run, source, spool_url, metrics)
-        except (DestinationError, LockedError):
-            raise  # nowhere to write it to
-        except KomosError as error:
-            _record(pipeline, hold, metrics, history.failed(error))
-            raise
-        if problem := _record(pipeline, hold, metrics, history.succeeded(report)):
-            report = replace(report, problems=(*report.problems, problem))
-        ended(report)
-    return report
+        context = _Context(pipeline, metrics, lock_timeout, shard)
+        with translate_errors(pipeline), attached(pipeline):
+            with context.locked_database():
+                check_shard_count(pipeline, shard, polls=poll)
+            try:
+                drained = _load_deliveries(context, spool_url, spool_owner)
+                api_rows, api_failure = _load_from_api(context, source, drained)
+            except (DestinationError, LockedError):
+                raise  # the history cannot be written either
+            except KomosError as error:
+                _write_history(context, history.failed(error))
+                raise
+            with context.locked_database():
+                if metrics.load_ids and not shard:
+                    _maintain(context, zone if views else None, spool_url)
+                result = _result(context, drained, api_rows, api_failure)
+            result = result.with_problem(_write_history(context, history.succeeded(result)))
+        telemetry.load_ended(result, labels)
+    return result
 
 
-def _load(
-    pipeline: dlt.Pipeline,
-    hold: Hold,
-    run: Run,
-    source: Any,
-    spool_url: str | None,
-    metrics: LoadMetrics,
-) -> LoadResult:
-    """Loads what webhooks have brought, then what a source shows, if there is one."""
-    pushed = _drain(pipeline, hold, run, spool_url, metrics)
-    metrics.load_ids += pushed.load_ids
-    rows, api_failure = pushed.rows, None
+def _load_deliveries(context: _Context, url: str | None, owner: str | None) -> Drained:
+    """Loads the webhook deliveries in the spool; the API is asked even if that is not possible."""
+    pipeline, metrics = context.pipeline, context.metrics
+    if url is None:
+        return Drained()
+    if not merges_in_sql(pipeline):
+        metrics.problems.append(
+            "The webhook deliveries were not loaded: only SQL destinations are supported."
+        )
+        return Drained()
+
+    def run(source: Any, batch: LoadMetrics) -> int:
+        return sum(_run_package(context, source, batch).values())
+
+    def known(table: Table, rows: pa.Table) -> Set[tuple[str, str]]:
+        with context.locked_database():
+            return known_ids(pipeline, table, rows)
+
     try:
-        if source:
-            rows += (polled := run(source, metrics))
-            if pushed.rows and polled:
-                with hold():  # once: what was pushed may just have been read from the API, too
-                    rows = sum(count_loaded_rows(pipeline, metrics.load_ids).values())
+        with (
+            telemetry.stage(metrics, "loading webhook deliveries"),
+            contextlib.closing(open_spool(url)) as spool,
+        ):
+            drained = drain(spool, run, known, owner)
+    except SpoolError as error:
+        metrics.problems.append(str(error))
+        return Drained()
+    metrics.load_ids += drained.load_ids
+    metrics.problems += drained.problems
+    return drained
+
+
+def _load_from_api(context: _Context, source: Any, drained: Drained) -> tuple[int, str | None]:
+    """Loads what the API shows.
+
+    Returns:
+        How many rows arrived, and why the API could not be asked, if it could not but deliveries
+        were loaded.
+    """
+    if source is None:
+        return 0, None
+    try:
+        return sum(_run_package(context, source, context.metrics).values()), None
     except (ApiUnreachableError, RequestError) as error:
-        if not pushed.deliveries:
+        if not drained.deliveries:
             raise
-        api_failure = str(error)
-        metrics.problems.append(api_failure)
-    if spool_url and metrics.logs_read:
-        with hold():
-            count_recovered(pipeline)
+        context.metrics.problems.append(str(error))
+        return 0, str(error)
+
+
+def _run_package(context: _Context, source: Any, metrics: LoadMetrics) -> Mapping[str, int]:
+    """Extracts, normalizes, loads and reconciles one load package.
+
+    Returns:
+        Rows of ``task_run_logs`` that arrived, by run.
+    """
+    pipeline = context.pipeline
+    with telemetry.stage(metrics, "reading state"), context.locked_database():
+        pipeline.drop()
+        pipeline.sync_destination()
+    with telemetry.stage(metrics, "reading logs"):
+        pipeline.extract(
+            [
+                adapt_to_destination(each, pipeline)
+                for each in (source, *history.table_if_missing(pipeline))
+            ]
+        )
+    if not pipeline.has_pending_data:
+        return {}
+    destination = pipeline.destination.destination_name
+    with (
+        telemetry.stage(metrics, f"loading into {destination}"),
+        context.locked_database(),
+        _interrupted_at_end(),
+    ):
+        pipeline.normalize()
+        info = load_beside_other_shards(pipeline) if context.shard else pipeline.load()
+        load_ids = info.loads_ids if info else []
+        metrics.load_ids += load_ids
+        loaded = count_loaded_rows(pipeline, load_ids)
+        if missing := find_missing(metrics.emitted, loaded):
+            metrics.failures.update(missing)
+            read_again(pipeline, missing)
+    return loaded
+
+
+@contextlib.contextmanager
+def _interrupted_at_end() -> Iterator[None]:
+    """Delays SIGINT and SIGTERM to the end of the block.
+
+    dlt delays them within each of its steps and then forgets the first one.
+    """
+    with intercepted_signals():
+        yield
+        try:
+            raise_if_signalled()
+        except SignalReceivedException as error:
+            raise KeyboardInterrupt from error
+
+
+def _maintain(context: _Context, zone: str | None, spool_url: str | None) -> None:
+    """Deletes old states, creates views and updates the counts of recovered runs.
+
+    The data is loaded already: what fails here is reported and changes nothing else.
+    """
+    pipeline, problems = context.pipeline, context.metrics.problems
+    if not merges_in_sql(pipeline):
+        return
+    delete_old_states(pipeline)
+    if spool_url:
+        count_recovered_runs(pipeline)
+    if zone:
+        try:
+            create_views(pipeline, zone)
+        except Exception as error:  # noqa: BLE001 - each database has errors of its own
+            problems.append(f"{error} The data is loaded; --no-views leaves the views out.")
+
+
+def _result(
+    context: _Context, drained: Drained, api_rows: int, api_failure: str | None
+) -> LoadResult:
+    metrics = context.metrics
+    rows = drained.rows + api_rows
+    if drained.rows and api_rows:
+        # An entry that was pushed may have been read from the API too: count it once.
+        rows = sum(count_loaded_rows(context.pipeline, metrics.load_ids).values())
+    failures = {**drained.failures, **metrics.failures}
     metrics.stage = "done"
-    failures = {**pushed.failures, **metrics.failures}
     return LoadResult(
-        runs_seen=max(metrics.runs_seen, len(pushed.run_ids)),
+        runs_seen=max(metrics.runs_seen, len(drained.run_ids)),
         runs_fetched=metrics.logs_read - len(metrics.failures),
         entries_loaded=rows,
-        entries_rejected=metrics.rejected + pushed.rejected,
+        entries_rejected=metrics.rejected + drained.rejected,
         runs_failed=len(failures),
         window_gaps=metrics.window_gaps,
         requests=metrics.requests,
@@ -187,92 +338,23 @@ def _load(
     )
 
 
-def _run(
-    pipeline: dlt.Pipeline,
-    hold: Hold,
-    shard: Shard | None,
-    views_in: str | None,
-    source: Any,
-    metrics: LoadMetrics,
-) -> int:
-    """Runs a source through the pipeline, starting from what the destination holds.
-
-    Views are brought up to date along with it, with days of the time zone `views_in`; not if None,
-    nor by a shard, of which many may run at once.
+def _write_history(context: _Context, outcome: Mapping[str, Any]) -> str | None:
+    """Adds the load to ``komos_loads``.
 
     Returns:
-        How many rows arrived in ``task_run_logs``.
-    """
-    with translate_errors(pipeline):
-        with stage(metrics, "reading state"), hold():
-            pipeline.drop()
-            pipeline.sync_destination()
-        with stage(metrics, "reading logs"), hold.released_after(settings.HELD_WHILE_READING):
-            sources = [source, *history.table_if_missing(pipeline)]
-            pipeline.extract([adapt_to_destination(each, pipeline) for each in sources])
-        if not pipeline.has_pending_data:
-            return 0
-        with stage(metrics, f"loading into {pipeline.destination.destination_name}"), hold():
-            pipeline.normalize()
-            info = load_beside_others(pipeline) if shard else pipeline.load()
-            load_ids = info.loads_ids if info else []
-            metrics.load_ids += load_ids
-            brought = count_loaded_rows(pipeline, load_ids)
-            report_missing_rows(pipeline, metrics, brought)
-            if merges_in_sql(pipeline):
-                forget_old_states(pipeline)
-            if views_in and not shard:
-                _create_views(pipeline, views_in, metrics)
-    return sum(brought.values())
-
-
-def _drain(
-    pipeline: dlt.Pipeline, hold: Hold, run: Run, url: str | None, metrics: LoadMetrics
-) -> Drained:
-    """Drains the spool, if there is one. The API is asked even if the spool cannot be used."""
-    if url is None:
-        return Drained()
-
-    def known(table: tables.Table, rows: pa.Table) -> Set[str]:
-        if not len(rows):
-            return frozenset()
-        with hold():
-            return known_ids(pipeline, table, rows)
-
-    try:
-        with stage(metrics, "draining webhooks"), contextlib.closing(open_spool(url)) as spool:
-            return drain(spool, run, known)
-    except SpoolError as error:
-        metrics.problems.append(str(error))
-        return Drained()
-
-
-def _record(
-    pipeline: dlt.Pipeline, hold: Hold, metrics: LoadMetrics, outcome: Mapping[str, Any]
-) -> str | None:
-    """Adds the load to ``komos_loads``; the data is in by now, so what goes wrong spoils nothing.
-
-    Returns:
-        What went wrong.
+        What went wrong; the data is loaded all the same.
     """
     try:
-        with hold():
-            history.write(pipeline, metrics, outcome)
+        with translate_errors(context.pipeline), context.locked_database():
+            history.write(context.pipeline, context.metrics, outcome)
     except KomosError as error:
-        return f"the load is not in komos_loads: {error}"
+        return f"The load is not in komos_loads: {error}"
     return None
 
 
-def _source(**options: Any) -> Any:
+def _build_source(metrics: LoadMetrics, **options: Any) -> Any:
+    given = {name: value for name, value in options.items() if value is not None}
     try:
-        return komos_source(**options)
+        return build_source(metrics, **given)
     except ConfigFieldMissingException as error:
         raise ConfigurationError(NO_API_KEY) from error
-
-
-def _create_views(pipeline: dlt.Pipeline, zone: str, metrics: LoadMetrics) -> None:
-    """The data is in by now: whatever goes wrong here is reported and spoils nothing."""
-    try:
-        create_views(pipeline, zone)
-    except Exception as error:  # noqa: BLE001 - see above
-        metrics.problems.append(f"{error} (the data is loaded; --no-views leaves the views out)")

@@ -1,22 +1,63 @@
-"""What a load brought, counted in the destination and not in what was sent."""
+"""Compares the entries that a load emitted with the rows that the destination holds."""
 
 from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
 import dlt
 import pyarrow as pa
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
-from komos_source.destinations.write_disposition import table_format
-from komos_source.tables import TASK_RUN_LOGS
+from komos_source import settings
+from komos_source.destinations.write_disposition import adapt_to_destination, table_format
+from komos_source.extract import state
+from komos_source.tables import TASK_RUN_LOG_LOADS, TASK_RUN_LOGS
+
+
+def find_missing(emitted: Mapping[str, int], loaded: Mapping[str, int]) -> dict[str, str]:
+    """By run id, a sentence for each run that has not as many loaded rows as emitted entries."""
+    return {
+        run_id: f"{count} entries were emitted, {loaded.get(run_id, 0)} were loaded"
+        for run_id, count in emitted.items()
+        if loaded.get(run_id, 0) != count
+    }
+
+
+def read_again(pipeline: dlt.Pipeline, missing: Mapping[str, str]) -> None:
+    """Makes the next load read the logs of these runs whole, and records why."""
+
+    @dlt.source(name=settings.SOURCE_NAME, section=settings.SOURCE_NAME)
+    def missing_rows() -> Any:
+        @dlt.resource(**TASK_RUN_LOG_LOADS.hints())
+        def rows() -> Iterator[Any]:
+            state.reset_cursors(missing, dlt.current.resource_state(TASK_RUN_LOGS.name))
+            yield TASK_RUN_LOG_LOADS.from_rows(
+                [
+                    {
+                        "run_id": run_id,
+                        "checked_at": datetime.now(UTC),
+                        "settled": False,
+                        "outcome": "failed",
+                        "detail": detail,
+                    }
+                    for run_id, detail in missing.items()
+                ]
+            )
+
+        return rows
+
+    pipeline.extract(adapt_to_destination(missing_rows(), pipeline))
+    pipeline.normalize()
+    pipeline.load()
 
 
 def count_loaded_rows(pipeline: dlt.Pipeline, load_ids: Sequence[str]) -> Mapping[str, int]:
-    """Rows in ``task_run_logs`` that these loads brought, by run."""
+    """Rows in ``task_run_logs`` that these dlt loads wrote, by run."""
     counts: Counter[str] = Counter()
     for load_id in load_ids:
         with contextlib.suppress(DatabaseUndefinedRelation, DestinationUndefinedEntity):

@@ -1,39 +1,42 @@
 """Node health as one page: a file that opens anywhere, without a network.
 
-Data flows one way: `findings` asks the database, `words` and `charts` say and draw what came, and
-`page` puts it together. The charts are SVG and HTML made here, with a little inline JavaScript for
-filters and drill-down: the page prints, and reads without scripts. A chart library would have to be
-inlined into every page (Vega: about 1 MB) and would draw nothing on paper that these lines do not.
+`komos_source.analytics.findings` reads the data, `komos_source.analytics.formatting` and `charts`
+turn it into text and drawings, and `page` fills in the template. The charts are SVG and HTML made
+here, with a little inline JavaScript for filters and details: the page can be printed, and read
+without scripts. A chart library would have to be inlined into every page (Vega: about 1 MB) and
+would not print better.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from komos_source.analytics.database import Database
 from komos_source.exceptions import ConfigurationError, UsageError
 
-FILE = "komos-report.html"
-DAYS = 28
-MINIMUM_DAYS = 16
-"""The two days that are judged and the 14 that they are held against."""
-
 
 def write_report(
-    history: Database, out: Path, *, days: int = DAYS, time_zone: str | None = None
+    database: Database, out: Path, *, days: int = 28, time_zone: str | None = None
 ) -> None:
-    """Writes the page.
+    """Writes the page. The file is readable by its owner only, unless it replaces a shared one.
+
+    The page quotes log entries, which may hold personal data, so sharing it is left to the reader.
+    A file that is replaced keeps its permissions, and is complete at any moment.
 
     Args:
-        history: Where to read.
-        out: The file; one that is there is replaced.
-        days: How many days it is about, the last being that of the newest finished run.
-        time_zone: IANA name of the time zone days are counted in; the configured one if None.
+        database: Where to read.
+        out: The file to write or to replace.
+        days: Number of days, ending at that of the newest finished run; at least 16, as the last 2
+            are compared with the 14 before.
+        time_zone: IANA name of the time zone that days are counted in; as configured if None.
 
     Raises:
         ConfigurationError: The extra ``analysis`` is not installed.
         UsageError: The file cannot be written.
         LockedError: Another process kept the DuckDB file open.
+        DestinationError: There is no finished run, or the database cannot be read.
     """
     try:
         from komos_source.report.page import render
@@ -41,10 +44,35 @@ def write_report(
         raise ConfigurationError(
             'the report needs jinja2: pip install "komos-source[analysis]"'
         ) from error
-    from komos_source.report.findings import find
+    from komos_source.analytics.findings import read_findings
 
-    page = render(find(history, days, time_zone))
+    page = render(read_findings(database, days, time_zone))
     try:
-        out.write_text(page, "utf-8")
+        _replace(out, page)
     except OSError as error:
         raise UsageError(f"the report cannot be written to {out}: {error.strerror}") from error
+
+
+def _replace(file: Path, text: str) -> None:
+    """Replaces a file as a whole: a reader, or a crash, never meets half a page.
+
+    A symbolic link or a device of that name is not written through: in a directory that others can
+    write to it may lead anywhere.
+    """
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise UsageError(
+            f"the report cannot be written to {file}: it is a link, a directory or a device. Name "
+            "an ordinary file with --out."
+        )
+    with NamedTemporaryFile(
+        "w", encoding="utf-8", dir=file.parent, prefix=".komos-report-", delete=False
+    ) as temporary:
+        try:
+            temporary.write(text)
+            temporary.flush()
+            if file.exists():
+                os.chmod(temporary.name, file.stat().st_mode & 0o777)
+            os.replace(temporary.name, file)
+        except BaseException:
+            os.unlink(temporary.name)
+            raise

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from komos_source.report.formatting import percent, short_day
+from komos_source.analytics.formatting import percent, short_day
 
 _STEPS = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 """Shares at which the heatmap changes its colour."""

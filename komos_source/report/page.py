@@ -1,4 +1,4 @@
-"""The page: what was found, in the order in which a person asks."""
+"""Fills in the page: changes first, then rates, messages, and what may be missing."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from komos_source.report import charts, formatting
-from komos_source.report.findings import LEVELS, Findings
+from komos_source.analytics import formatting
+from komos_source.analytics.findings import LEVELS, Findings
+from komos_source.report import charts
+from komos_source.text import printable
 
 NODES_SHOWN = 60
-"""In the ranking and the heatmap: more would be a page that nobody scrolls through."""
+"""Maximum number of nodes in the ranking and the heatmap."""
 _ROWS_AT_FIRST = 15
-"""Of these, so many are seen before somebody asks for all."""
+"""Rows shown until "Show all" is clicked."""
 _TEMPLATES_SHOWN = 60
 _PRECURSORS_SHOWN = 10
 _TRENDS_SHOWN = 9
@@ -33,7 +35,7 @@ _FILES = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node as all sections refer to it.
+    """A node, as all sections link to it.
 
     Attributes:
         anchor: Id of its detail on the page.
@@ -56,22 +58,23 @@ def render(findings: Findings) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.filters |= {
         "percent": formatting.percent,
         "number": formatting.number,
-        "p": formatting.how_sure,
+        "p": formatting.chance,
         "day": formatting.short_day,
         "long_day": formatting.long_day,
-        "moment": lambda value: formatting.moment(value, findings.zone),
+        "timestamp": lambda value: formatting.timestamp(value, findings.zone),
         "shortened": _shortened,
         "template": _template,
-        "breakable": _breakable,
+        "name": _name,
     }
     return environment.get_template("page.html.j2").render(
         style=Markup((_FILES / "page.css").read_text("utf-8")),  # noqa: S704 - files of ours
         script=Markup((_FILES / "page.js").read_text("utf-8")),  # noqa: S704
-        words=formatting,
+        formatting=formatting,
         charts=charts,
         rows_at_first=_ROWS_AT_FIRST,
         findings=findings,
@@ -80,7 +83,7 @@ def render(findings: Findings) -> str:
 
 
 class _Page:
-    """Looks things up for the sections; all of it comes from the findings."""
+    """Derives the contents of the sections from the findings."""
 
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
@@ -103,7 +106,7 @@ class _Page:
         }
 
     def sections(self) -> dict[str, Any]:
-        """What the template fills in."""
+        """The variables of the template."""
         findings = self.findings
         return {
             "tasks": sorted({(node.task, node.task_id) for node in self.nodes.values()}),
@@ -156,16 +159,16 @@ class _Page:
             ],
             "unchanged": {state: int((states == state).sum()) for state in ("ongoing", "quiet")},
             "trends": [
-                (self.nodes[key], self._trend(level, key), self._says(level, key))
-                for key in self._worth_a_trend(level)
+                (self.nodes[key], self._trend(level, key), self._description(level, key))
+                for key in self._trend_nodes(level)
             ],
         }
 
     def _named(self, keys: Sequence[tuple[str, str]]) -> list[Node]:
         return [self.nodes[key] for key in keys]
 
-    def _worth_a_trend(self, level: str) -> list[tuple[str, str]]:
-        """Nodes that changed, and if they are few the first of the ranking."""
+    def _trend_nodes(self, level: str) -> list[tuple[str, str]]:
+        """Nodes that changed; if they are few, the first of the ranking as well."""
         changes, ranked = self.changes[level], self.ranked[level]
         hit = ranked[ranked[f"runs_with_{level}"] > 0]
         changed = list(zip(changes["task_id"], changes["node_id"], strict=True))
@@ -178,7 +181,7 @@ class _Page:
         found = rows[(rows["task_id"] == key[0]) & (rows["node_id"] == key[1])]
         return None if found.empty else found.iloc[0]
 
-    def _says(self, level: str, key: tuple[str, str]) -> str:
+    def _description(self, level: str, key: tuple[str, str]) -> str:
         change = self._change(level, key)
         if change is None:
             return "not visited lately"
@@ -212,41 +215,49 @@ class _Page:
         return {
             "health": self.health.loc[key],
             "trends": [
-                (level, self._trend(level, key), self._says(level, key)) for level in LEVELS
+                (level, self._trend(level, key), self._description(level, key)) for level in LEVELS
             ],
             "entries": [row for _, row in mine.sort_values("moment", ascending=False).iterrows()],
         }
 
 
 def _ranked(health: pd.DataFrame, level: str) -> pd.DataFrame:
-    """Nodes by the lower bound of their rate, so that one bad run of one does not lead."""
+    """Nodes by the lower bound of their rate, so that a node with a single run does not lead."""
     order = [f"{level}_rate_low", f"{level}_rate", "runs"]
     return health.sort_values(order, ascending=False, kind="stable").head(NODES_SHOWN)
 
 
 def _changed(changes: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `node_regressions` that ask for attention, and at most as many as the page shows."""
+    """Rows of `node_regressions` that need attention, up to the number that the page shows."""
     return changes[changes["state"].isin(_CHANGED) | changes["watch"]].head(NODES_SHOWN)
 
 
 def _templates(templates: pd.DataFrame) -> pd.DataFrame:
-    """The new ones first, then by how many runs said it."""
+    """New ones first, then by number of runs."""
     return templates.sort_values(["new_in_window", "runs"], ascending=False, kind="stable").head(
         _TEMPLATES_SHOWN
     )
 
 
-def _shortened(message: str | None) -> str:
-    if not message:
+def _shown(value: Any) -> Any:
+    """Applied to all that the template prints: control characters are shown as escapes."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _shortened(message: Any) -> str:
+    if not isinstance(message, str) or not message:  # pandas has NaN for null
         return "(empty)"
     return message if len(message) <= _MESSAGE_SHOWN else f"{message[:_MESSAGE_SHOWN]} …"
 
 
 def _template(text: str) -> Markup:
-    """A template with its masks set apart."""
-    return Markup(_MASK.sub(r"<i>\1</i>", str(escape(text))))  # noqa: S704 - escaped
+    """A template whose masks are in italics."""
+    return Markup(_MASK.sub(r"<i>\1</i>", str(escape(printable(text)))))  # noqa: S704 - escaped
 
 
-def _breakable(name: str) -> Markup:
-    """A name that may be broken after its underscores."""
-    return Markup("_<wbr>").join(name.split("_"))
+def _name(name: str) -> Markup:
+    """A name on its own: its reading direction does not affect what stands beside it.
+
+    A line may break after its underscores.
+    """
+    return Markup("<bdi>{}</bdi>").format(Markup("_<wbr>").join(printable(name).split("_")))

@@ -127,7 +127,8 @@ class Emulator:
         method, target = request.method.decode(), request.target.decode()
         key = dict(request.headers).get(b"authorization", b"").decode(errors="replace")
         fault = self.faults.pick(target)
-        await asyncio.sleep(self.faults.latency + (fault.seconds if fault else 0.0))
+        waits = fault is not None and fault.kind not in {"drip", "hints"}
+        await asyncio.sleep(self.faults.latency + (fault.seconds if fault and waits else 0.0))
         if fault and fault.kind == "reset":
             # Lingering for zero seconds makes the kernel send RST instead of FIN.
             linger = struct.pack("ii", 1, 0)
@@ -135,10 +136,18 @@ class Emulator:
             writer.transport.abort()
             return False
         answer = _distort(
-            reply(self.world, method, target, authorised=key == f"Bearer {self.api_key}"), fault
+            target,
+            reply(self.world, method, target, authorised=key == f"Bearer {self.api_key}"),
+            fault,
         )
+        headers = dict(fault.headers) if fault else {}
+        if self.faults.rate_limit:
+            accepted, limits = self.faults.rate_limit.take()
+            headers |= limits
+            if not accepted:
+                answer = Reply(429, b'{"detail": "rate_limited"}')
         self.requests.append(Request(method, target, answer.status))
-        await self._send(connection, writer, answer, fault)
+        await self._send(connection, writer, answer, fault, headers)
         return connection.our_state is h11.DONE and connection.their_state is h11.DONE
 
     async def _send(
@@ -147,17 +156,43 @@ class Emulator:
         writer: asyncio.StreamWriter,
         answer: Reply,
         fault: Fault | None,
+        headers: dict[str, str],
     ) -> None:
         kind = fault.kind if fault else None
+        while kind == "hints":
+            hint = h11.InformationalResponse(status_code=103, headers=[])
+            writer.write(connection.send(hint) or b"")
+            await writer.drain()
+            await asyncio.sleep(fault.seconds if fault else 0.0)
         body = (
             answer.body[: len(answer.body) * 2 // 3] if kind == "truncate_quietly" else answer.body
         )
-        headers = [("Content-Type", answer.content_type), ("Content-Length", str(len(body)))]
-        if kind != "no_date":
-            headers.append(("Date", format_datetime(self.world.clock.now(), usegmt=True)))
-        headers += list(fault.headers.items()) if fault else []
-        head = connection.send(h11.Response(status_code=answer.status, headers=headers))
+        names = {name.lower() for name in headers}
+        defaults = {
+            "Content-Type": answer.content_type,
+            "Content-Length": str(len(body)),
+            "Date": format_datetime(self.world.clock.now(), usegmt=True),
+        }
+        if kind == "no_date":
+            del defaults["Date"]
+        if kind == "drip":
+            del defaults["Content-Length"]  # h11 then sends chunks
+        sent = {name: text for name, text in defaults.items() if name.lower() not in names}
+        head = connection.send(
+            h11.Response(status_code=answer.status, headers=list((sent | headers).items()))
+        )
         writer.write(head or b"")
+        if fault and kind == "drip":
+            count = 0
+            while fault.blanks is None or count < fault.blanks:
+                writer.write(connection.send(h11.Data(data=b" ")) or b"")
+                await writer.drain()
+                await asyncio.sleep(fault.seconds)
+                count += 1
+            writer.write(connection.send(h11.Data(data=body)) or b"")
+            writer.write(connection.send(h11.EndOfMessage()) or b"")
+            await writer.drain()
+            return
         if kind == "truncate":
             writer.write(body[: len(body) // 2])
             await writer.drain()
@@ -168,15 +203,19 @@ class Emulator:
         await writer.drain()
 
 
-def _distort(answer: Reply, fault: Fault | None) -> Reply:
-    match fault.kind if fault else None:
+def _distort(target: str, answer: Reply, fault: Fault | None) -> Reply:
+    if fault is None:
+        return answer
+    match fault.kind:
+        case "status" if fault.status == 204:  # noqa: PLR2004 - has no body
+            return Reply(204, b"")
         case "status":
-            assert fault is not None  # noqa: S101 - for the type checker
             return Reply(fault.status, json.dumps({"detail": fault.detail}).encode())
         case "html":
             return Reply(200, b"<!doctype html><title>Sign in</title>", "text/html")
         case "body":
-            assert fault is not None  # noqa: S101 - for the type checker
             return Reply(200, fault.body)
+        case "rewrite" if fault.rewrite:
+            return Reply(answer.status, fault.rewrite(target, answer.body))
         case _:
             return answer

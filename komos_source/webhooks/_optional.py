@@ -1,4 +1,4 @@
-"""What only the extra ``webhooks`` brings, and the error for whoever has not installed it."""
+"""Imports of libraries that only the extra ``webhooks`` installs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from komos_source.exceptions import ConfigurationError
+from komos_source.settings import SPOOL_RESERVE
 
 if TYPE_CHECKING:
     from komos_source.webhooks.spool import Spool
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def import_extra() -> Iterator[None]:
-    """Imports inside that fail say what to install.
+    """Reports a missing library of the imports inside.
 
     Raises:
         ConfigurationError: A library of the extra ``webhooks`` is missing.
@@ -27,8 +28,8 @@ def import_extra() -> Iterator[None]:
         ) from error
 
 
-def open_spool(url: str) -> Spool:
-    """Opens a spool; its library is imported only now.
+def open_spool(url: str, *, reserve: int = SPOOL_RESERVE) -> Spool:
+    """Opens a spool; SQLAlchemy is imported only here.
 
     Raises:
         ConfigurationError: The URL cannot be used, or a library is missing.
@@ -36,4 +37,4 @@ def open_spool(url: str) -> Spool:
     """
     with import_extra():
         from komos_source.webhooks.spool import Spool
-    return Spool(url)
+    return Spool(url, reserve=reserve)

@@ -1,4 +1,4 @@
-"""Work that is cheaper together: while one batch is under way, the next gathers behind it."""
+"""Runs blocking work in batches: while one batch is in progress, the next one is collected."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ R = TypeVar("R")
 
 
 class Batcher(Generic[T, R]):
-    """Hands items to a blocking function, many at a time and one call at a time.
+    """Passes items to a blocking function, many at a time and one call at a time.
 
-    Nobody waits for a batch to fill: an idle worker takes a single item at once, a busy one finds
-    as many as have come meanwhile.
+    No item waits for a batch to fill: an idle worker takes a single item at once, a busy one takes
+    all that have been added in the meantime.
 
     Args:
-        work: Returns a result for each item; what it raises goes to all whose item was in that
-            call.
+        work: Returns a result for each item; what it raises is raised for all items of that call.
         limit: Items in one call at most.
     """
 
@@ -29,7 +28,7 @@ class Batcher(Generic[T, R]):
         self._worker: asyncio.Task[None] | None = None
 
     async def put(self, item: T) -> R:
-        """The result of an item; raises what the function raised."""
+        """Adds an item and returns its result; raises what the function raised."""
         done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, done))
         if self._worker is None or self._worker.done():
@@ -37,7 +36,7 @@ class Batcher(Generic[T, R]):
         return await done
 
     async def finish(self) -> None:
-        """Returns once nothing waits any more."""
+        """Returns once all items have been processed."""
         if self._worker is not None:
             await self._worker
 
@@ -47,11 +46,11 @@ class Batcher(Generic[T, R]):
             waiting = [done for _, done in batch]
             try:
                 results = await asyncio.to_thread(self._work, [item for item, _ in batch])
-            except Exception as error:  # noqa: BLE001 - it belongs to those who wait
+            except Exception as error:  # noqa: BLE001 - raised for those who wait
                 for done in waiting:
                     if not done.cancelled():
                         done.set_exception(error)
             else:
                 for done, result in zip(waiting, results, strict=True):
-                    if not done.cancelled():  # else whoever waited has gone
+                    if not done.cancelled():  # cancelled: nobody waits for it
                         done.set_result(result)

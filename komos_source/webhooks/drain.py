@@ -1,4 +1,4 @@
-"""Takes what receivers have spooled into the tables: batch by batch, in order, each once."""
+"""Loads the deliveries in the spool into the tables: batch by batch, in order."""
 
 from __future__ import annotations
 
@@ -9,31 +9,36 @@ from typing import TYPE_CHECKING, Any
 import dlt
 
 from komos_source import settings
-from komos_source.extract.log_reader import Batch, first_batch
+from komos_source.exceptions import DestinationError
+from komos_source.extract.log_reader import Batch
 from komos_source.extract.state import State
 from komos_source.metrics import LoadMetrics
 from komos_source.source import table_resources
-from komos_source.webhooks.events import Known, batch, decode
+from komos_source.tables import TASK_RUN_LOGS
+from komos_source.webhooks.events import KnownIds, batch, decode
 
 if TYPE_CHECKING:
     from komos_source.webhooks.spool import Spool, Spooled
 
 Run = Callable[[Any, LoadMetrics], int]
-"""Runs a source through the pipeline and returns how many log rows arrived; what fell short is
-among the metrics's failures."""
+"""Runs a source through the pipeline and returns how many log rows were loaded. Runs with missing
+rows are among the failures of the metrics."""
+
+_REASON_LENGTH = 500
 
 
 @dataclass(slots=True)
 class Drained:
-    """What the deliveries of one load came to.
+    """The result of draining a spool.
 
     Attributes:
-        deliveries: How many there were.
+        deliveries: How many were loaded.
         run_ids: Runs they were about.
-        rows: Rows of ``task_run_logs`` that arrived.
-        rejected: What cannot be a row.
-        failures: Why rows of a run did not arrive, by run id; its deliveries stay in the spool.
-        load_ids: dlt's ids of the packages that were loaded.
+        rows: Rows of ``task_run_logs`` that were loaded.
+        rejected: Entries that cannot be rows.
+        failures: Why rows of a run were not loaded, by run id; its deliveries stay in the spool.
+        problems: Other problems, in sentences.
+        load_ids: dlt's ids of the load packages.
     """
 
     deliveries: int = 0
@@ -41,49 +46,101 @@ class Drained:
     rows: int = 0
     rejected: int = 0
     failures: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
     load_ids: list[str] = field(default_factory=list)
 
 
-def drain(spool: Spool, run: Run, known: Known) -> Drained:
-    """Loads all deliveries that wait now; each leaves the spool once the load has committed.
+def drain(spool: Spool, run: Run, known: KnownIds, owner: str | None = None) -> Drained:
+    """Loads all deliveries that wait now; each leaves the spool once its load has committed.
 
-    A batch a load: memory does not grow with the spool. A crash between commit and deletion
-    loads some deliveries again, which changes nothing.
+    Each batch is a load of its own, so that memory does not grow with the spool. After a crash
+    between commit and deletion some deliveries are loaded again, which changes nothing.
+
+    A delivery that the destination refuses is moved to a table of the spool; the others are loaded.
+
+    Args:
+        spool: The spool.
+        run: Runs a source through the pipeline.
+        known: Finds rows that the destination holds already.
+        owner: Destination and dataset of the pipeline. A spool that belongs to another owner is
+            left alone. If None, its owner does not matter.
 
     Raises:
         SpoolError: The spool cannot be used.
         KomosError: The destination cannot be used; the deliveries stay.
     """
     drained = Drained()
+    if owner and (other := spool.claim(owner)):
+        drained.problems.append(
+            f"webhook deliveries were not loaded: the spool {spool.name} belongs to {other}, and "
+            f"this load is into {owner}; give it a spool of its own (SOURCES__KOMOS__SPOOL)"
+        )
+        return drained
     last = spool.last_number()
     while (deliveries := spool.take()) and deliveries[0].number <= last and not drained.failures:
-        metrics = LoadMetrics()
-        drained.rows += run(_source(deliveries, known, metrics), metrics)
-        arrived = [each for each in deliveries if each.run_id not in metrics.failures]
-        spool.delete([each.number for each in arrived])
-        drained.deliveries += len(arrived)
-        drained.run_ids.update(each.run_id for each in deliveries if each.run_id)
-        drained.rejected += metrics.rejected
-        drained.failures.update(metrics.failures)
-        drained.load_ids += metrics.load_ids
+        _load(spool, run, known, deliveries, drained)
     return drained
 
 
-def _source(deliveries: Sequence[Spooled], known: Known, metrics: LoadMetrics) -> Any:
-    """The source of one batch; by its name it shares state with the one that asks the API."""
+def _load(
+    spool: Spool, run: Run, known: KnownIds, deliveries: Sequence[Spooled], drained: Drained
+) -> None:
+    """Loads some deliveries; if the destination refuses them, each half on its own."""
+    metrics = LoadMetrics()
+    try:
+        drained.rows += run(_source(deliveries, known, metrics), metrics)
+    except DestinationError as error:
+        run(_no_rows(), probe := LoadMetrics())  # raises if nothing can be written
+        drained.load_ids += probe.load_ids
+        if len(deliveries) == 1:
+            drained.problems.append(_set_aside(spool, deliveries[0], error))
+            return
+        middle = len(deliveries) // 2
+        for half in (deliveries[:middle], deliveries[middle:]):
+            _load(spool, run, known, half, drained)
+        return
+    loaded = [each for each in deliveries if each.run_id not in metrics.failures]
+    spool.delete([each.number for each in loaded])
+    drained.deliveries += len(loaded)
+    drained.run_ids.update(each.run_id for each in deliveries if each.run_id)
+    drained.rejected += metrics.rejected
+    drained.failures.update(metrics.failures)
+    drained.load_ids += metrics.load_ids
+
+
+def _set_aside(spool: Spool, delivery: Spooled, error: DestinationError) -> str:
+    reason = str(error)[:_REASON_LENGTH]
+    spool.set_aside(delivery.number, reason)
+    return (
+        f"the destination refused webhook delivery {delivery.number} ({delivery.event}, run "
+        f"{delivery.run_id or 'unknown'}), which is now in komos_deliveries_failed of the spool "
+        f"{spool.name}: {reason}"
+    )
+
+
+def _source(deliveries: Sequence[Spooled], known: KnownIds, metrics: LoadMetrics) -> Any:
+    """The source of one batch. It has the name of the source of the API, and so the same state."""
 
     @dlt.source(name=settings.SOURCE_NAME, section=settings.SOURCE_NAME)
     def webhooks() -> Any:
         @dlt.resource(name="extraction", selected=False)
         def extraction() -> Iterator[Batch]:
-            stored = dlt.current.source_state()
-            if not stored:
-                yield first_batch()
-            pushed = decode(deliveries).new(known)
-            metrics.emitted.update(pushed.rows["run_id"].to_pylist())
-            metrics.rejected += len(pushed.rejected)
-            yield batch(pushed, State.read(stored))
+            stored = dlt.current.resource_state(TASK_RUN_LOGS.name)
+            decoded = decode(deliveries).new(known)
+            metrics.emitted.update(decoded.rows["run_id"].to_pylist())
+            metrics.rejected += len(decoded.rejected)
+            yield batch(decoded, State.read(stored))
 
         return table_resources(extraction)
 
     return webhooks()
+
+
+def _no_rows() -> Any:
+    """A source without rows: a test whether the destination accepts a load package."""
+
+    @dlt.source(name=settings.SOURCE_NAME, section=settings.SOURCE_NAME)
+    def no_rows() -> Any:
+        return dlt.resource([TASK_RUN_LOGS.schema.empty_table()], **TASK_RUN_LOGS.hints())
+
+    return no_rows()

@@ -1,14 +1,14 @@
-"""What deliveries bring: entries as rows without a position, and runs to be read. Pure.
+"""Decodes deliveries: entries as rows without a position, and runs to read from the API. Pure.
 
-A delivery is not trusted to be the newest word about a run, nor to come in order or once. So of its
-entries those are loaded that the table does not hold yet, and the run it is about is tracked: the
-next look at the API reads its status, and its log, which gives each entry its position. A run's
-cursor stays as it is: it tells how much of the log has been read, so what was only pushed is new
-to it.
+A delivery may be late, repeated or out of order. So only those of its entries are loaded that the
+table does not hold yet, and its run is tracked: the next load that polls the API reads the run's
+status and its log, which gives each entry its position. The cursor of the run stays as it is: it
+counts what was read from the API, so pushed entries are new to it.
 """
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from komos_source.decoding.parse import Body, parse_log
+from komos_source.decoding.parse import parse_log
 from komos_source.exceptions import AnswerError
 from komos_source.extract.log_reader import Batch
 from komos_source.extract.state import Changes, State, TrackedRun
@@ -30,56 +30,57 @@ _LOG_EVENT = "task-run.log"
 _RUN_EVENTS = "task-run."
 
 
-Known = Callable[[Table, pa.Table], Set[str]]
-"""Says which rows a table of the destination holds already, by their ids."""
+KnownIds = Callable[[Table, pa.Table], Set[tuple[str, str]]]
+"""Returns run id and id of those rows that a table of the destination holds already."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pushed:
-    """What some deliveries hold.
+class Decoded:
+    """The content of some deliveries.
 
     Attributes:
-        events: Runs that something happened to, other than new entries.
-        rows: Entries, each id once, as `schemas.TASK_RUN_LOGS`.
-        rejected: What cannot be a row, as `schemas.TASK_RUN_LOGS_REJECTED`.
+        run_ids: Runs with an event other than new entries.
+        rows: Entries, each id of a run once, as `tables.TASK_RUN_LOGS`.
+        rejected: What cannot be a row, as `tables.TASK_RUN_LOGS_REJECTED`.
     """
 
-    events: frozenset[str]
+    run_ids: frozenset[str]
     rows: pa.Table
     rejected: pa.Table
 
-    def new(self, known: Known) -> Pushed:
-        """Without what the tables hold already: the rows there may have a position."""
-        return Pushed(
-            self.events,
+    def new(self, known: KnownIds) -> Decoded:
+        """The same without rows that the tables hold already: those may have a position."""
+        return Decoded(
+            self.run_ids,
             _without(self.rows, known(TASK_RUN_LOGS, self.rows)),
             _without(self.rejected, known(TASK_RUN_LOGS_REJECTED, self.rejected)),
         )
 
 
-def decode(deliveries: Iterable[Spooled]) -> Pushed:
-    """Reads deliveries; of an entry that came more than once the last delivery counts."""
-    events: set[str] = set()
+def decode(deliveries: Iterable[Spooled]) -> Decoded:
+    """Decodes deliveries; of an entry in several deliveries, the last one counts."""
+    run_ids: set[str] = set()
     rows = [TASK_RUN_LOGS.schema.empty_table()]
     rejected = [TASK_RUN_LOGS_REJECTED.schema.empty_table()]
     for delivery in deliveries:
+        body = delivery.body.removeprefix(codecs.BOM_UTF8)
         try:
-            log = parse_log(Body(delivery.body, delivery.run_id, delivery.received_at))
+            log = parse_log(body, delivery.run_id, delivery.received_at)
         except AnswerError:
             if delivery.run_id and _is_run_event(delivery.event):
-                events.add(delivery.run_id)
-            else:  # kept for whoever knows what it is
-                rejected.append(TASK_RUN_LOGS_REJECTED.from_rows([_unknown(delivery)]))
+                run_ids.add(delivery.run_id)
+            else:
+                rejected.append(TASK_RUN_LOGS_REJECTED.from_rows([_unknown(delivery, body)]))
         else:
             rows.append(log.rows)
             rejected.append(log.rejected)
-    return Pushed(frozenset(events), _each_once(rows), _each_once(rejected))
+    return Decoded(frozenset(run_ids), _deduplicate(rows), _deduplicate(rejected))
 
 
-def batch(pushed: Pushed, state: State) -> Batch:
-    """What is new as rows to load, and the runs to track once they have arrived."""
-    to_read = pushed.events.union(
-        *(pc.unique(table["run_id"]).to_pylist() for table in (pushed.rows, pushed.rejected))
+def batch(decoded: Decoded, state: State) -> Batch:
+    """The rows to load, and the runs to track once the rows have been loaded."""
+    to_read = decoded.run_ids.union(
+        *(pc.unique(table["run_id"]).to_pylist() for table in (decoded.rows, decoded.rejected))
     )
     changes = Changes(
         tracked={
@@ -88,34 +89,35 @@ def batch(pushed: Pushed, state: State) -> Batch:
             if run_id and run_id not in state.tracked
         }
     )
-    tables = {TASK_RUN_LOGS.name: pushed.rows, TASK_RUN_LOGS_REJECTED.name: pushed.rejected}
-    return Batch({name: rows for name, rows in tables.items() if len(rows)}, changes)
+    tables = {TASK_RUN_LOGS.name: decoded.rows, TASK_RUN_LOGS_REJECTED.name: decoded.rejected}
+    return Batch({name: rows for name, rows in tables.items() if len(rows)}, changes=changes)
 
 
 def _is_run_event(event: str) -> bool:
     return event.startswith(_RUN_EVENTS) and event != _LOG_EVENT
 
 
-def _unknown(delivery: Spooled) -> dict[str, Any]:
+def _unknown(delivery: Spooled, body: bytes) -> dict[str, Any]:
     return {
-        "id": hashlib.sha256(delivery.event.encode() + b"\n" + delivery.body).hexdigest(),
+        "id": hashlib.sha256(body).hexdigest(),
         "run_id": delivery.run_id,
         "reason": f"a webhook {delivery.event!r} that is neither entries nor an event of a run",
-        "raw": delivery.body.decode(),
+        "raw": body.decode(),
         "seen_at": delivery.received_at,
     }
 
 
-def _each_once(tables: list[pa.Table]) -> pa.Table:
-    """The last row of each id, without positions: those in a delivery are not those in the log."""
+def _deduplicate(tables: list[pa.Table]) -> pa.Table:
+    """The last row of each id of a run, without positions, which only the whole log gives."""
     table = pa.concat_tables(tables)
-    table = table.append_column("place", pa.array(range(len(table)), pa.int64()))
-    last = table.group_by("id").aggregate([("place", "max")])["place_max"]
-    chosen = table.take(last.sort()).drop_columns("place")
+    table = table.append_column("index", pa.array(range(len(table)), pa.int64()))
+    last = table.group_by(["run_id", "id"]).aggregate([("index", "max")])["index_max"]
+    chosen = table.take(last.sort()).drop_columns("index")
     position = chosen.schema.get_field_index("position")
-    nothing = pa.nulls(len(chosen), pa.int64())
-    return chosen.set_column(position, chosen.schema.field(position), nothing)
+    nulls = pa.nulls(len(chosen), pa.int64())
+    return chosen.set_column(position, chosen.schema.field(position), nulls)
 
 
-def _without(rows: pa.Table, ids: Set[str]) -> pa.Table:
-    return rows.filter(pc.invert(pc.is_in(rows["id"], pa.array(ids, pa.string()))))
+def _without(rows: pa.Table, known: Set[tuple[str, str]]) -> pa.Table:
+    keys = zip(rows["run_id"].to_pylist(), rows["id"].to_pylist(), strict=True)
+    return rows.filter(pa.array([key not in known for key in keys], pa.bool_()))

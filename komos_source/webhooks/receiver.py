@@ -1,10 +1,10 @@
 """The receiver: an ASGI app that answers 204 once a delivery is durable in the spool.
 
-    uvicorn --factory komos_source.webhooks.receiver:app
+    uvicorn --http h11 --factory komos_source.webhooks:create_app
 
-``POST /webhooks/komos`` takes deliveries, ``GET /healthz`` tells whether the spool can be read,
-``GET /metrics`` counts, in Prometheus' text format. Put it behind a proxy that does TLS, and let
-the first of the three through only.
+``POST /webhooks/komos`` takes deliveries, ``GET /healthz`` reports whether the spool can take
+deliveries, ``GET /metrics`` has counters in Prometheus' text format. Put it behind a proxy that
+terminates TLS, and let only the first path through.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -25,9 +27,25 @@ from starlette.routing import Route
 from komos_source import settings
 from komos_source.exceptions import SpoolError
 from komos_source.webhooks.batching import Batcher
-from komos_source.webhooks.configuration import spool_url, verifier
-from komos_source.webhooks.signature import Check, Delivery, Refusal, Verifier
-from komos_source.webhooks.spool import Spool
+from komos_source.webhooks.body_memory import BodyMemory, HeldBody, MemoryFullError
+from komos_source.webhooks.config import (
+    spool_max_bytes,
+    spool_reserve,
+    spool_url,
+    webhook_pepper,
+    webhook_secrets,
+)
+from komos_source.webhooks.refusal_log import RefusalLog
+from komos_source.webhooks.signature import (
+    Check,
+    Delivery,
+    Refusal,
+    SignedHeaders,
+    check_body,
+    check_headers,
+    signing_keys,
+)
+from komos_source.webhooks.spool import Spool, SpoolStats
 
 _log = logging.getLogger(__name__)
 _STATUS: dict[Check, int] = {
@@ -37,42 +55,46 @@ _STATUS: dict[Check, int] = {
     "headers": 400,
     "body": 400,
 }
-_CLOSE = {"Connection": "close"}  # what is left of the body is not read
-_HEADERS = {
-    408: _CLOSE,
-    413: _CLOSE,
-    503: {**_CLOSE, "Retry-After": str(settings.WEBHOOK_RETRY_AFTER)},
-}
+_CLOSE = {"Connection": "close"}  # the rest of the body is not read
+_RETRY = {**_CLOSE, "Retry-After": str(settings.WEBHOOK_RETRY_AFTER)}
 _LONGEST_NUMBER = 18
-"""Digits of a length that are read: enough to say that it is too large."""
+"""Digits of a length that are read: enough to know that it is too large."""
 
 
-def app() -> Starlette:
-    """The receiver as configured (``SOURCES__KOMOS__WEBHOOK_SECRET`` and the like).
-
-    Raises:
-        ConfigurationError: There is no secret, or something that cannot be used.
-        SpoolError: The spool cannot be reached.
-    """
-    return make_app(verifier(), Spool(spool_url()))
-
-
-def make_app(
-    verifier: Verifier,
-    spool: Spool,
+def create_app(
     *,
+    secrets: Sequence[str] | None = None,
+    pepper: str | None = None,
+    spool: Spool | None = None,
     max_body: int = settings.WEBHOOK_MAX_BODY,
+    max_spool_bytes: int | None = None,
     commit_deliveries: int = settings.COMMIT_DELIVERIES,
 ) -> Starlette:
-    """The receiver of given parts.
+    """Creates the receiver. Arguments that are None are read from the configuration.
 
     Args:
-        verifier: Says which deliveries are Komos'.
-        spool: Where they go; closed with the app.
-        max_body: Bytes of one delivery's body.
-        commit_deliveries: Deliveries that share one commit at most.
+        secrets: The endpoint's secrets, as ``wh_<prefix>_<secret>``.
+        pepper: The organisation's pepper.
+        spool: Where deliveries go; closed with the app.
+        max_body: Bytes of one delivery's body at most.
+        max_spool_bytes: Bytes of deliveries that may wait in the spool.
+        commit_deliveries: Deliveries in one commit at most.
+
+    Raises:
+        ConfigurationError: There is no secret, or a setting that cannot be used.
+        SpoolError: The spool cannot be reached.
     """
-    receiver = _Receiver(verifier, spool, max_body, commit_deliveries)
+    keys = signing_keys(
+        webhook_secrets() if secrets is None else secrets,
+        webhook_pepper() if pepper is None else pepper,
+    )
+    receiver = _Receiver(
+        keys,
+        spool or Spool(spool_url(), reserve=spool_reserve()),
+        max_body,
+        spool_max_bytes() if max_spool_bytes is None else max_spool_bytes,
+        commit_deliveries,
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -82,6 +104,7 @@ def make_app(
     return Starlette(
         routes=[
             Route("/webhooks/komos", receiver.deliver, methods=["POST"]),
+            Route("/webhooks/komos/", receiver.deliver, methods=["POST"]),
             Route("/healthz", receiver.health),
             Route("/metrics", receiver.metrics),
         ],
@@ -89,7 +112,7 @@ def make_app(
     )
 
 
-class _RefusedError(Exception):
+class _RejectedError(Exception):
     """An answer other than 204."""
 
     def __init__(self, status: int, outcome: str, detail: str) -> None:
@@ -100,23 +123,31 @@ class _RefusedError(Exception):
 
 class _Receiver:
     def __init__(
-        self, verifier: Verifier, spool: Spool, max_body: int, commit_deliveries: int
+        self,
+        keys: Sequence[bytes],
+        spool: Spool,
+        max_body: int,
+        max_spool_bytes: int,
+        commit_deliveries: int,
     ) -> None:
-        self._verifier = verifier
+        self._keys = keys
         self._spool = spool
         self._max_body = max_body
-        self._held_bytes = 0
+        self._max_spool_bytes = max_spool_bytes
+        self._memory = BodyMemory(settings.WEBHOOK_HELD_BYTES)
         self._commits = Batcher[Delivery, None](self._commit, commit_deliveries)
+        self._accepted = _RecentSignatures(
+            2 * settings.WEBHOOK_TOLERANCE, settings.WEBHOOK_RECENT_SIGNATURES
+        )
+        self._stats = _PeriodicStats(spool.stats)
+        self._refusals = RefusalLog()
         self._registry = CollectorRegistry()
         self._outcomes = Counter(
-            "komos_webhook_deliveries",
-            "Requests by what became of them",
-            ["outcome"],
-            registry=self._registry,
+            "komos_webhook_deliveries", "Requests by outcome", ["outcome"], registry=self._registry
         )
         self._new = Counter(
             "komos_webhook_spooled",
-            "Deliveries kept that were not in the spool already",
+            "Deliveries stored that were not in the spool already",
             registry=self._registry,
         )
         self._commit_seconds = Histogram(
@@ -125,85 +156,207 @@ class _Receiver:
         self._waiting = Gauge(
             "komos_webhook_spool_waiting", "Deliveries in the spool", registry=self._registry
         )
+        self._bytes = Gauge(
+            "komos_webhook_spool_bytes",
+            "Bytes of the deliveries in the spool",
+            registry=self._registry,
+        )
+        self._oldest = Gauge(
+            "komos_webhook_spool_oldest_seconds",
+            "Age of the oldest delivery in the spool; 0 if it is empty",
+            registry=self._registry,
+        )
 
     async def close(self) -> None:
         await self._commits.finish()
+        self._stats.close()
         self._spool.close()
 
     async def deliver(self, request: Request) -> Response:
         try:
-            with self._room() as held:
-                body = await self._read(request, held)
-                await self._keep(request, body)
-        except _RefusedError as refusal:
-            self._outcomes.labels(refusal.outcome).inc()
-            return JSONResponse(
-                {"detail": str(refusal)}, refusal.status, _HEADERS.get(refusal.status)
-            )
-        self._outcomes.labels("kept").inc()
+            outcome = await self._take(request)
+        except _RejectedError as rejected:
+            self._outcomes.labels(rejected.outcome).inc()
+            self._refusals.note(rejected.outcome, _peer(request), str(rejected))
+            headers = _RETRY if rejected.status == 503 else _CLOSE  # noqa: PLR2004 - HTTP
+            return JSONResponse({"detail": str(rejected)}, rejected.status, headers)
+        self._outcomes.labels(outcome).inc()
         return Response(status_code=204)
 
-    async def _read(self, request: Request, held: list[int]) -> bytes:
+    async def _take(self, request: Request) -> str:
+        """Takes one delivery; returns what became of it.
+
+        Raises:
+            _RejectedError: It is not taken.
+        """
+        try:
+            headers = check_headers(request.headers.items(), datetime.now(UTC))
+            if self._stats.latest().bytes > self._max_spool_bytes:
+                raise _RejectedError(503, "spool full", "the spool is full; run a load")
+            async with asyncio.timeout(settings.WEBHOOK_READ_TIMEOUT) as deadline:
+
+                def abort() -> None:
+                    if not deadline.expired():
+                        deadline.reschedule(asyncio.get_running_loop().time())
+
+                with self._memory.hold(abort) as held:
+                    body = await self._read(request, held)
+                    self._memory.finish(held)
+                    deadline.reschedule(None)
+                    return await self._store(headers, body)
+        except TimeoutError as error:
+            raise _RejectedError(408, "too slow", "the body took too long") from error
+        except Refusal as refusal:
+            raise _RejectedError(_STATUS[refusal.check], refusal.check, str(refusal)) from refusal
+
+    async def _read(self, request: Request, held: HeldBody) -> bytes:
         """The body, as far as it may be read."""
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared[:_LONGEST_NUMBER]) > self._max_body:
             raise self._too_large()
         body = bytearray()
         try:
-            async with asyncio.timeout(settings.WEBHOOK_READ_TIMEOUT):
-                async for chunk in request.stream():
-                    body += chunk
-                    if len(body) > self._max_body:
-                        raise self._too_large()
-                    held[0] += len(chunk)
-                    self._held_bytes += len(chunk)
-                    if self._held_bytes > settings.WEBHOOK_HELD_BYTES:
-                        raise _RefusedError(503, "busy", "too much is being received at once")
-        except TimeoutError as error:
-            raise _RefusedError(408, "too slow", "the body took too long") from error
+            async for chunk in request.stream():
+                if len(body) + len(chunk) > self._max_body:
+                    raise self._too_large()
+                self._memory.add(held, len(chunk))
+                body += chunk
+        except MemoryFullError as error:
+            detail = "too many deliveries are being received at once"
+            raise _RejectedError(503, "busy", detail) from error
         except ClientDisconnect as error:
-            raise _RefusedError(400, "disconnected", "the sender has gone") from error
+            raise _RejectedError(400, "disconnected", "the sender closed the connection") from error
         return bytes(body)
 
-    async def _keep(self, request: Request, body: bytes) -> None:
+    async def _store(self, headers: SignedHeaders, body: bytes) -> str:
+        delivery = check_body(headers, body, self._keys)
+        if headers.signature in self._accepted:
+            return "repeated"
         try:
-            delivery = self._verifier.verify(request.headers.items(), body, datetime.now(UTC))
-            await self._commits.put(delivery)
-        except Refusal as refusal:
-            raise _RefusedError(_STATUS[refusal.check], refusal.check, str(refusal)) from refusal
-        except SpoolError as error:
-            raise _RefusedError(503, "spool failed", "the delivery cannot be kept now") from error
+            async with asyncio.timeout(settings.WEBHOOK_COMMIT_TIMEOUT):
+                await self._commits.put(delivery)
+        except (SpoolError, TimeoutError) as error:
+            detail = "the delivery cannot be stored now"
+            raise _RejectedError(503, "spool failed", detail) from error
+        self._accepted.add(headers.signature)
+        return "kept"
 
     def _commit(self, deliveries: Sequence[Delivery]) -> Sequence[None]:
         try:
             with self._commit_seconds.time():
                 self._new.inc(self._spool.put(deliveries))
         except SpoolError as error:
-            _log.error("%d deliveries not kept: %s", len(deliveries), error)
+            self._stats.expire()
+            _log.error("%d deliveries not stored: %s", len(deliveries), error)
             raise
         return [None] * len(deliveries)
 
-    @contextlib.contextmanager
-    def _room(self) -> Iterator[list[int]]:
-        held = [0]
-        try:
-            yield held
-        finally:
-            self._held_bytes -= held[0]
+    def _too_large(self) -> _RejectedError:
+        return _RejectedError(413, "too large", f"a body has at most {self._max_body} bytes")
 
-    def _too_large(self) -> _RefusedError:
-        return _RefusedError(413, "too large", f"a body has at most {self._max_body} bytes")
-
-    async def health(self, _: Request) -> Response:
+    async def health(self, request: Request) -> Response:
         try:
-            return JSONResponse({"waiting": await asyncio.to_thread(self._spool.waiting)})
-        except SpoolError as error:
-            _log.error("%s", error)
-            return JSONResponse({"detail": "the spool cannot be read"}, 503)
+            stats = await self._stats.current()
+            self._spool.check_free_space()
+        except (SpoolError, TimeoutError) as error:
+            detail = str(error) or "the spool does not answer"
+            self._refusals.note("health", _peer(request), detail)
+            return JSONResponse({"detail": "the spool cannot take deliveries now"}, 503)
+        if stats.bytes > self._max_spool_bytes:
+            return JSONResponse({"detail": "the spool is full", "waiting": stats.waiting}, 503)
+        return JSONResponse({"waiting": stats.waiting})
 
     async def metrics(self, _: Request) -> Response:
         try:
-            self._waiting.set(await asyncio.to_thread(self._spool.waiting))
-        except SpoolError:
-            self._waiting.set(float("nan"))
+            stats = await self._stats.current()
+        except (SpoolError, TimeoutError):
+            for gauge in (self._waiting, self._bytes, self._oldest):
+                gauge.set(float("nan"))
+        else:
+            self._waiting.set(stats.waiting)
+            self._bytes.set(stats.bytes)
+            age = datetime.now(UTC) - stats.oldest if stats.oldest else None
+            self._oldest.set(max(0.0, age.total_seconds()) if age else 0.0)
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
+
+
+class _PeriodicStats:
+    """The spool's stats, counted in a thread of their own and at most once per interval.
+
+    So neither those who poll ``/metrics`` nor a slow count delay commits.
+    """
+
+    def __init__(self, count: Callable[[], SpoolStats]) -> None:
+        self._count = count
+        self._thread = ThreadPoolExecutor(1, "komos-spool-stats")
+        self._last: asyncio.Future[SpoolStats] | None = None
+        self._latest = SpoolStats()
+        self._expires_at = float("-inf")
+
+    def latest(self) -> SpoolStats:
+        """The last known stats; starts a new count if they are old."""
+        self._count_if_old()
+        return self._latest
+
+    async def current(self) -> SpoolStats:
+        """Stats that are hardly older than one interval.
+
+        Raises:
+            SpoolError: The spool cannot be read.
+            TimeoutError: It does not answer.
+        """
+        async with asyncio.timeout(settings.WEBHOOK_COMMIT_TIMEOUT):
+            return await asyncio.shield(self._count_if_old())
+
+    def expire(self) -> None:
+        """Makes the next question count anew."""
+        self._expires_at = float("-inf")
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False)
+
+    def _count_if_old(self) -> asyncio.Future[SpoolStats]:
+        count = self._last
+        if count is None or (count.done() and time.monotonic() > self._expires_at):
+            self._expires_at = time.monotonic() + settings.SPOOL_STATS_INTERVAL
+            count = self._last = asyncio.get_running_loop().run_in_executor(
+                self._thread, self._count
+            )
+            count.add_done_callback(self._counted)
+        return count
+
+    def _counted(self, count: asyncio.Future[SpoolStats]) -> None:
+        if not count.cancelled() and count.exception() is None:
+            self._latest = count.result()
+
+
+class _RecentSignatures:
+    """Signatures of deliveries that were stored within the last seconds.
+
+    One that comes again is a replay or a retry whose answer was lost: its content is stored.
+
+    Args:
+        seconds: How long a signature is remembered: as long as its time is accepted.
+        limit: How many are remembered at most.
+    """
+
+    def __init__(self, seconds: float, limit: int) -> None:
+        self._seconds = seconds
+        self._limit = limit
+        self._expiry: dict[bytes, float] = {}  # in the order in which they expire
+
+    def __contains__(self, signature: bytes) -> bool:
+        return signature in self._expiry
+
+    def add(self, signature: bytes) -> None:
+        now = time.monotonic()
+        self._expiry[signature] = now + self._seconds
+        while len(self._expiry) > self._limit or next(iter(self._expiry.values())) < now:
+            del self._expiry[next(iter(self._expiry))]
+
+
+def _peer(request: Request) -> str:
+    """Who sent a request: the address, and what a proxy in front reports."""
+    address = request.client.host if request.client else "an unknown address"
+    forwarded = request.headers.get("x-forwarded-for")
+    return f"{address} for {forwarded[:100]!r}" if forwarded else address

@@ -1,12 +1,12 @@
-"""Is this delivery from Komos? Headers and raw body in, a `Delivery` or a `Refusal` out. No I/O.
+"""Verifies webhook deliveries: headers and body in, a `Delivery` or a `Refusal` out. No I/O.
 
-What Komos documents: ``x-komos-signature: t=<ISO 8601>,v1=<hex>``, where ``v1`` is HMAC-SHA256
-over ``<t>.<raw body>``. Its key is HMAC-SHA256 with the pepper as key over the raw secret, which is
-what follows the first underscore of ``wh_<prefix>_<secret>``. Whether that key is used as 32 bytes
-or as their hex text is not documented, so both are tried: either needs the secret.
+Documented by Komos: ``x-komos-signature: t=<ISO 8601>,v1=<hex>``, where ``v1`` is HMAC-SHA256 over
+``<t>.<raw body>``. The key is HMAC-SHA256 with the pepper as key over the raw secret, which is what
+follows the first underscore of ``wh_<prefix>_<secret>``. Whether that key is used as 32 bytes or as
+their hex text is not documented, so both are accepted: each needs the secret.
 
-Only time and body are signed. So whatever is decided later goes by the body; the other headers are
-kept as hints.
+Only the time and the body are signed. So the body alone identifies a delivery; the other headers
+are hints.
 """
 
 from __future__ import annotations
@@ -15,24 +15,27 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NoReturn
 from uuid import UUID
 
 from komos_source.exceptions import ConfigurationError, KomosError
-from komos_source.settings import WEBHOOK_PEPPER, WEBHOOK_TOLERANCE
+from komos_source.settings import WEBHOOK_MIN_SECRET, WEBHOOK_PEPPER, WEBHOOK_TOLERANCE
 from komos_source.timestamps import parse_timestamp
 
 Check = Literal["headers", "signature", "timestamp", "content type", "body"]
 
-_DIGEST = re.compile("[0-9a-fA-F]{64}")
+_TOLERANCE = timedelta(seconds=WEBHOOK_TOLERANCE)
+_SIGNATURE = re.compile("[0-9a-fA-F]{64}")
+_EVENT = re.compile(r"[a-z0-9._-]{1,100}")
 _RUN_EVENTS = "task-run."
+_SINGLE_HEADERS = frozenset({"x-komos-signature", "x-komos-event", "content-type"})
 
 
-class Refusal(KomosError):  # noqa: N818 - a delivery that is refused is no error of this program
-    """A delivery that is not to be taken.
+class Refusal(KomosError):  # noqa: N818 - a refused delivery is not an error of this program
+    """A delivery that failed a check.
 
     Attributes:
         check: The check that failed.
@@ -45,14 +48,14 @@ class Refusal(KomosError):  # noqa: N818 - a delivery that is refused is no erro
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A delivery whose signature holds.
+    """A delivery with a valid signature.
 
     Attributes:
-        event: Its type, such as ``task-run.log``; any other is a delivery too.
+        event: Its type, such as ``task-run.log``. Not signed.
         run_id: The run it is about, in canonical form; empty if its body names none.
-        body: The body as it came: JSON, in UTF-8.
-        digest: Names the content: the same delivery sent again has the same. A repeated delivery
-            may carry a new time and signature, so these are no part of it.
+        body: The body as received: JSON in UTF-8.
+        digest: SHA-256 of the body. A delivery that Komos sends again has the same digest, although
+            its time and signature may differ.
     """
 
     event: str
@@ -61,75 +64,100 @@ class Delivery:
     digest: str
 
 
-class Verifier:
-    """Checks deliveries against the secrets in use.
+@dataclass(frozen=True, slots=True)
+class SignedHeaders:
+    """The headers of a delivery whose body has not been checked yet.
 
-    Args:
-        secrets: Of the endpoints; several while one replaces another.
-        pepper: The organisation's own, if it has set one.
-        tolerance: How far the signed time may lie from ours, either way.
-
-    Raises:
-        ConfigurationError: No secret, or one that is none. The message does not repeat it.
+    Attributes:
+        event: The event type.
+        time: The signed time, as sent.
+        signature: The signature over time and body.
     """
 
-    def __init__(
-        self,
-        secrets: Sequence[str],
-        *,
-        pepper: str = WEBHOOK_PEPPER,
-        tolerance: timedelta = timedelta(seconds=WEBHOOK_TOLERANCE),
-    ) -> None:
-        if not secrets:
-            raise ConfigurationError(NO_SECRET)
-        self._keys = [key for secret in secrets for key in _signing_keys(secret, pepper)]
-        self._tolerance = tolerance
+    event: str
+    time: str
+    signature: bytes
 
-    def verify(self, headers: Iterable[tuple[str, str]], body: bytes, now: datetime) -> Delivery:
-        """Checks one delivery.
 
-        Args:
-            headers: All headers as they came; names in any case.
-            body: The body, byte for byte.
-            now: The time here, aware.
+def verify(
+    headers: Mapping[str, str] | Iterable[tuple[str, str]],
+    body: bytes,
+    *,
+    secrets: Sequence[str],
+    pepper: str = WEBHOOK_PEPPER,
+    now: datetime | None = None,
+    tolerance: timedelta = _TOLERANCE,
+) -> Delivery:
+    """Verifies one delivery.
 
-        Raises:
-            Refusal: It is not to be taken; says which check failed.
-        """
-        given = _single(headers)
-        time, signature = _parts(given.get("x-komos-signature"))
-        signed = time.encode() + b"." + body
-        # Every key is tried whatever the others say, so that the time taken tells nothing.
-        matches = [
-            hmac.compare_digest(hmac.digest(key, signed, "sha256"), signature) for key in self._keys
-        ]
-        if not any(matches):
-            raise Refusal("signature", "the signature fits none of the secrets")
-        self._check_time(time, now)
-        content_type = given.get("content-type", "").partition(";")[0].strip().lower()
-        if content_type != "application/json" and not content_type.endswith("+json"):
-            raise Refusal("content type", "the content type is not application/json")
-        event = given.get("x-komos-event", "").strip()
-        if not event:
-            raise Refusal("headers", "x-komos-event is missing")
-        return Delivery(
-            event=event,
-            run_id=_run_id(_json(body), event),
-            body=body,
-            digest=hashlib.sha256(event.encode() + b"\n" + body).hexdigest(),
-        )
+    Args:
+        headers: All headers; names in any case.
+        body: The raw body, byte for byte.
+        secrets: The endpoint's secrets, as ``wh_<prefix>_<secret>``; several during a rotation.
+        pepper: The organisation's pepper, if it has set one.
+        now: The current time, with a time zone; this machine's clock by default.
+        tolerance: How far the signed time may differ from `now`, either way.
 
-    def _check_time(self, text: str, now: datetime) -> None:
-        try:
-            age = now - parse_timestamp(text)
-        except (ValueError, OverflowError) as error:
-            raise Refusal("timestamp", "the signed time is not ISO 8601") from error
-        if abs(age) > self._tolerance:
-            raise Refusal(
-                "timestamp",
-                f"signed {age.total_seconds():.0f} s ago, more than "
-                f"{self._tolerance.total_seconds():.0f} s from the time here",
-            )
+    Raises:
+        Refusal: A check failed; `Refusal.check` names it.
+        ConfigurationError: There is no secret, or one that cannot be used.
+    """
+    keys = signing_keys(secrets, pepper)
+    signed = check_headers(headers, now or datetime.now(UTC), tolerance)
+    return check_body(signed, body, keys)
+
+
+def signing_keys(secrets: Sequence[str], pepper: str = WEBHOOK_PEPPER) -> tuple[bytes, ...]:
+    """The keys that may sign deliveries: each secret's key as bytes and as hex text.
+
+    Raises:
+        ConfigurationError: There is no secret, or one that cannot be used. The message does not
+            repeat it.
+    """
+    if not secrets:
+        raise ConfigurationError(NO_SECRET)
+    digests = [hmac.digest(pepper.encode(), _raw_secret(each), "sha256") for each in secrets]
+    return tuple(key for digest in digests for key in (digest, digest.hex().encode()))
+
+
+def check_headers(
+    headers: Mapping[str, str] | Iterable[tuple[str, str]],
+    now: datetime,
+    tolerance: timedelta = _TOLERANCE,
+) -> SignedHeaders:
+    """Checks everything that can be checked before the body is read.
+
+    Raises:
+        Refusal: A header is missing, malformed or repeated, or the signed time is too far off.
+    """
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    values = _by_name(pairs)
+    time, signature = _signature_parts(values.get("x-komos-signature"))
+    _check_time(time, now, tolerance)
+    content_type = values.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json" and not content_type.endswith("+json"):
+        raise Refusal("content type", "the content type is not application/json")
+    event = values.get("x-komos-event", "").strip()
+    if not _EVENT.fullmatch(event):
+        raise Refusal("headers", "x-komos-event is not 1 to 100 characters of a-z 0-9 . _ -")
+    return SignedHeaders(event, time, signature)
+
+
+def check_body(headers: SignedHeaders, body: bytes, keys: Sequence[bytes]) -> Delivery:
+    """Checks the signature over the body, and that the body is JSON.
+
+    Raises:
+        Refusal: The signature is not valid, or the body is not JSON.
+    """
+    signed = headers.time.encode() + b"." + body
+    # Every key is tried whatever the others give, so that the duration reveals nothing.
+    matches = [
+        hmac.compare_digest(hmac.digest(key, signed, "sha256"), headers.signature) for key in keys
+    ]
+    if not any(matches):
+        raise Refusal("signature", "the signature does not match any configured webhook secret")
+    run_id = _run_id(_json(body), headers.event)
+    return Delivery(headers.event, run_id, body, hashlib.sha256(body).hexdigest())
 
 
 NO_SECRET = (
@@ -139,31 +167,34 @@ NO_SECRET = (
 )
 
 
-def _signing_keys(secret: str, pepper: str) -> tuple[bytes, bytes]:
-    """The key as bytes and as hex text, since it is not documented which is meant."""
+def _raw_secret(secret: str) -> bytes:
     raw = secret.strip().partition("_")[2]
     if not raw or not secret.isascii():
         raise ConfigurationError(
             "a webhook secret cannot be used: wh_<prefix>_<secret> is expected, as Komos shows it "
             "(SOURCES__KOMOS__WEBHOOK_SECRET)"
         )
-    key = hmac.digest(pepper.encode(), raw.encode(), "sha256")
-    return key, key.hex().encode()
+    if len(raw) < WEBHOOK_MIN_SECRET:
+        raise ConfigurationError(
+            f"a webhook secret is too short: at least {WEBHOOK_MIN_SECRET} characters are expected "
+            "after wh_ (SOURCES__KOMOS__WEBHOOK_SECRET)"
+        )
+    return raw.encode()
 
 
-def _single(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Headers by lower-case name; refuses one of ours that is there twice."""
-    found: dict[str, str] = {}
+def _by_name(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Headers by lower-case name."""
+    values: dict[str, str] = {}
     for name, value in headers:
         key = name.lower()
-        if key in found and key in {"x-komos-signature", "x-komos-event", "content-type"}:
+        if key in values and key in _SINGLE_HEADERS:
             raise Refusal("headers", f"{key} is there twice")
-        found[key] = value
-    return found
+        values[key] = value
+    return values
 
 
-def _parts(header: str | None) -> tuple[str, bytes]:
-    """Time, as it was signed, and signature of ``t=…,v1=…``; parts of other names are let be."""
+def _signature_parts(header: str | None) -> tuple[str, bytes]:
+    """Time and signature of ``t=…,v1=…``; parts of other names are ignored."""
     if header is None:
         raise Refusal("signature", "x-komos-signature is missing")
     parts: dict[str, str] = {}
@@ -173,14 +204,28 @@ def _parts(header: str | None) -> tuple[str, bytes]:
             raise Refusal("signature", f"x-komos-signature has {name[:10]!r} twice")
         parts[name] = value
     time, signature = parts.get("t", ""), parts.get("v1", "")
-    if not time or not time.isascii() or not _DIGEST.fullmatch(signature):
+    if not time or not time.isascii() or not _SIGNATURE.fullmatch(signature):
         raise Refusal("signature", "x-komos-signature is not t=<ISO 8601>,v1=<64 hex digits>")
     return time, bytes.fromhex(signature)
 
 
+def _check_time(text: str, now: datetime, tolerance: timedelta) -> None:
+    try:
+        age = now - parse_timestamp(text)
+    except (ValueError, OverflowError) as error:
+        raise Refusal("timestamp", "the signed time is not ISO 8601") from error
+    if abs(age) > tolerance:
+        direction = "behind" if age > timedelta() else "ahead of"
+        raise Refusal(
+            "timestamp",
+            f"the signed time is {abs(age).total_seconds():.0f} s {direction} this machine's "
+            f"clock; at most {tolerance.total_seconds():.0f} s are allowed",
+        )
+
+
 def _json(body: bytes) -> Any:
     try:
-        return json.loads(body.decode(), parse_constant=_refuse_constant)
+        return json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise Refusal("body", "the body is not UTF-8") from error
     except (ValueError, RecursionError) as error:

@@ -1,38 +1,73 @@
-"""A durable queue of deliveries in a database: written by the receivers, drained by the loads.
+"""A durable queue of deliveries in a database: receivers write it, loads drain it.
 
-SQLite in a file by default; any database of SQLAlchemy's for several receivers behind a load
-balancer. A delivery that `put` has returned for is safe, whatever happens to the process.
+SQLite in a file by default; any database that SQLAlchemy supports for several receivers behind a
+load balancer. Once `put` has returned, its deliveries survive any crash.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import os
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from komos_source.exceptions import ConfigurationError, SpoolError
-from komos_source.settings import DRAIN_BYTES, DRAIN_DELIVERIES, SPOOL_BUSY_TIMEOUT
+from komos_source.settings import DRAIN_BYTES, DRAIN_DELIVERIES, SPOOL_RESERVE, SPOOL_TIMEOUT
 from komos_source.webhooks.signature import Delivery
 
 _KEYS_PER_STATEMENT = 500
+_VACUUM_PAGES = 20_000
+"""Free pages that SQLite gives back to the disk at once: more than one drained batch leaves."""
+_WAL_BYTES = 4 * 2**20
+_OPENED_FILE = "komos_source.opened_file"
+_SECRET_OPTION = re.compile("pass|secret|token|key|cred", re.IGNORECASE)
 
+_METADATA = sa.MetaData()
+
+
+def _content() -> tuple[sa.Column[Any], ...]:
+    return (
+        sa.Column("digest", sa.String(64), nullable=False, unique=True),
+        sa.Column("event", sa.Text, nullable=False),
+        sa.Column("run_id", sa.String(36), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("size", sa.Integer, nullable=False),
+        sa.Column("body", sa.LargeBinary, nullable=False),
+    )
+
+
+# SQLite numbers rows by itself where the key is an INTEGER.
+_NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 _DELIVERIES = sa.Table(
     "komos_deliveries",
-    sa.MetaData(),
-    # SQLite numbers rows by itself where the key is an INTEGER; AUTOINCREMENT uses none twice.
-    sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
-    sa.Column("digest", sa.String(64), nullable=False, unique=True),
-    sa.Column("event", sa.Text, nullable=False),
-    sa.Column("run_id", sa.String(36), nullable=False),
-    sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
-    sa.Column("size", sa.Integer, nullable=False),
-    sa.Column("body", sa.LargeBinary, nullable=False),
-    sqlite_autoincrement=True,
+    _METADATA,
+    sa.Column("number", _NUMBER, primary_key=True),
+    *_content(),
+    sa.Index("komos_deliveries_size", "size"),  # counting reads this instead of all bodies
+    sqlite_autoincrement=True,  # no number is used twice
+)
+_FAILED = sa.Table(
+    "komos_deliveries_failed",
+    _METADATA,
+    sa.Column("number", _NUMBER, primary_key=True, autoincrement=False),
+    *_content(),
+    sa.Column("failed_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+_OWNER = sa.Table(
+    "komos_spool_owner",
+    _METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("owner", sa.Text, nullable=False),
 )
 
 
@@ -41,11 +76,11 @@ class Spooled:
     """A delivery in the spool.
 
     Attributes:
-        number: Its place in the queue.
+        number: Its position in the queue.
         event: Its type.
         run_id: The run it is about; empty if it names none.
-        received_at: When it came, by this side's clock.
-        body: JSON, in UTF-8.
+        received_at: When it was received, by the receiver's clock.
+        body: JSON in UTF-8.
     """
 
     number: int
@@ -55,79 +90,104 @@ class Spooled:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class SpoolStats:
+    """How full a spool is.
+
+    Attributes:
+        waiting: Number of deliveries.
+        bytes: Total size of their bodies.
+        oldest: When the oldest was received; None if the spool is empty.
+    """
+
+    waiting: int = 0
+    bytes: int = 0
+    oldest: datetime | None = None
+
+
 class Spool:
     """The queue behind one SQLAlchemy URL. Safe to use from several threads and processes.
 
     Args:
         url: Such as ``sqlite:///komos_spool.db`` or ``postgresql+psycopg://…``.
+        reserve: Bytes to leave free on the disk of a SQLite spool.
+
+    Attributes:
+        name: The URL without user, password and options, for messages.
 
     Raises:
-        ConfigurationError: The URL is none, or its driver is not installed.
-        SpoolError: The database cannot be reached, or refuses the table.
+        ConfigurationError: The URL cannot be used, or its driver is not installed.
+        SpoolError: The database cannot be reached, or refuses the tables.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, reserve: int = SPOOL_RESERVE) -> None:
         try:
             parsed = sa.make_url(url)
             sqlite = parsed.get_backend_name() == "sqlite"
             if sqlite and parsed.database in {None, "", ":memory:"}:
-                raise ConfigurationError("a spool in memory would lose what it took: name a file")
+                raise ConfigurationError(
+                    "a spool in memory is lost when its process ends: name a file"
+                )
             self._engine = sa.create_engine(
-                parsed,
-                connect_args={"timeout": SPOOL_BUSY_TIMEOUT} if sqlite else {},
-                pool_pre_ping=not sqlite,
+                parsed, connect_args=_connect_args(parsed), pool_pre_ping=not sqlite
             )
         except (SQLAlchemyError, ImportError, ValueError) as error:
             # The message of a URL that cannot be parsed repeats it, password and all.
             reason = error if isinstance(error, ImportError) else type(error).__name__
             raise ConfigurationError(
-                f"the spool's URL cannot be used ({reason}): SOURCES__KOMOS__SPOOL takes a URL of "
-                "SQLAlchemy's, such as sqlite:///komos_spool.db or postgresql+psycopg://user@host/db"
-            ) from error
-        self.name = parsed.render_as_string(hide_password=True)
+                f"the spool's URL cannot be used ({reason}): SOURCES__KOMOS__SPOOL takes an "
+                "SQLAlchemy URL such as sqlite:///komos_spool.db or "
+                "postgresql+psycopg://user@host/db"
+            ) from None
+        self.name = _shown(parsed)
+        self._secrets = _secrets(parsed)
+        self._reserve = reserve
+        path = (parsed.database or "").removeprefix("file:")
+        self._directory = os.path.dirname(os.path.abspath(path)) if sqlite else ""
         if sqlite:
-            sa.event.listen(self._engine, "connect", _make_durable)
-        with self._errors_named():
-            self._create_table()
+            sa.event.listen(self._engine, "connect", _set_up_sqlite)
+        elif parsed.get_backend_name() == "postgresql":
+            sa.event.listen(self._engine, "begin", _limit_statements)
+        with self._errors():
+            self._create_tables()
 
-    def _create_table(self) -> None:
-        try:
-            _DELIVERIES.create(self._engine, checkfirst=True)
-        except SQLAlchemyError:
-            # Another process may have made it since we looked.
-            if not sa.inspect(self._engine).has_table(_DELIVERIES.name):
-                raise
+    def _create_tables(self) -> None:
+        for table in _METADATA.sorted_tables:
+            try:
+                table.create(self._engine, checkfirst=True)
+            except SQLAlchemyError:
+                # Another process may have created it in the meantime.
+                if not sa.inspect(self._engine).has_table(table.name):
+                    raise
 
     def put(self, deliveries: Sequence[Delivery]) -> int:
-        """Keeps deliveries; those that are there already are passed over.
+        """Stores deliveries; those that the spool holds already are skipped.
 
-        One commit, unless another receiver keeps some of the same at the same time.
+        One commit, unless another receiver stores some of the same at the same time.
 
         Returns:
             How many were new.
 
         Raises:
-            SpoolError: Not all of them have been kept: they are to be sent again.
+            SpoolError: Not all of them are stored: they have to be sent again.
         """
         by_digest = {delivery.digest: delivery for delivery in deliveries}
-        with self._errors_named():
-            try:
-                return self._put_new(by_digest)
-            except DBAPIError as error:
-                if not _others_were_at_it(error):
-                    raise
-            # A commit for each: who holds one row only, and waits for none, blocks nobody.
+        self.check_free_space()
+        try:
+            return self._put_new(by_digest)
+        except _ConcurrentPutError:
+            # A commit for each: whoever holds one row only blocks nobody.
             return sum(self._put_one(delivery) for delivery in by_digest.values())
 
     def _put_one(self, delivery: Delivery) -> int:
         try:
             return self._put_new({delivery.digest: delivery})
-        except IntegrityError:
-            return 0  # another receiver has kept it since we looked
+        except _ConcurrentPutError:
+            return 0  # another receiver has stored it
 
-    def _put_new(self, by_digest: dict[str, Delivery]) -> int:
+    def _put_new(self, by_digest: Mapping[str, Delivery]) -> int:
         now = datetime.now(UTC)
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             known: set[str] = set()
             for some in _chunks(list(by_digest)):
                 query = sa.select(_DELIVERIES.c.digest).where(_DELIVERIES.c.digest.in_(some))
@@ -152,15 +212,15 @@ class Spool:
         """The oldest deliveries, in order; they stay until they are deleted.
 
         Args:
-            deliveries: At most so many.
-            size: So many bytes of bodies, or a single one that is larger.
+            deliveries: Their number at most.
+            size: The total bytes of their bodies at most; a single larger one is returned alone.
 
         Raises:
             SpoolError: The spool cannot be read.
         """
         table = _DELIVERIES.c
         sizes = sa.select(table.number, table.size).order_by(table.number).limit(deliveries)
-        with self._errors_named(), self._engine.connect() as connection:
+        with self._transaction() as connection:
             numbers: list[int] = []
             for number, each in connection.execute(sizes):
                 size -= each
@@ -175,59 +235,247 @@ class Spool:
                 .order_by(table.number)
             )
             return [
-                # SQLite keeps no offset; what went in was UTC.
-                Spooled(number, event, run_id, received_at.replace(tzinfo=UTC), body)
+                Spooled(number, event, run_id, _utc(received_at), body)
                 for number, event, run_id, received_at, body in rows
             ]
 
     def delete(self, numbers: Sequence[int]) -> None:
-        """Takes deliveries out for good.
+        """Deletes deliveries for good; SQLite gives their space back to the disk.
 
         Raises:
-            SpoolError: The spool takes nothing now; all of them are left.
+            SpoolError: The spool cannot be written; all of them are left.
         """
-        with self._errors_named(), self._engine.begin() as connection:
+        with self._transaction() as connection:
             for some in _chunks(numbers):
                 connection.execute(sa.delete(_DELIVERIES).where(_DELIVERIES.c.number.in_(some)))
+        if self._directory:
+            # What fails here (a receiver holds the lock) is done after the next batch.
+            with contextlib.suppress(sqlite3.Error), self._engine.connect() as connection:
+                # `execute` takes one step only, which is one page; `executescript` takes all.
+                cursor: Any = connection.connection.cursor()
+                cursor.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
+
+    def set_aside(self, number: int, reason: str) -> None:
+        """Moves a delivery that cannot be loaded to the table ``komos_deliveries_failed``.
+
+        Raises:
+            SpoolError: The spool cannot be written; the delivery is left.
+        """
+        columns = _DELIVERIES.c
+        row = sa.select(*columns, sa.literal(datetime.now(UTC)), sa.literal(reason)).where(
+            columns.number == number
+        )
+        digest = sa.select(columns.digest).where(columns.number == number).scalar_subquery()
+        with self._transaction() as connection:
+            connection.execute(sa.delete(_FAILED).where(_FAILED.c.digest == digest))
+            names = [*columns.keys(), "failed_at", "reason"]
+            connection.execute(sa.insert(_FAILED).from_select(names, row))
+            connection.execute(sa.delete(_DELIVERIES).where(columns.number == number))
+
+    def claim(self, owner: str) -> str | None:
+        """Records which dataset this spool belongs to, unless that has been recorded before.
+
+        Args:
+            owner: Destination and dataset, such as ``duckdb/komos``.
+
+        Returns:
+            The recorded owner if it is another one, else None.
+
+        Raises:
+            SpoolError: The spool cannot be read or written.
+        """
+        if (recorded := self._owner()) is None:
+            with contextlib.suppress(_ConcurrentPutError), self._transaction() as connection:
+                connection.execute(sa.insert(_OWNER).values(id=1, owner=owner))
+            recorded = self._owner()
+        return None if recorded == owner else recorded
+
+    def _owner(self) -> str | None:
+        with self._transaction() as connection:
+            owner: str | None = connection.scalar(sa.select(_OWNER.c.owner))
+            return owner
 
     def last_number(self) -> int:
-        """Number of the newest delivery that waits; 0 if none does."""
-        with self._errors_named(), self._engine.connect() as connection:
+        """Number of the newest delivery that waits; 0 if none does.
+
+        Raises:
+            SpoolError: The spool cannot be read.
+        """
+        with self._transaction() as connection:
             return connection.scalar(sa.select(sa.func.max(_DELIVERIES.c.number))) or 0
 
     def waiting(self) -> int:
-        """How many deliveries wait."""
-        with self._errors_named(), self._engine.connect() as connection:
-            return connection.scalar(sa.select(sa.func.count()).select_from(_DELIVERIES)) or 0
+        """How many deliveries wait.
+
+        Raises:
+            SpoolError: The spool cannot be read.
+        """
+        return self.stats().waiting
+
+    def stats(self) -> SpoolStats:
+        """How full the spool is.
+
+        Raises:
+            SpoolError: The spool cannot be read.
+        """
+        count = sa.func.count(), sa.func.coalesce(sa.func.sum(_DELIVERIES.c.size), 0)
+        oldest = sa.select(_DELIVERIES.c.received_at).order_by(_DELIVERIES.c.number).limit(1)
+        with self._transaction() as connection:
+            waiting, size = connection.execute(sa.select(*count).select_from(_DELIVERIES)).one()
+            first = connection.scalar(oldest)
+        return SpoolStats(waiting, int(size), _utc(first) if first else None)
+
+    def check_free_space(self) -> None:
+        """Checks that the disk of a SQLite spool has more room than the reserve.
+
+        Raises:
+            SpoolError: It has not: a load would not have the room to drain the spool.
+        """
+        if not self._directory or not self._reserve:
+            return
+        try:
+            free = shutil.disk_usage(self._directory).free
+        except OSError as error:
+            raise SpoolError(f"the spool {self.name} cannot be used: {error}") from None
+        if free < self._reserve:
+            raise SpoolError(
+                f"the disk of the spool {self.name} has {free / 2**20:,.0f} MiB free, less than "
+                f"the reserve of {self._reserve / 2**20:,.0f} MiB that a load needs to drain it: "
+                "free disk space, run a load, or set SOURCES__KOMOS__SPOOL_RESERVE (bytes)"
+            )
 
     def close(self) -> None:
         """Closes all connections."""
         self._engine.dispose()
 
     @contextlib.contextmanager
-    def _errors_named(self) -> Iterator[None]:
+    def _transaction(self) -> Iterator[sa.Connection]:
+        """A transaction; after it, the database file must still be the one that was opened."""
+        with self._errors():
+            with self._engine.begin() as connection:
+                opened: _OpenedFile | None = connection.info.get(_OPENED_FILE)
+                yield connection
+            if opened and opened != _OpenedFile.at(opened.path):
+                # What this connection commits is lost with it: start again with the file by name.
+                self._engine.dispose()
+                self._create_tables()
+                raise SpoolError(
+                    f"the file of the spool {self.name} was removed or replaced while it was in "
+                    "use: deliveries in the removed file are lost unless it is restored"
+                )
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Raises errors of the database as `SpoolError`, without secrets."""
         try:
             yield
         except SQLAlchemyError as error:
-            # `orig` is the database's own message; SQLAlchemy's would repeat bodies as parameters.
-            reason = getattr(error, "orig", None) or type(error).__name__
-            raise SpoolError(f"the spool {self.name} cannot be used: {reason}") from None
+            if isinstance(error, DBAPIError) and _is_concurrent_put(error):
+                raise _ConcurrentPutError(self._message(error)) from None
+            raise SpoolError(self._message(error)) from None
+
+    def _message(self, error: SQLAlchemyError) -> str:
+        # `orig` is the database's own message; SQLAlchemy's would repeat bodies as parameters.
+        reason = str(getattr(error, "orig", None) or type(error).__name__)
+        for secret in self._secrets:
+            reason = reason.replace(secret, "***")
+        return f"the spool {self.name} cannot be used: {reason}"
 
 
-def _others_were_at_it(error: DBAPIError) -> bool:
-    """Whether another receiver kept some of the same deliveries at the same time.
+class _ConcurrentPutError(SpoolError):
+    """Another process stored the same rows at the same time."""
 
-    Either they were there after all, or each waited for a row of the other's: a deadlock, which
-    databases tell by class 40 of SQLSTATE (ISO 9075: "transaction rollback").
+
+def _is_concurrent_put(error: DBAPIError) -> bool:
+    """Whether another process stored the same rows at the same time.
+
+    Either they exist by now, or each process waited for a row of the other's: a deadlock, which
+    databases report by class 40 of SQLSTATE (ISO 9075: "transaction rollback").
     """
     state = getattr(error.orig, "sqlstate", None) or ""
     return isinstance(error, IntegrityError) or state.startswith("40")
 
 
-def _make_durable(connection: Any, _: Any) -> None:
-    """Readers beside a writer (WAL), and a commit is on the disk when it returns (FULL)."""
-    connection.execute("PRAGMA journal_mode = WAL")
+class _OpenedFile(NamedTuple):
+    """A database file: its path and which file that was when it was opened."""
+
+    path: str
+    device: int
+    inode: int
+
+    @classmethod
+    def at(cls, path: str) -> _OpenedFile | None:
+        try:
+            status = os.stat(path)
+        except OSError:
+            return None
+        return cls(path, status.st_dev, status.st_ino)
+
+
+def _connect_args(url: sa.URL) -> dict[str, Any]:
+    """Limits on the time that a connection may take to open, or to notice that its peer is gone."""
+    if url.get_backend_name() == "sqlite":
+        return {"timeout": SPOOL_TIMEOUT}
+    if url.get_driver_name() in {"psycopg", "psycopg2"}:
+        limits = {
+            "connect_timeout": int(SPOOL_TIMEOUT),
+            "keepalives_idle": int(SPOOL_TIMEOUT),
+            "keepalives_interval": 5,
+            "keepalives_count": 2,
+            "tcp_user_timeout": int(2 * SPOOL_TIMEOUT * 1000),
+        }
+        return {name: value for name, value in limits.items() if name not in url.query}
+    return {}
+
+
+def _limit_statements(connection: sa.Connection) -> None:
+    """Limits a statement, waiting for locks included, on Postgres.
+
+    For each transaction: behind a connection pooler, a setting of the session would reach others.
+    """
+    connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(SPOOL_TIMEOUT * 1000)}")
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, record: Any) -> None:
+    """Readers beside a writer (WAL); a commit is on the disk when it returns (FULL)."""
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect in a new file only
+    _use_wal(connection)
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
+    path = connection.execute("PRAGMA database_list").fetchone()[2]
+    record.info[_OPENED_FILE] = _OpenedFile.at(path)
+
+
+@retry(
+    # SQLite's own wait for locks does not cover the change of the journal mode.
+    retry=retry_if_exception(
+        lambda error: getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+    ),
+    wait=wait_random(0.01, 0.05),
+    stop=stop_after_delay(SPOOL_TIMEOUT),
+    reraise=True,
+)
+def _use_wal(connection: sqlite3.Connection) -> None:
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _shown(url: sa.URL) -> str:
+    """Scheme, host and database: user, password and options may be secrets."""
+    host = f"[{url.host}]" if url.host and ":" in url.host else url.host or ""
+    port = f":{url.port}" if url.port else ""
+    return f"{url.drivername}://{host}{port}/{url.database or ''}"
+
+
+def _secrets(url: sa.URL) -> list[str]:
+    """Values of a URL that no message may repeat."""
+    options = (str(value) for name, value in url.query.items() if _SECRET_OPTION.search(name))
+    return [value for value in (url.password, *options) if value]
+
+
+def _utc(value: datetime) -> datetime:
+    """With its time zone: SQLite keeps no offset, and everything is stored in UTC."""
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:

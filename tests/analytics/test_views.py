@@ -76,13 +76,18 @@ def test_the_views_are_there_before_any_run_has_been_discovered(
     assert home.rows("SELECT run_id, status, entries FROM run_outcomes") == [(run_id, None, 1)]
 
 
-@pytest.mark.parametrize("destination", ["duckdb", "postgres"])
-def test_before_the_first_load_a_query_says_what_to_run(
-    destination: str, home: LoadEnv, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+def test_query_before_the_first_load_says_what_to_run(
+    home: LoadEnv, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)
     with pytest.raises(DestinationError, match="run `komos load` first"):
-        node_regressions(_pipeline(home, destination))
+        node_regressions(_pipeline(home, "postgres"))
+
+
+def test_query_of_a_missing_duckdb_file_creates_no_file(home: LoadEnv) -> None:
+    with pytest.raises(DestinationError, match=r"there is no database .*\.duckdb yet"):
+        node_regressions(_pipeline(home))
+    assert not home.file.exists()
 
 
 def test_the_sql_in_the_docs_runs(home: LoadEnv, two_runs: FakeKomos) -> None:
@@ -130,37 +135,17 @@ def test_views_are_created_only_where_one_is_missing_or_has_changed(
     assert not create_views(pipeline, "Asia/Tokyo")
 
 
-def test_a_view_whose_shipped_text_has_changed_is_created_anew(
+def test_a_view_whose_text_has_changed_is_created_anew(
     home: LoadEnv, two_runs: FakeKomos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home.load()
     newer = shutil.copytree(Path(analytics.__file__).parent, tmp_path / "newer")
-    (newer / "duckdb_views" / "node_gaps.sql").write_text("SELECT 'newer' AS says", "utf-8")
+    (newer / "node_gaps.sql").write_text("SELECT 'newer' AS says", "utf-8")
     monkeypatch.setattr("komos_source.analytics.views._ANALYTICS", newer)
+    monkeypatch.setattr("komos_source.analytics.render._DIRECTORY", newer)
     assert create_views(_pipeline(home), "UTC")
     assert home.value("SELECT says FROM node_gaps") == "newer"
     assert not create_views(_pipeline(home), "UTC")
-
-
-def test_a_first_load_into_duckdb_renders_nothing(home: LoadEnv, two_runs: FakeKomos) -> None:
-    code = (
-        "import sys; from komos_source.loading.load import load; load();"
-        "sys.exit('komos_source.analytics.render' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=home.directory,
-        env={
-            "SOURCES__KOMOS__API_KEY": home.emulator.api_key,
-            "SOURCES__KOMOS__BASE_URL": home.emulator.base_url,
-            "DESTINATION__DUCKDB__CREDENTIALS": f"duckdb:///{home.file}",
-            "DLT_DATA_DIR": str(home.directory / "dlt"),
-        },
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0
-    assert _health(home) == _HEALTH
 
 
 def test_the_time_zone_comes_from_the_configuration(
@@ -215,10 +200,10 @@ def test_a_query_waits_for_whoever_has_the_duckdb_file_open(
         assert holder.stdin is not None
         assert holder.stdout is not None
         assert holder.stdout.readline() == "open\n"
-        monkeypatch.setattr("komos_source.analytics.query.LOCK_TIMEOUT", 0.5)
+        monkeypatch.setattr("komos_source.analytics.database.LOCK_TIMEOUT", 0.5)
         with pytest.raises(LockedError, match="open in another process"):
             query(_pipeline(home), "node_health")
-        monkeypatch.setattr("komos_source.analytics.query.LOCK_TIMEOUT", 60.0)
+        monkeypatch.setattr("komos_source.analytics.database.LOCK_TIMEOUT", 60.0)
         threading.Timer(0.5, lambda: holder.communicate("\n")).start()
         assert len(query(_pipeline(home), "node_health")) == 2
         holder.wait(timeout=20)

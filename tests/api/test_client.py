@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
+import json
 import socket
+import ssl
+import subprocess
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -18,8 +25,12 @@ from komos_source.exceptions import (
     AnswerError,
     ApiUnreachableError,
     AuthenticationError,
+    ConfigurationError,
+    KomosError,
+    NotJsonError,
     NotVisibleError,
     RequestError,
+    UsageError,
 )
 from komos_source.metrics import LoadMetrics
 from komos_source.testing import Emulator, FakeKomos
@@ -40,13 +51,42 @@ def ask(
     return asyncio.run(main()), metrics
 
 
+def decode_ids(body: bytes | bytearray, _: datetime) -> list[str]:
+    try:
+        return [entry["id"] for entry in json.loads(body)["logEntries"]]
+    except ValueError as error:
+        raise NotJsonError(f"not JSON: {error}") from error
+
+
 def log_of(run_id: str) -> Callable[[KomosClient], Awaitable[list[str]]]:
     async def read(client: KomosClient) -> list[str]:
-        async with client.task_run_log(run_id) as answer:
-            ids: list[str] = answer.value.rows["id"].to_pylist()
-            return ids
+        async with client.task_run_log(run_id, decode_ids) as answer:
+            return answer.value
 
     return read
+
+
+def logs_of(
+    run_ids: Iterable[str],
+) -> Callable[[KomosClient], Awaitable[list[list[str] | KomosError]]]:
+    """Reads logs one after the other; an error is its own result."""
+
+    async def read(client: KomosClient) -> list[list[str] | KomosError]:
+        results: list[list[str] | KomosError] = []
+        for run_id in run_ids:
+            try:
+                results.append(await log_of(run_id)(client))
+            except KomosError as error:
+                results.append(error)
+        return results
+
+    return read
+
+
+async def all_tasks(client: KomosClient) -> tuple[list[str], list[str]]:
+    """Ids of all tasks, and what is wrong with the list."""
+    pages = [page async for page in client.tasks()]
+    return [t.id for page in pages for t in page.tasks], [o for page in pages for o in page.odd]
 
 
 @pytest.fixture
@@ -56,18 +96,96 @@ def run_id(world: FakeKomos) -> str:
     return run_id
 
 
-def test_tasks_are_paged_to_the_end(world: FakeKomos, emulator: Emulator) -> None:
+# --- tasks ---
+
+
+def test_tasks_with_several_pages_returns_all(world: FakeKomos, emulator: Emulator) -> None:
     wanted = {world.add_task(f"Task {number}") for number in range(230)}
-
-    async def ids(client: KomosClient) -> set[str]:
-        return {task["id"] async for page in client.tasks() for task in page.tasks}
-
-    found, metrics = ask(emulator, ids)
-    assert found == wanted
+    (found, odd), metrics = ask(emulator, all_tasks)
+    assert set(found) == wanted
+    assert odd == []
     assert metrics.requests == 3
 
 
-def test_the_clock_of_an_answer_is_the_servers(
+def test_tasks_when_total_counts_only_the_page_returns_all(
+    world: FakeKomos, emulator: Emulator
+) -> None:
+    wanted = {world.add_task(f"Task {number}") for number in range(150)}
+
+    def count_page(_: str, body: bytes) -> bytes:
+        answer = json.loads(body)
+        return json.dumps(answer | {"total": len(answer["tasks"])}).encode()
+
+    emulator.faults.add("/tasks?", "rewrite", rewrite=count_page)
+    (found, odd), _ = ask(emulator, all_tasks)
+    assert set(found) == wanted
+    assert odd == []
+
+
+def test_tasks_when_pages_are_smaller_than_the_limit_returns_all(
+    world: FakeKomos, emulator: Emulator
+) -> None:
+    wanted = {world.add_task(f"Task {number}") for number in range(30)}
+
+    def shorten(_: str, body: bytes) -> bytes:
+        answer = json.loads(body)
+        return json.dumps(answer | {"tasks": answer["tasks"][:20]}).encode()
+
+    emulator.faults.add("/tasks?", "rewrite", rewrite=shorten)
+    (found, _), _ = ask(emulator, all_tasks)
+    assert set(found) == wanted
+
+
+def test_tasks_when_total_is_too_high_reports_it(world: FakeKomos, emulator: Emulator) -> None:
+    world.add_task("Orders")
+
+    def claim_more(_: str, body: bytes) -> bytes:
+        return json.dumps(json.loads(body) | {"total": 7}).encode()
+
+    emulator.faults.add("/tasks?", "rewrite", rewrite=claim_more)
+    (found, odd), metrics = ask(emulator, all_tasks)
+    assert len(found) == 1
+    assert odd == ["the API lists 1 tasks, but its total is 7"]
+    assert metrics.requests == 2
+
+
+def test_tasks_when_offset_is_ignored_ends(world: FakeKomos, emulator: Emulator) -> None:
+    tasks = [{"id": world.new_id()} for _ in range(100)]
+    emulator.faults.add("/tasks?", "body", body=json.dumps({"tasks": tasks, "total": 500}).encode())
+    (found, _), metrics = ask(emulator, all_tasks)
+    assert set(found) == {task["id"] for task in tasks}
+    assert metrics.requests == 2
+
+
+def test_tasks_when_the_list_never_ends_stops_and_reports_it(
+    world: FakeKomos, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "MAX_TASK_PAGES", 4)
+
+    def new_tasks(_: str, __: bytes) -> bytes:
+        return json.dumps({"tasks": [{"id": world.new_id()} for _ in range(100)]}).encode()
+
+    emulator.faults.add("/tasks?", "rewrite", rewrite=new_tasks)
+    (found, odd), metrics = ask(emulator, all_tasks)
+    assert len(found) == 400
+    assert odd == ["only the first 4 pages of the list of tasks were read"]
+    assert metrics.requests == 4
+
+
+@pytest.mark.parametrize("bad", [None, 5, {"name": "no id"}, {"id": ""}, {"id": ".."}, {"id": 7}])
+def test_tasks_with_an_odd_member_returns_the_others(emulator: Emulator, bad: Any) -> None:
+    body = json.dumps({"tasks": [bad, {"id": "good"}]}).encode()
+    emulator.faults.add("/tasks?", "body", body=body)
+    (found, odd), _ = ask(emulator, all_tasks)
+    assert found == ["good"]
+    assert len(odd) == 1
+    assert odd[0].startswith("a task has been skipped: ")
+
+
+# --- runs ---
+
+
+def test_task_run_returns_the_servers_clock(
     world: FakeKomos, emulator: Emulator, run_id: str
 ) -> None:
     answer, _ = ask(emulator, lambda client: client.task_run(run_id))
@@ -75,91 +193,100 @@ def test_the_clock_of_an_answer_is_the_servers(
     assert answer.value.status == "RUNNING"
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"kind": "status", "status": 500},
-        {"kind": "status", "status": 502},
-        {"kind": "status", "status": 503},
-        {"kind": "status", "status": 504},
-        {"kind": "status", "status": 429},
-        {"kind": "reset"},
-        {"kind": "truncate"},
-        {"kind": "truncate_quietly"},
-        {"kind": "html"},
-    ],
-    ids=lambda fault: f"{fault['kind']} {fault.get('status', '')}".strip(),
-)
-def test_what_passes_is_asked_again(emulator: Emulator, run_id: str, fault: dict[str, Any]) -> None:
-    emulator.faults.add("/logs", times=4, **fault)
-    ids, metrics = ask(emulator, log_of(run_id))
-    assert ids == ["a", "b"]
-    assert metrics.requests == 5
-
-
-def test_after_five_tries_it_is_given_up(emulator: Emulator, run_id: str) -> None:
-    emulator.faults.add("/logs", "status", status=503, detail="maintenance")
-    with pytest.raises(RequestError, match="503 maintenance"):
-        ask(emulator, log_of(run_id))
-    assert emulator.count("/logs") == 5
-
-
-def test_retry_after_is_honoured_by_all_requests_of_the_client(
+def test_task_run_from_a_cache_subtracts_its_age(
     world: FakeKomos, emulator: Emulator, run_id: str
 ) -> None:
-    others = [world.add_run(world.add_task("Other")) for _ in range(3)]
-    emulator.faults.add(run_id, "status", status=429, times=1, headers={"Retry-After": "1"})
-
-    async def all_of_them(client: KomosClient) -> None:
-        first = asyncio.create_task(log_of(run_id)(client))
-        while not client._pause.until:
-            await asyncio.sleep(0.01)
-        for other in others:
-            await log_of(other)(client)
-            assert time.monotonic() >= client._pause.until
-        await first
-
-    started = time.monotonic()
-    ask(emulator, all_of_them)
-    assert time.monotonic() - started >= 1.0
+    emulator.faults.add(run_id, "headers", headers={"Age": "90"})
+    answer, _ = ask(emulator, lambda client: client.task_run(run_id))
+    assert answer.served_at == world.clock.now() - timedelta(seconds=90)
 
 
-def test_a_wait_beyond_the_limit_is_left_to_the_next_load(emulator: Emulator, run_id: str) -> None:
-    emulator.faults.add("/logs", "status", status=429, headers={"Retry-After": "86400"})
-    with pytest.raises(RequestError, match="asked to wait 86400 s"):
-        ask(emulator, log_of(run_id))
-    assert emulator.count("/logs") == 1
-
-
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_key_stops_at_once_and_is_not_repeated(
-    emulator: Emulator, run_id: str, status: int
+@pytest.mark.parametrize(
+    "date", ["Mon, 01 Jan 99999999999999 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 -0100", "now"]
+)
+def test_task_run_with_an_unusable_date_has_no_served_at(
+    emulator: Emulator, run_id: str, date: str
 ) -> None:
-    emulator.faults.add("/logs", "status", status=status)
-    with pytest.raises(AuthenticationError, match="SOURCES__KOMOS__API_KEY") as caught:
-        ask(emulator, log_of(run_id))
-    assert emulator.api_key not in str(caught.value)
-    assert emulator.count("/logs") == 1
+    emulator.faults.add(run_id, "headers", headers={"Date": date})
+    answer, _ = ask(emulator, lambda client: client.task_run(run_id))
+    assert answer.served_at is None
 
 
-def test_a_run_that_is_not_there_is_not_visible(world: FakeKomos, emulator: Emulator) -> None:
-    with pytest.raises(NotVisibleError, match="404 run_not_found"):
-        ask(emulator, log_of(world.new_id()))
+def test_task_runs_with_an_odd_member_returns_the_others(
+    world: FakeKomos, emulator: Emulator, run_id: str
+) -> None:
+    def add_odd(_: str, body: bytes) -> bytes:
+        return json.dumps({"runs": [{"id": "no UUID"}, *json.loads(body)["runs"]]}).encode()
+
+    emulator.faults.add("/runs", "rewrite", rewrite=add_odd)
+    answer, _ = ask(emulator, lambda client: client.task_runs(world.tasks()[0]["id"]))
+    assert [run.id for run in answer.value] == [run_id]
+    assert len(answer.odd) == 1
+    assert "its id is not a UUID: 'no UUID'" in answer.odd[0]
 
 
-def test_a_refusal_says_what_the_api_said(emulator: Emulator) -> None:
+@pytest.mark.parametrize("identity", ["", ".", ".."])
+def test_an_id_that_changes_the_path_is_refused(emulator: Emulator, identity: str) -> None:
+    for use in (
+        lambda client: client.task_runs(identity),
+        lambda client: client.task_run(identity),
+        log_of(identity),
+    ):
+        with pytest.raises(UsageError, match="is not an id"):
+            ask(emulator, use)
+    assert emulator.requests == []
+
+
+def test_an_id_with_a_slash_is_one_segment_of_the_path(emulator: Emulator) -> None:
     with pytest.raises(RequestError, match="400 invalid_task_id"):
-        ask(emulator, lambda client: client.task_runs("no/uuid"))
+        ask(emulator, lambda client: client.task_runs("a/../b"))
+    assert [request.path for request in emulator.requests] == ["/public/v1/tasks/a%2F..%2Fb/runs"]
 
 
-def test_the_log_of_another_run_is_an_error(emulator: Emulator, run_id: str) -> None:
-    emulator.faults.add("/logs", "body", body=b'{"runId": "other", "logEntries": []}')
-    with pytest.raises(AnswerError, match="another run"):
-        ask(emulator, log_of(run_id))
+# --- answers ---
+
+
+@pytest.mark.parametrize("where", ["tasks", "runs", "logs"])
+@pytest.mark.parametrize("fault", ["204", "null", "byte order mark"])
+def test_an_empty_or_marked_answer_is_read(
+    world: FakeKomos, emulator: Emulator, run_id: str, where: str, fault: str
+) -> None:
+    path = {"tasks": "/tasks?", "runs": "/runs", "logs": "/logs"}[where]
+    if fault == "204":
+        emulator.faults.add(path, "status", status=204)
+    elif fault == "null" and where != "logs":  # of a log that is up to the decoder
+        emulator.faults.add(path, "body", body=json.dumps({where: None}).encode())
+    elif fault == "byte order mark":
+        emulator.faults.add(path, "rewrite", rewrite=lambda _, body: b"\xef\xbb\xbf" + body)
+
+    async def read(client: KomosClient) -> Any:
+        if where == "tasks":
+            return (await all_tasks(client))[0]
+        if where == "runs":
+            return (await client.task_runs(world.tasks()[0]["id"])).value
+        return await log_of(run_id)(client)
+
+    values, metrics = ask(emulator, read)
+    full = fault == "byte order mark" or (fault, where) == ("null", "logs")
+    assert bool(values) == full
+    assert metrics.requests == 1
+
+
+def test_the_log_of_another_run_is_not_asked_for_again(emulator: Emulator, run_id: str) -> None:
+    def refuse(_: bytes | bytearray, __: datetime) -> None:
+        raise AnswerError("the log of another run")
+
+    async def read(client: KomosClient) -> None:
+        async with client.task_run_log(run_id, refuse):
+            pass
+
+    with pytest.raises(AnswerError, match="another run") as caught:
+        ask(emulator, read)
+    assert caught.value.status == 200
     assert emulator.count("/logs") == 1
 
 
-def test_an_answer_nested_beyond_what_python_follows_is_at_most_an_error_of_that_request(
+def test_a_deeply_nested_answer_is_at_most_an_error_of_that_request(
     emulator: Emulator, run_id: str
 ) -> None:
     nested = b"[" * 600 + b"]" * 600  # is read; Python 3.11 cannot walk through it
@@ -169,46 +296,382 @@ def test_an_answer_nested_beyond_what_python_follows_is_at_most_an_error_of_that
         ask(emulator, lambda client: client.task_run(run_id))
 
 
-def test_an_api_that_never_answers_is_out_of_reach(emulator: Emulator, run_id: str) -> None:
+def test_no_answer_may_come_from_a_cache(run_id: str) -> None:
+    with http_server(b'{"runId": "x", "logEntries": []}') as (address, requests):
+        asyncio.run(read_log(address, run_id))
+    assert requests[0]["Cache-Control"] == "no-cache"
+
+
+# --- tries ---
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "status", "status": 408},
+        {"kind": "status", "status": 500},
+        {"kind": "status", "status": 502},
+        {"kind": "status", "status": 503},
+        {"kind": "status", "status": 504},
+        {"kind": "status", "status": 520},
+        {"kind": "reset"},
+        {"kind": "truncate"},
+        {"kind": "truncate_quietly"},
+        {"kind": "html"},
+        {"kind": "headers", "headers": {"Content-Encoding": "gzip"}},
+    ],
+    ids=lambda fault: f"{fault['kind']} {fault.get('status', '')}".strip(),
+)
+def test_a_transient_failure_is_retried(
+    emulator: Emulator, run_id: str, fault: dict[str, Any]
+) -> None:
+    emulator.faults.add("/logs", times=4, **fault)
+    ids, metrics = ask(emulator, log_of(run_id))
+    assert ids == ["a", "b"]
+    assert metrics.requests == 5
+
+
+def test_a_failure_that_lasts_is_given_up_after_five_tries(emulator: Emulator, run_id: str) -> None:
+    emulator.faults.add("/logs", "status", status=503, detail="maintenance")
+    with pytest.raises(RequestError, match=r"503 maintenance \(5 tries\)") as caught:
+        ask(emulator, log_of(run_id))
+    assert (caught.value.status, caught.value.detail) == (503, "maintenance")
+    assert emulator.count("/logs") == 5
+
+
+@pytest.mark.parametrize("status", [400, 402, 410, 422])
+def test_a_lasting_refusal_is_raised_at_once_with_status_and_detail(
+    emulator: Emulator, run_id: str, status: int
+) -> None:
+    emulator.faults.add("/logs", "status", status=status, detail="no_more")
+    with pytest.raises(RequestError, match=f"{status} no_more") as caught:
+        ask(emulator, log_of(run_id))
+    assert (caught.value.status, caught.value.detail) == (status, "no_more")
+    assert emulator.count("/logs") == 1
+
+
+def test_waits_that_the_api_asks_for_are_bounded_in_all(
+    emulator: Emulator, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "MAX_RETRY_AFTER", 1.5)
+    emulator.faults.add("/logs", "status", status=503, headers={"Retry-After": "1"})
+    with pytest.raises(RequestError, match=r"\(2 tries\)"):
+        ask(emulator, log_of(run_id))
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_wait_beyond_the_limit_is_left_to_the_next_load(
+    emulator: Emulator, run_id: str, status: int
+) -> None:
+    emulator.faults.add("/logs", "status", status=status, headers={"Retry-After": "86400"})
+    with pytest.raises(RequestError, match="asked to wait 86400 s"):
+        ask(emulator, log_of(run_id))
+    assert emulator.count("/logs") == 1
+
+
+@pytest.mark.parametrize("status", [301, 308])
+def test_a_redirect_is_named_and_not_followed(emulator: Emulator, run_id: str, status: int) -> None:
+    target = f"{emulator.base_url}/elsewhere"
+    emulator.faults.add("/logs", "status", status=status, headers={"Location": target})
+    with pytest.raises(RequestError, match=f"redirects to {target}"):
+        ask(emulator, log_of(run_id))
+    assert len(emulator.requests) == 1
+
+
+# --- the key ---
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_ends_the_load_and_is_not_repeated(
+    emulator: Emulator, run_id: str, status: int
+) -> None:
+    emulator.faults.add("/", "status", status=status)
+    with pytest.raises(AuthenticationError, match="SOURCES__KOMOS__API_KEY") as caught:
+        ask(emulator, log_of(run_id))
+    assert emulator.api_key not in str(caught.value)
+    assert emulator.count("/logs") == 1
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["key accepted before", "first request"])
+def test_a_403_for_one_run_concerns_that_run_only(
+    world: FakeKomos, emulator: Emulator, run_id: str, known: bool
+) -> None:
+    other = world.add_run(world.add_task("Other"))
+    emulator.faults.add(run_id, "status", status=403, detail="legal_hold")
+    order = [other, run_id] if known else [run_id, other]
+    results, _ = ask(emulator, logs_of(order))
+    by_run = dict(zip(order, results, strict=True))
+    error = by_run[run_id]
+    assert isinstance(error, RequestError)
+    assert (error.status, error.detail) == (403, "legal_hold")
+    assert by_run[other] == []
+
+
+def test_a_missing_run_is_not_visible(world: FakeKomos, emulator: Emulator) -> None:
+    with pytest.raises(NotVisibleError, match="404 run_not_found") as caught:
+        ask(emulator, log_of(world.new_id()))
+    assert caught.value.detail == "run_not_found"
+    assert caught.value.status == 404
+
+
+def test_a_gateways_404_has_no_detail(emulator: Emulator, run_id: str) -> None:
+    emulator.faults.add("/logs", "status", status=404, detail={"gateway": "no route"})
+    with pytest.raises(NotVisibleError) as caught:
+        ask(emulator, log_of(run_id))
+    assert caught.value.detail is None
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 500])
+def test_an_error_that_echoes_the_request_does_not_repeat_the_key(
+    emulator: Emulator, run_id: str, status: int
+) -> None:
+    key = emulator.api_key
+    echo = {"request_headers": {"authorization": f"Bearer {key}"}, "cut_off": key[:14], "key": key}
+    for detail in (echo, f"Bearer {key} {key}", f"{'x' * 290}{key}"):
+        emulator.faults.clear()
+        emulator.faults.add("/", "status", status=status, detail=detail)
+        with pytest.raises(KomosError, match=str(status)) as caught:
+            ask(emulator, log_of(run_id), backoff=0.0)
+        texts = [str(caught.value), getattr(caught.value, "detail", None) or "", repr(caught.value)]
+        assert key[:12] not in "".join(texts)
+        assert caught.value.__cause__ is None
+
+
+def test_a_redirect_that_echoes_the_key_does_not_repeat_it(emulator: Emulator, run_id: str) -> None:
+    location = f"https://login.example/?key={emulator.api_key}"
+    emulator.faults.add("/logs", "status", status=302, headers={"Location": location})
+    with pytest.raises(RequestError, match=r"login\.example") as caught:
+        ask(emulator, log_of(run_id))
+    assert emulator.api_key not in str(caught.value)
+
+
+def test_the_detail_of_an_error_is_cut_off(emulator: Emulator, run_id: str) -> None:
+    for detail in ("x" * 5_000_000, "x" * 20_000, [{"loc": "x" * 20_000}]):
+        emulator.faults.clear()
+        emulator.faults.add("/logs", "status", status=400, detail=detail)
+        with pytest.raises(RequestError) as caught:
+            ask(emulator, log_of(run_id))
+        assert len(str(caught.value)) <= settings.MAX_DETAIL + 10
+        assert len(caught.value.detail or "") <= settings.MAX_DETAIL
+
+
+# --- an API that is down, and single resources that fail ---
+
+
+def test_an_api_that_never_answers_is_unreachable(emulator: Emulator, run_id: str) -> None:
     with pytest.raises(ApiUnreachableError, match="cannot be reached"):
         ask(emulator, log_of(run_id), base_url="http://127.0.0.1:9")
 
 
-def test_an_api_that_goes_away_is_not_asked_for_every_run(
+@pytest.mark.parametrize("fault", ["reset", "status"])
+def test_an_api_that_goes_down_is_not_asked_for_every_run(
+    world: FakeKomos, emulator: Emulator, run_id: str, fault: Any
+) -> None:
+    async def read(client: KomosClient) -> list[Any]:
+        await client.task_run(run_id)
+        emulator.faults.add("/", fault)
+        return await logs_of([run_id] * 40)(client)
+
+    results, metrics = ask(emulator, read, backoff=0.0)
+    assert str(results[-1]) == "skipped after 16 consecutive failed requests"
+    # Ever fewer tries: 5 + 4 + 3 + 2, then one for each; and one more request that decides.
+    assert metrics.requests == 1 + 14 + 12 + 1
+
+
+def test_runs_that_always_fail_do_not_keep_others_from_being_read(
+    world: FakeKomos, emulator: Emulator
+) -> None:
+    task = world.add_task("Bad")
+    bad = [world.add_run(task) for _ in range(50)]
+    good = [world.add_run(world.add_task("Good")) for _ in range(20)]
+    for run in bad:
+        emulator.faults.add(run, "status", status=500)
+
+    async def read(client: KomosClient) -> list[Any]:
+        left = iter(bad + good)
+
+        async def work() -> list[Any]:
+            return await logs_of(left)(client)
+
+        results = await asyncio.gather(*(work() for _ in range(8)))
+        return [result for each in results for result in each]
+
+    results, metrics = ask(emulator, read)
+    assert sum(isinstance(result, RequestError) for result in results) == 50
+    assert results.count([]) == 20
+    assert metrics.requests < 2 * (50 + 20)
+
+
+# --- rate limits ---
+
+
+def test_a_rate_limit_without_headers_slows_down_and_fails_nothing(
+    world: FakeKomos, emulator: Emulator
+) -> None:
+    runs = [world.add_run(world.add_task("T")) for _ in range(70)]
+    limit = emulator.faults.limit_rate(20, 0.5)
+
+    async def read(client: KomosClient) -> list[list[str]]:
+        return await asyncio.gather(*(log_of(run)(client) for run in runs))
+
+    results, metrics = ask(emulator, read)
+    assert results == [[]] * 70
+    assert metrics.requests == 70 + limit.refused
+    assert metrics.paused_until > 0
+
+
+def test_a_rate_limit_with_headers_is_waited_for(world: FakeKomos, emulator: Emulator) -> None:
+    runs = [world.add_run(world.add_task("T")) for _ in range(60)]
+    limit = emulator.faults.limit_rate(20, 1.0, headers=True)
+
+    async def read(client: KomosClient) -> None:
+        await asyncio.gather(*(log_of(run)(client) for run in runs))
+
+    ask(emulator, read, max_concurrency=4)
+    assert 0 < limit.refused <= 3 * 4  # at most those under way when a span was used up
+
+
+def test_a_429_that_lasts_is_given_up_in_bounded_time(
+    emulator: Emulator, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "MAX_RETRY_AFTER", 0.5)
+    emulator.faults.add("/logs", "status", status=429, headers={"Retry-After": "0"})
+    started = time.monotonic()
+    with pytest.raises(RequestError, match="429") as caught:
+        ask(emulator, log_of(run_id))
+    assert caught.value.status == 429
+    assert time.monotonic() - started < 30
+    assert emulator.count("/logs") < 20
+
+
+def test_retry_after_delays_all_requests_of_the_client(
     world: FakeKomos, emulator: Emulator, run_id: str
 ) -> None:
-    emulator.faults.add("/logs", "reset")
+    others = [world.add_run(world.add_task("Other")) for _ in range(3)]
+    emulator.faults.add(run_id, "status", status=429, times=1, headers={"Retry-After": "1"})
 
-    async def many(client: KomosClient) -> list[str]:
-        await client.task_run(run_id)
-        reasons = []
-        for _ in range(20):
-            try:
-                await log_of(run_id)(client)
-            except RequestError as error:
-                reasons.append(str(error))
-        return reasons
+    async def read(client: KomosClient) -> None:
+        first = asyncio.create_task(log_of(run_id)(client))
+        while not client._throttle.until:
+            await asyncio.sleep(0.01)
+        for other in others:
+            await log_of(other)(client)
+            assert time.monotonic() >= client._throttle.until
+        await first
 
-    reasons, metrics = ask(emulator, many, backoff=0.0)
-    assert len(reasons) == 20
-    assert reasons[-1].startswith("not asked")
-    assert metrics.requests == 1 + 16 * 5
+    started = time.monotonic()
+    ask(emulator, read)
+    assert time.monotonic() - started >= 1.0
 
 
 def test_no_more_requests_are_under_way_than_allowed(world: FakeKomos, emulator: Emulator) -> None:
     runs = [world.add_run(world.add_task("T")) for _ in range(12)]
     emulator.faults.latency = 0.05
 
-    async def all_at_once(client: KomosClient) -> float:
+    async def read(client: KomosClient) -> float:
         started = time.monotonic()
         await asyncio.gather(*(log_of(run)(client) for run in runs))
         return time.monotonic() - started
 
-    seconds, _ = ask(emulator, all_at_once, max_concurrency=3)
+    seconds, _ = ask(emulator, read, max_concurrency=3)
     assert seconds >= 12 / 3 * 0.05
 
 
-def test_a_body_that_is_said_to_be_huge_takes_no_memory_before_it_comes(run_id: str) -> None:
+# --- answers that take too long or too much ---
+
+
+@pytest.mark.parametrize("kind", ["drip", "hints"])
+def test_an_answer_without_end_is_given_up_and_the_others_are_read(
+    world: FakeKomos,
+    emulator: Emulator,
+    run_id: str,
+    kind: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settings, "TOTAL_TIMEOUT", 1.0)
+    others = [world.add_run(world.add_task("Other")) for _ in range(20)]
+    emulator.faults.add(run_id, kind, seconds=0.01)
+
+    async def read(client: KomosClient) -> list[Any]:
+        reads = (log_of(run)(client) for run in [run_id, *others])
+        return await asyncio.gather(*reads, return_exceptions=True)
+
+    results, metrics = ask(emulator, read)
+    assert isinstance(results[0], RequestError)
+    assert "did not arrive in the time allowed" in str(results[0])
+    assert results[1:] == [[]] * 20
+    assert metrics.requests == 21
+
+
+def test_an_answer_that_comes_fast_enough_has_more_time(
+    emulator: Emulator, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "TOTAL_TIMEOUT", 0.5)
+    monkeypatch.setattr(settings, "SLOWEST_RATE", 10)  # a blank earns 0.1 s
+    emulator.faults.add("/logs", "drip", seconds=0.02, blanks=40)
+    ids, metrics = ask(emulator, log_of(run_id))
+    assert ids == ["a", "b"]
+    assert metrics.requests == 1
+
+
+def test_a_slow_answer_does_not_take_the_memory_of_others(
+    world: FakeKomos, emulator: Emulator, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "BUFFERED_BYTES", 1000)
+    other = world.add_run(world.add_task("Other"))
+    emulator.faults.add(run_id, "drip", seconds=0.01)
+
+    async def read(client: KomosClient) -> bool:
+        slow = asyncio.create_task(log_of(run_id)(client))
+        while not emulator.count(run_id):
+            await asyncio.sleep(0.01)
+        for _ in range(5):
+            await log_of(other)(client)
+        unfinished = not slow.done()
+        slow.cancel()
+        return unfinished
+
+    unfinished, _ = ask(emulator, read)
+    assert unfinished
+
+
+def test_a_log_that_is_held_delays_larger_ones_until_it_is_left(
+    world: FakeKomos, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "BUFFERED_BYTES", 3_000_000)
+    runs = [world.add_run(world.add_task("T")) for _ in range(2)]
+    for run in runs:
+        world.append(run, *({"message": "x" * 20_000} for _ in range(100)))
+
+    async def read(client: KomosClient) -> tuple[bool, int]:
+        async with client.task_run_log(runs[0], decode_ids):
+            second = asyncio.create_task(log_of(runs[1])(client))
+            done, _ = await asyncio.wait({second}, timeout=0.5)
+        return bool(done), len(await second)
+
+    (done_while_held, entries), _ = ask(emulator, read)
+    assert not done_while_held
+    assert entries == 100
+
+
+def test_a_body_beyond_the_limit_is_an_error_that_names_the_setting(
+    emulator: Emulator, run_id: str
+) -> None:
+    bomb = gzip.compress(b" " * 50_000_000)
+    emulator.faults.add("/logs", "body", body=bomb, headers={"Content-Encoding": "gzip"})
+    with pytest.raises(RequestError, match=r"1,000,000 bytes.*SOURCES__KOMOS__MAX_BODY"):
+        ask(emulator, log_of(run_id), max_body=1_000_000)
+    assert emulator.count("/logs") == 1
+
+
+def test_a_body_packed_several_times_is_refused(emulator: Emulator, run_id: str) -> None:
+    bomb = gzip.compress(gzip.compress(b" " * 1_000_000))
+    emulator.faults.add("/logs", "body", body=bomb, headers={"Content-Encoding": "gzip, gzip"})
+    with pytest.raises(AnswerError, match="Content-Encoding 'gzip, gzip'"):
+        ask(emulator, log_of(run_id))
+
+
+def test_a_body_that_is_announced_as_huge_takes_no_memory_before_it_comes(run_id: str) -> None:
     def answer(listener: socket.socket) -> None:
         for _ in range(settings.MAX_TRIES):
             connection, _ = listener.accept()
@@ -216,17 +679,107 @@ def test_a_body_that_is_said_to_be_huge_takes_no_memory_before_it_comes(run_id: 
                 connection.recv(65536)
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n{" % 10**15)
 
-    async def read() -> None:
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        async with (
-            KomosClient("sk_live_test", address, backoff=0.01) as client,
-            client.task_run_log(run_id),
-        ):
-            pass
-
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = threading.Thread(target=answer, args=(listener,), daemon=True)
         server.start()
         with pytest.raises(RequestError, match="RemoteProtocolError"):
-            asyncio.run(read())
+            asyncio.run(read_log(f"http://127.0.0.1:{listener.getsockname()[1]}", run_id))
         server.join(10)
+
+
+def test_an_error_answer_is_read_up_to_64_kb(run_id: str) -> None:
+    sent: list[int] = []
+
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 1000000000\r\n\r\n")
+            for _ in range(1_000):
+                connection.sendall(b"x" * 1_000_000)
+                sent.append(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=answer, args=(listener,), daemon=True)
+        server.start()
+        with pytest.raises(RequestError, match="400 xxx"):
+            asyncio.run(read_log(f"http://127.0.0.1:{listener.getsockname()[1]}", run_id))
+        server.join(30)
+    assert len(sent) < 100
+
+
+# --- addresses and certificates ---
+
+
+@contextlib.contextmanager
+def http_server(
+    body: bytes, tls: ssl.SSLContext | None = None
+) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """Answers everything with one body; yields host and port, and the headers of each request."""
+    requests: list[dict[str, str]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            requests.append(dict(self.headers.items()))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: Any) -> None:
+            pass  # a client that refuses the certificate is expected
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        scheme = "https" if tls else "http"
+        yield f"{scheme}://localhost:{server.server_port}", requests
+        server.shutdown()
+
+
+async def read_log(base_url: str, run_id: str) -> None:
+    async with KomosClient("sk_live_test_key", base_url, backoff=0.01) as client:
+        await log_of(run_id)(client)
+
+
+@pytest.fixture
+def self_signed(tmp_path: Path) -> ssl.SSLContext:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+    names = ["-subj", "/CN=localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*command, *names], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+@pytest.mark.parametrize("scheme", ["https", "HTTPS", "Https"])
+def test_certificates_are_verified_however_the_scheme_is_spelt(
+    self_signed: ssl.SSLContext, run_id: str, scheme: str
+) -> None:
+    with http_server(b"{}", self_signed) as (address, requests):
+        url = address.replace("https", scheme)
+        with pytest.raises(ApiUnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
+            asyncio.run(read_log(url, run_id))
+    assert requests == []
+
+
+def test_a_missing_certificate_file_is_reported_with_its_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    with pytest.raises(ConfigurationError, match="SSL_CERT_FILE"):
+        KomosClient("sk_live_test")
+
+
+def test_a_proxy_that_cannot_be_used_is_reported_with_its_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "gopher://localhost:1")
+    with pytest.raises(ConfigurationError, match="HTTPS_PROXY"):
+        KomosClient("sk_live_test")

@@ -1,4 +1,4 @@
-"""A real browser, a history to look at, and pages that complain of any error."""
+"""A real browser, sample data to show in it, and pages that fail their test on any error."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tests.warehouse import pipeline_over
 _ARGUMENTS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--no-first-run"),
+    "--host-resolver-rules=MAP evil.example 127.0.0.1",  # a foreign page, served by the test
 ]
 _BROWSERS = (
     *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
@@ -27,6 +28,8 @@ _BROWSERS = (
 _WIDEST = "Math.max(...[...document.querySelectorAll('html, #App')].map(e => e.scrollWidth))"
 _SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 EVIL = "<img src=x onerror=\"document.title='broken'\"><script>document.title='broken'</script>"
+
+IMAGE = "https://evil.example/pixel.png?leak"
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +128,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
             run_id,
             {"level": "warning", "message": f"{number} {EVIL}", "nodeId": f"evil {EVIL}"},
             {"level": "error", "message": EVIL, "nodeId": f"evil {EVIL}"},
+            {"level": "error", "message": IMAGE, "nodeId": f"evil {EVIL}"},
         )
         world.finish(run_id, "FAILED")
     with pytest.MonkeyPatch.context() as patch:

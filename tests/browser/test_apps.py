@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from komos_source.testing import FakeKomos
-from tests.browser.conftest import Made, Watched
+from tests.browser.conftest import EVIL, Made, Watched
 from tests.conftest import LoadEnv
 from tests.notebooks import app
 
@@ -36,7 +40,7 @@ def _heading(page: Page, says: str) -> Locator:
     return page.get_by_role("heading", level=2).filter(has_text=says)
 
 
-def test_node_health_shows_charts_that_filters_change_and_clicks_lead_to_entries(
+def test_node_health_filters_change_charts_and_clicks_show_entries(
     watched: Watched, node_health: str
 ) -> None:
     page = _open(watched, node_health, "beyond what chance explains")
@@ -53,11 +57,11 @@ def test_node_health_shows_charts_that_filters_change_and_clicks_lead_to_entries
     expect(_heading(page, "leads: warnings in")).to_be_visible()
     page.get_by_label("task").select_option(label="Price check")
     expect(_heading(page, "wait_prices leads")).to_be_visible()
-    assert watched.hosts == {node_health.split("/")[2]}
+    assert watched.hosts == {urlsplit(node_health).netloc}
     watched.looks("node_health", height=4500)
 
 
-def test_the_run_explorer_shows_two_runs_side_by_side(watched: Watched, made: Made) -> None:
+def test_run_explorer_shows_two_runs_side_by_side(watched: Watched, made: Made) -> None:
     with app("run_explorer", made.file) as address:
         page = _open(watched, address, "Tick one run")
         expect(_heading(page, ": failed after")).to_be_visible()
@@ -68,7 +72,48 @@ def test_the_run_explorer_shows_two_runs_side_by_side(watched: Watched, made: Ma
         watched.looks("run_explorer", height=1600)
 
 
-def test_on_a_missing_database_the_app_says_what_to_run(watched: Watched, tmp_path: Path) -> None:
+_CONNECT = """
+address => new Promise(resolve => {
+  const socket = new WebSocket(address);
+  socket.onmessage = event => resolve("read " + event.data);
+  socket.onclose = () => resolve("refused");
+})
+"""
+
+
+class _EvilPage(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_notebook_refuses_a_foreign_page(browser: Browser, node_health: str) -> None:
+    host = urlsplit(node_health).netloc
+    with HTTPServer(("127.0.0.1", 0), _EvilPage) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(f"http://evil.example:{server.server_port}/")
+        answer = page.evaluate(_CONNECT, f"ws://{host}/ws?session_id=s_evil01")
+        context.close()
+        server.shutdown()
+    assert answer == "refused"
+    other_name = httpx.get(f"http://{host}/", headers={"Host": "evil.example"})
+    assert (other_name.status_code, other_name.text) == (303, "")
+
+
+def test_run_explorer_fetches_no_image_that_a_message_names(watched: Watched, made: Made) -> None:
+    with app("run_explorer", made.file) as address:
+        page = _open(watched, address, "Tick one run")
+        page.get_by_label("task").select_option(label=f"Evil {EVIL[:35]}…")
+        expect(page.get_by_text("evil.example/pixel.png").first).to_be_visible()
+        assert watched.hosts == {urlsplit(address).netloc}
+
+
+def test_app_of_a_missing_database_says_what_to_run(watched: Watched, tmp_path: Path) -> None:
     with app("node_health", tmp_path / "missing.duckdb") as address:
         page = _open(watched, address, "there is no database")
         expect(page.get_by_text("komos demo").first).to_be_visible()
@@ -76,7 +121,7 @@ def test_on_a_missing_database_the_app_says_what_to_run(watched: Watched, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_notebook_left_open_during_fifty_loads_hinders_none_and_sees_them(
+def test_open_notebook_blocks_none_of_fifty_loads_and_shows_them(
     watched: Watched, home: LoadEnv, world: FakeKomos
 ) -> None:
     task_id = world.add_task("Orders")
@@ -87,7 +132,7 @@ def test_a_notebook_left_open_during_fifty_loads_hinders_none_and_sees_them(
         world.finish(run_id, "FAILED")
         assert home.load(lock_timeout=60.0).exit_code == 0
 
-    def ask_again() -> None:
+    def read_again() -> None:
         page.locator("marimo-refresh button").first.click()
 
     load_another_run()
@@ -95,10 +140,10 @@ def test_a_notebook_left_open_during_fifty_loads_hinders_none_and_sees_them(
         page = _open(watched, address, "click leads")
         runs = page.locator("marimo-stat").first
         for loads in range(5, 55, 5):
-            ask_again()
+            read_again()
             for _ in range(5):  # while the notebook reads
                 load_another_run()
-            ask_again()
+            read_again()
             expect(runs).to_have_attribute("data-value", f'"{1 + loads}"')
         assert page.locator("marimo-callout-output").count() == 0
         page.close()  # before its server

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from komos_source.analytics.database import open_database
+from komos_source.analytics import open_database
 from komos_source.report import write_report
 from tests.browser.conftest import Made, Watched
 

@@ -1,4 +1,4 @@
-"""The ``komos`` command as people and schedulers meet it: a startup, its output, its exit code."""
+"""The ``komos`` command as a process: its output and its exit code."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run_id(world: FakeKomos) -> str:
     return run_id
 
 
-def test_a_load_prints_one_json_object(home: LoadEnv, run_id: str) -> None:
+def test_load_json_prints_one_object(home: LoadEnv, run_id: str) -> None:
     done = komos(home, "load", "--json")
     assert done.returncode == 0
     report = json.loads(done.stdout)
@@ -66,7 +66,7 @@ def test_a_load_prints_one_json_object(home: LoadEnv, run_id: str) -> None:
     assert done.stderr == ""
 
 
-def test_a_load_tells_a_person_what_it_does_without_library_noise(
+def test_load_prints_a_summary_and_no_output_of_libraries(
     home: LoadEnv, world: FakeKomos, run_id: str
 ) -> None:
     world.append(run_id, {"id": "new", "region": "eu"})
@@ -78,7 +78,7 @@ def test_a_load_tells_a_person_what_it_does_without_library_noise(
     ]
 
 
-def test_views_are_left_out_on_request(home: LoadEnv, run_id: str) -> None:
+def test_load_no_views_creates_no_view(home: LoadEnv, run_id: str) -> None:
     views = "SELECT COUNT(*) FROM duckdb_views() WHERE view_name = 'node_health'"
     for arguments, count in ((["--no-views"], 0), ([], 1)):
         done = komos(home, "load", *arguments)
@@ -86,12 +86,12 @@ def test_views_are_left_out_on_request(home: LoadEnv, run_id: str) -> None:
         assert home.value(views) == count
 
 
-def test_the_key_is_accepted_under_komos_own_name(home: LoadEnv, run_id: str) -> None:
+def test_load_reads_the_key_from_komos_api_key(home: LoadEnv, run_id: str) -> None:
     done = komos(home, "load", SOURCES__KOMOS__API_KEY="", KOMOS_API_KEY=home.emulator.api_key)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_run_that_cannot_be_fetched_is_named_and_ends_with_3(
+def test_load_with_a_run_that_fails_names_it_and_exits_with_3(
     home: LoadEnv, world: FakeKomos, run_id: str
 ) -> None:
     missing = world.new_id()
@@ -109,10 +109,19 @@ def test_a_run_that_cannot_be_fetched_is_named_and_ends_with_3(
         (["load", "--destination", "nowhere"], "no destination 'nowhere'"),
         (["load", "--since", "soon"], "'soon'"),
         (["load", "--frobnicate"], "--frobnicate"),
+        (["load", "--lock-timeout", "nan"], "nan is not a number"),
+        (["load", "--lock-timeout", "-1"], "-1"),
+        (["load", "--lock-timeout", "inf"], "inf is not a number"),
+        (["load", "--follow", "nan"], "nan is not a number"),
+        (["load", "--follow", "0"], "0"),
+        (["after-shards", "--lock-timeout", "nan"], "nan is not a number"),
+        (["emulate", "--pace", "nan"], "nan is not a number"),
+        (["emulate", "--port", "70000"], "70000"),
+        (["webhooks", "serve", "--port", "-1"], "-1"),
         (["frobnicate"], "frobnicate"),
     ],
 )
-def test_wrong_usage_ends_with_2_before_any_request(
+def test_wrong_usage_exits_with_2_before_any_request(
     home: LoadEnv, arguments: list[str], says: str
 ) -> None:
     done = komos(home, *arguments)
@@ -122,7 +131,9 @@ def test_wrong_usage_ends_with_2_before_any_request(
     assert not home.emulator.requests
 
 
-def test_nothing_to_be_done_ends_with_1_and_says_what_to_do(home: LoadEnv, run_id: str) -> None:
+def test_load_that_cannot_start_exits_with_1_and_says_what_to_do(
+    home: LoadEnv, run_id: str
+) -> None:
     for environment, says in (
         ({"SOURCES__KOMOS__API_KEY": ""}, "set SOURCES__KOMOS__API_KEY"),
         ({"SOURCES__KOMOS__API_KEY": "sk_live_wrong"}, "refused the key"),
@@ -135,7 +146,7 @@ def test_nothing_to_be_done_ends_with_1_and_says_what_to_do(home: LoadEnv, run_i
         assert "Traceback" not in done.stderr
 
 
-def test_check_tells_what_is_missing_and_what_is_well(home: LoadEnv, run_id: str) -> None:
+def test_check_reports_each_setting_and_what_to_do(home: LoadEnv, run_id: str) -> None:
     done = komos(home, "check")
     assert done.returncode == 0, done.stdout
     assert "1 tasks are visible" in done.stdout
@@ -148,7 +159,7 @@ def test_check_tells_what_is_missing_and_what_is_well(home: LoadEnv, run_id: str
     assert "set SOURCES__KOMOS__API_KEY" in done.stdout
 
 
-def test_the_key_is_nowhere_after_a_failing_load_with_debug_logging(
+def test_load_that_fails_with_debug_logging_writes_the_key_nowhere(
     home: LoadEnv, world: FakeKomos, run_id: str
 ) -> None:
     home.emulator.api_key = KEY
@@ -172,46 +183,18 @@ def test_the_key_is_nowhere_after_a_failing_load_with_debug_logging(
     assert [path for path in files if KEY.encode() in path.read_bytes()] == []
 
 
-def test_the_demo_shows_that_world_and_table_are_equal(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "komos_source", "demo", "--dir", str(tmp_path / "demo")],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={k: v for k, v in os.environ.items() if not k.startswith("DESTINATION__")},
-    )
-    assert done.returncode == 0, done.stderr
-    line = next(line for line in done.stdout.splitlines() if line.startswith("world "))
-    counts = [word for word in line.replace(",", "").split() if word.isdigit()]
-    assert len(counts) == 3
-    assert len(set(counts)) == 1
-    assert "extract_orders" in done.stdout
-    assert "extract_orders fails in" in (tmp_path / "demo" / "report.html").read_text("utf-8")
+def test_readme_names_every_command(home: LoadEnv) -> None:
+    from komos_source.cli.main import cli
+
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    for name, command in cli.commands.items():
+        assert f"komos {name}" in readme
+        for parameter in command.params:
+            if name == "load":
+                assert parameter.opts[0] in readme, parameter.opts
 
 
-@pytest.mark.parametrize("missing", ["jinja2", "scipy"])
-def test_the_demo_of_a_plain_installation_says_what_the_page_needs(
-    tmp_path: Path, missing: str
-) -> None:
-    script = (
-        f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['komos', 'demo', '--dir', 'd'];"
-        "from komos_source.cli.main import main; main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "komos-source[analysis]" in done.stdout
-    assert "extract_orders" in done.stdout
-
-
-def test_emulate_serves_until_it_is_stopped(tmp_path: Path) -> None:
+def test_emulate_serves_until_sigterm(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "komos_source", "emulate", "--port", "0"],
         stdout=subprocess.PIPE,
@@ -230,28 +213,99 @@ def test_emulate_serves_until_it_is_stopped(tmp_path: Path) -> None:
     assert server.returncode == 0, error
 
 
-def test_help_shows_examples_a_line_each(home: LoadEnv) -> None:
+def test_load_help_shows_one_example_per_line(home: LoadEnv) -> None:
     lines = [line.strip() for line in komos(home, "load", "--help").stdout.splitlines()]
     assert "komos load --runs-file kept_run_ids.txt" in lines
 
 
-def test_what_a_loading_process_leaves_out_is_there_for_whoever_asks(tmp_path: Path) -> None:
-    script = """
-import sys
-from komos_source.cli import startup
-startup.prepare()
-assert not {"requests", "pandas", "rich", "sqlalchemy"} & sys.modules.keys()
-from dlt.sources.helpers import requests
-from dlt.sources.helpers.requests import Client
-import dlt.sources.helpers.rest_client
-assert isinstance(requests.client, Client)
-assert requests.Session is sys.modules["dlt.sources.helpers.requests"].Session
-import pandas, rich, sqlalchemy
-"""
-    subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        env={**os.environ, "RUNTIME__DLTHUB_TELEMETRY": "false"},
-        check=True,
-        timeout=120,
+HOSTILE = "\x1b]0;pwned\x07\x1b[2J\x9b\u202e\nkomos: all is well"
+SHOWN = r"\x1b]0;pwned\x07\x1b[2J\x9b\u202e\nkomos: all is well"
+
+
+def refuse(home: LoadEnv, text: str) -> None:
+    """Has the API answer each request for a log with this error text."""
+    home.emulator.faults.add("/logs", "status", status=400, detail=text)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_load_shows_control_characters_of_api_errors_as_escapes(
+    home: LoadEnv, run_id: str, arguments: list[str]
+) -> None:
+    refuse(home, HOSTILE)
+    done = komos(home, "load", *arguments)
+    assert done.returncode == 3
+    output = done.stdout + done.stderr
+    assert SHOWN in output
+    assert not set(output) & set("\x1b\x07\x9b\u202e")
+    assert "komos: all is well" not in output.splitlines()
+
+
+@pytest.mark.parametrize("log_format", ["plain", "json"])
+def test_load_logs_control_characters_of_api_errors_as_escapes(
+    home: LoadEnv, run_id: str, log_format: str
+) -> None:
+    refuse(home, HOSTILE)
+    done = komos(home, "load", "--log-format", log_format)
+    assert "all is well" in done.stderr
+    assert done.stderr.isascii()
+    assert "\x1b" not in done.stderr
+    if log_format == "json":
+        events = [json.loads(line) for line in done.stderr.splitlines()]
+        assert any(HOSTILE in event.get("reason", "") for event in events)
+
+
+def test_error_of_a_command_is_logged_as_an_event_if_a_log_format_is_set(home: LoadEnv) -> None:
+    done = komos(home, "load", SOURCES__KOMOS__API_KEY="", KOMOS_LOG_FORMAT="json")
+    assert done.returncode == 1
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert (events[-1]["level"], events[-1]["event"][:10]) == ("error", "no API key")
+
+
+def test_load_creates_files_for_their_owner_only(home: LoadEnv, run_id: str) -> None:
+    os.umask(umask := os.umask(0o022))
+    assert umask == 0o022, "a stricter umask would hide what this test is about"
+    assert komos(home, "load").returncode == 0
+    assert home.file.exists()
+    shared = [
+        path
+        for path in (home.file, *(home.directory / "dlt").rglob("*"))
+        if path.stat().st_mode & 0o077
+    ]
+    assert shared == []
+
+
+@pytest.mark.parametrize("name", [".komos_task_run_logs.lock", ".komos_task_run_logs.holder"])
+def test_load_with_an_unusable_lock_file_names_it(home: LoadEnv, run_id: str, name: str) -> None:
+    in_the_way = home.directory / "dlt" / "pipelines" / name
+    in_the_way.mkdir(parents=True)
+    done = komos(home, "load", "--json")
+    assert "Traceback" not in done.stderr
+    if name.endswith(".lock"):
+        assert done.returncode == 1
+        assert f"the lock {in_the_way} cannot be used: Is a directory" in done.stderr
+    else:  # only names the process in messages
+        assert done.returncode == 0, done.stderr
+
+
+def test_check_of_a_missing_database_creates_none(home: LoadEnv) -> None:
+    done = komos(home, "check")
+    assert done.returncode == 0, done.stdout
+    assert "the first load creates it" in done.stdout
+    assert not home.file.exists()
+
+
+def test_emulate_takes_the_webhook_secret_from_the_environment() -> None:
+    from click.testing import CliRunner
+
+    from komos_source.cli.main import cli
+
+    shown = CliRunner().invoke(cli, ["emulate", "--help"]).output
+    assert "SOURCES__KOMOS__WEBHOOK_SECRET" in shown
+
+
+def test_import_loading_freezes_modules_and_leaves_collection_on(tmp_path: Path) -> None:
+    script = (
+        "import gc, sys; from komos_source.cli import startup; startup.import_loading();"
+        "sys.exit(not (gc.isenabled() and gc.get_freeze_count()))"
     )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, timeout=120)

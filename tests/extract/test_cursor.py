@@ -1,112 +1,170 @@
-"""A log that grows in any way is loaded exactly, by any number of looks at it."""
+"""However a log grows and is answered, each of its entries is emitted."""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from komos_source.decoding.parse import Body, RunLog, parse_log
-from komos_source.extract.cursor import RunCursor, advanced, is_settled, unseen
+from komos_source.decoding.parse import RunLog, parse_log
+from komos_source.extract.cursor import (
+    RunCursor,
+    holds_no_less,
+    is_settled,
+    next_cursor,
+    unseen,
+)
 
 RUN = "9c77d908-7bf4-4e7f-9a20-2c5e7fdf2e94"
 START = datetime(2025, 10, 14, tzinfo=UTC)
+TEN_MINUTES = timedelta(minutes=10)
 
 
-def read(entries: list[dict[str, Any]], cursor: RunCursor | None = None) -> RunLog:
-    text = json.dumps({"runId": RUN, "logEntries": entries}, separators=(",", ":")).encode()
-    return parse_log(Body(text, RUN, START, cursor.head if cursor else None))
+def log_of(entries: list[dict[str, Any]]) -> RunLog:
+    return parse_log(json.dumps({"runId": RUN, "logEntries": entries}).encode(), RUN, START)
 
 
 def entry(number: int, second: int | None) -> dict[str, Any]:
-    moment = None if second is None else f"{START + timedelta(seconds=second):%FT%TZ}"
-    return {"id": identity(number), "timestamp": moment, "message": str(number)}
+    timestamp = None if second is None else f"{START + timedelta(seconds=second):%FT%TZ}"
+    return {"id": str(number), "timestamp": timestamp, "message": str(number)}
 
 
-def identity(number: int) -> str:
-    return str(UUID(int=number))
+def cursor_of(entries: list[dict[str, Any]]) -> RunCursor:
+    return RunCursor.of(log_of(entries))
 
 
-# A step adds one entry at some place (or an unusable one), and perhaps the log is looked at.
-steps = st.lists(
-    st.tuples(
-        st.integers(0, 20), st.none() | st.integers(0, 5), st.booleans(), st.sampled_from("eeex")
-    ),
-    max_size=25,
-)
+class Loader:
+    """Reads answers one after another, as loads do, and keeps what they emit."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.rejected: set[str] = set()
+        self.cursor: RunCursor | None = None
+
+    def load(self, entries: list[dict[str, Any]]) -> None:
+        log, known = log_of(entries), self.cursor
+        rows, rejected = unseen(log, known)
+        self.rows |= {row["id"]: row for row in rows.to_pylist()}
+        self.rejected |= set(rejected["id"].to_pylist())
+        cursor = next_cursor(log, known)
+        assert known is None or cursor.entry_count >= known.entry_count
+        assert not len(unseen(log, cursor)[0]) or cursor.reread
+        self.cursor = RunCursor.from_state(json.loads(json.dumps(cursor.to_state())))
+        assert self.cursor == cursor
 
 
-@given(steps)
-def test_however_a_log_grows_the_rows_emitted_make_up_the_log_with_positions(steps: Any) -> None:
-    entries: list[dict[str, Any]] = []
-    table: dict[str, dict[str, Any]] = {}
-    rejected: set[str] = set()
-    cursor: RunCursor | None = None
-    for number, (place, second, look, kind) in enumerate([*steps, (0, 0, True, "e")]):
-        entries.insert(
-            min(place, len(entries)), entry(number, second) if kind == "e" else {"no": number}
-        )
-        if look:
-            rows, refused, advance = advanced(read(entries, cursor), cursor)
-            table |= {row["id"]: row for row in rows.to_pylist()}
-            rejected |= set(refused["id"].to_pylist())
-            cursor = RunCursor.from_state(json.loads(json.dumps(advance.to_state())))
-            assert cursor == RunCursor.of(read(entries))
-    final = read(entries)
-    wanted = {row["id"]: row for row in final.rows.to_pylist()}
-    assert table.keys() == wanted.keys()
-    assert rejected == set(final.rejected["id"].to_pylist())
-    sorted_log = [e for e in entries if e.get("timestamp")]
-    if sorted_log == sorted(sorted_log, key=lambda e: e["timestamp"]):
-        assert table == wanted  # the API answers in order; then positions are exact too
+# A step adds an entry at some position, perhaps an unusable one. Then the log may be read: as it is
+# now, or from a replica that has an earlier state of it, whole or only its beginning.
+added = st.tuples(st.integers(0, 20), st.none() | st.integers(0, 5), st.sampled_from("eeex"))
+whole_answer = st.just((0, 30))
+any_answer = st.tuples(st.integers(0, 4), st.integers(0, 30))
 
 
-@given(st.lists(st.none() | st.integers(0, 3), max_size=8), st.integers(0, 8))
-def test_the_cursor_of_a_log_is_that_of_its_beginning_followed_by_that_of_the_rest(
-    seconds: list[int | None], place: int
-) -> None:
-    entries = [entry(number, second) for number, second in enumerate(seconds)]
-    first = RunCursor.of(read(entries[:place]))
-    rest = read(entries, first)
-    assert rest.continues
-    assert first.followed_by(RunCursor.of(rest)) == RunCursor.of(read(entries))
+def grow(loader: Loader, steps: Any) -> list[dict[str, Any]]:
+    states: list[list[dict[str, Any]]] = [[]]
+    for number, ((position, second, kind), answer) in enumerate(steps):
+        new = entry(number, second) if kind == "e" else {"no": number}
+        states.append([*states[-1][:position], new, *states[-1][position:]])
+        if answer is not None:
+            steps_back, length = answer
+            loader.load(states[max(0, len(states) - 1 - steps_back)][:length])
+    loader.load(states[-1])
+    return states[-1]
 
 
-def test_a_cursor_of_an_earlier_version_is_understood() -> None:
-    state = RunCursor.of(read([entry(1, 1)])).to_state()
-    old = {name: state[name] for name in ("entries", "last_timestamp", "before", "span")}
-    assert RunCursor.from_state(old).last_timestamp == START + timedelta(seconds=1)
+def assert_loaded(loader: Loader, entries: list[dict[str, Any]]) -> None:
+    log = log_of(entries)
+    expected = {row["id"]: row for row in log.rows.to_pylist()}
+    assert loader.rows.keys() == expected.keys()
+    assert loader.rejected == set(log.rejected["id"].to_pylist())
+    timestamps = [each["timestamp"] for each in entries if each.get("timestamp")]
+    if timestamps == sorted(timestamps):  # as the API documents: then positions are right, too
+        assert loader.rows == expected
 
 
-def test_an_unchanged_log_emits_nothing() -> None:
-    log = read([entry(1, 1), entry(2, None), entry(3, 2)])
-    rows, rejected = unseen(log, RunCursor.of(log))
+@given(st.lists(st.tuples(added, st.none() | whole_answer), max_size=25))
+def test_unseen_log_that_grows_anywhere_is_emitted_exactly(steps: Any) -> None:
+    loader = Loader()
+    assert_loaded(loader, grow(loader, steps))
+
+
+@given(st.lists(st.tuples(added, st.none() | whole_answer | any_answer), max_size=25))
+def test_unseen_log_answered_by_lagging_replicas_is_emitted_exactly(steps: Any) -> None:
+    loader = Loader()
+    assert_loaded(loader, grow(loader, steps))
+
+
+def test_run_cursor_of_docstring_example() -> None:
+    entries = [entry(n, second) for n, second in enumerate([0, 60, None, 120, 120])]
+    assert cursor_of(entries) == RunCursor(5, START + timedelta(seconds=120), 2, 2)
+
+
+def test_unseen_unchanged_log_emits_nothing() -> None:
+    entries = [entry(1, 1), entry(2, None), entry(3, 2), {"no": "id"}]
+    rows, rejected = unseen(log_of(entries), cursor_of(entries))
     assert len(rows) == len(rejected) == 0
 
 
-def test_a_tail_is_emitted_without_what_came_before_it() -> None:
+def test_unseen_grown_log_emits_its_tail() -> None:
     before = [entry(number, number) for number in range(10)]
-    rows, _ = unseen(read([*before, entry(10, 10)]), RunCursor.of(read(before)))
-    assert rows["id"].to_pylist() == [
-        identity(9),
-        identity(10),
-    ]  # the first shares the cursor's timestamp
+    rows, _ = unseen(log_of([*before, entry(10, 10)]), cursor_of(before))
+    assert rows["id"].to_pylist() == ["9", "10"]  # entry 9 has the cursor's timestamp
 
 
-def test_a_late_entry_makes_the_whole_log_be_emitted() -> None:
+@pytest.mark.parametrize("second", [2, None])
+def test_unseen_late_entry_emits_the_whole_log(second: int | None) -> None:
     before = [entry(number, number) for number in range(10)]
-    late = [*before[:3], entry(99, 2), *before[3:]]
-    rows, _ = unseen(read(late), RunCursor.of(read(before)))
+    rows, _ = unseen(log_of([*before[:3], entry(99, second), *before[3:]]), cursor_of(before))
     assert len(rows) == 11
 
 
-def test_a_run_settles_by_the_servers_clock_only() -> None:
-    ten_minutes = timedelta(minutes=10)
-    assert is_settled(START, START + ten_minutes, ten_minutes)
-    assert not is_settled(START, START + ten_minutes - timedelta(seconds=1), ten_minutes)
-    assert not is_settled(START, None, ten_minutes)
-    assert not is_settled(None, START, ten_minutes)
+def test_unseen_other_entries_of_the_same_count_are_emitted() -> None:
+    before = [entry(1, 5), entry(2, None), entry(3, None)]
+    after = [entry(1, 5), entry(4, 6), entry(5, 7)]
+    rows, _ = unseen(log_of(after), cursor_of(before))
+    assert {"4", "5"} <= set(rows["id"].to_pylist())
+
+
+def test_unseen_answer_without_the_newest_known_entry_is_emitted_whole() -> None:
+    loader = Loader()
+    known, late = [entry(n, n) for n in (5, 6, 9)], [entry(1, 1), entry(2, 2), entry(3, None)]
+    for entries in (known, late, late + known):
+        loader.load(entries)
+    assert_loaded(loader, late + known)
+
+
+def test_next_cursor_shorter_answer_keeps_the_count_and_rereads_the_next_answer() -> None:
+    full = [entry(number, number) for number in range(120)]
+    known = cursor_of(full[:100])
+    kept = next_cursor(log_of(full[:60]), known)
+    assert not holds_no_less(log_of(full[:60]), known)
+    assert not holds_no_less(log_of(full[:99]), kept)
+    assert kept.entry_count == 100
+    assert len(unseen(log_of(full), kept)[0]) == 120
+    assert next_cursor(log_of(full), kept) == cursor_of(full)
+
+
+@pytest.mark.parametrize(
+    ("finished", "served", "now", "settled"),
+    [
+        (0, 600, 600, True),
+        (0, 599, 600, False),
+        (0, 600, 599, False),  # the server's clock, or a proxy's, is ahead
+        (0, 600, 10**6, True),
+        (0, None, 10**6, False),
+        (None, 600, 600, False),
+    ],
+)
+def test_is_settled_needs_both_clocks(
+    finished: int | None, served: int | None, now: int, settled: bool
+) -> None:
+    finished_at, served_at, ours = (
+        None if second is None else START + timedelta(seconds=second)
+        for second in (finished, served, now)
+    )
+    assert ours is not None
+    assert is_settled(finished_at, served_at, ours, TEN_MINUTES) == settled

@@ -1,10 +1,16 @@
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from komos_source.config import check_api_key, check_base_url
-from komos_source.exceptions import ConfigurationError, UsageError
-from komos_source.extract.options import check_selection, read_runs_file
+from komos_source.exceptions import UsageError
+from komos_source.extract.options import (
+    check_client_options,
+    check_patience,
+    check_selection,
+    read_runs_file,
+)
 
 RUN = "9c77d908-7bf4-4e7f-9a20-2c5e7fdf2e94"
 
@@ -41,31 +47,36 @@ def test_a_missing_runs_file_is_named(tmp_path: Path) -> None:
         read_runs_file(tmp_path / "nowhere.txt")
 
 
+@pytest.mark.parametrize("task_id", ["", " ", ".", "..", " .. ", "x" * 256, "a\ud800"])
+def test_check_selection_refuses_task_ids_that_no_path_can_hold(task_id: str) -> None:
+    with pytest.raises(UsageError, match="is not a task id"):
+        check_selection(None, [task_id], None)
+
+
 @pytest.mark.parametrize(
-    "url",
+    ("option", "value"),
     [
-        "http://api.komos.ai",
-        "http://127.0.0.1.evil.example",
-        "api.komos.ai",
-        "https://api.komos.ai/public/v1",
-        "https://user:password@api.komos.ai",
-        "ftp://api.komos.ai",
-        "https://api.komos.ai:port",
-        "",
+        ("max_concurrency", 0),
+        ("max_concurrency", math.inf),
+        ("backoff", math.nan),
+        ("backoff", -1.0),
+        ("max_body", 0),
+        ("max_body", math.inf),
     ],
 )
-def test_a_base_url_that_would_leak_or_miss_is_refused(url: str) -> None:
-    with pytest.raises(ConfigurationError):
-        check_base_url(url)
+def test_check_client_options_refuses_numbers_out_of_range(option: str, value: Any) -> None:
+    options: Any = {"max_concurrency": 1, "backoff": 1.0, "max_body": 1, option: value}
+    with pytest.raises(UsageError, match=f"{option} must be from"):
+        check_client_options("sk_live_test", "https://api.komos.ai", **options)
 
 
-@pytest.mark.parametrize("url", ["https://api.komos.ai", "http://localhost:80", "http://[::1]:1/"])
-def test_https_and_loopback_are_accepted(url: str) -> None:
-    check_base_url(url)
+def test_check_client_options_returns_the_normalised_url() -> None:
+    options = check_client_options("sk_live_test", "HTTPS://api.komos.ai/", 1, 1.0, 1)
+    assert options["base_url"] == "https://api.komos.ai"
 
 
-@pytest.mark.parametrize("key", ["", "  ", "sk_live_a b", "sk_live_a\nX: y", "sk_live_…"])
-def test_a_key_no_header_can_carry_is_refused_without_being_repeated(key: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        check_api_key(key)
-    assert not key.strip() or key not in str(caught.value)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0, -1_000_000.0, 1e300])
+@pytest.mark.parametrize("name", ["settle_after", "give_up_after"])
+def test_check_patience_refuses_numbers_out_of_range(name: str, value: float) -> None:
+    with pytest.raises(UsageError, match=f"{name} must be from 0"):
+        check_patience(**{"settle_after": 0.0, "give_up_after": 0.0, name: value})

@@ -1,4 +1,4 @@
-"""Loads some buckets, one after the other, in one startup, and says when each is done.
+"""Loads some buckets, one after the other, in one process, and says when each is done.
 
 python load_shards.py DESTINATION OF BUCKET…
 """
@@ -12,7 +12,7 @@ from komos_source.loading.shards import load_shard
 
 
 def main(destination: str, of: str, *buckets: str) -> None:
-    startup.prepare()
+    startup.import_loading()
     for bucket in buckets:
         report = load_shard(int(bucket), int(of), destination=destination, backoff=0.01)
         assert report.exit_code == 0, report
@@ -22,4 +22,3 @@ def main(destination: str, of: str, *buckets: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
-    startup.leave(0)

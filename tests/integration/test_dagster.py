@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from komos_source.destinations.locking import one_load_at_a_time
+from komos_source.destinations.locking import lock_pipeline
 from komos_source.testing import FakeKomos
 from komos_source.webhooks.signature import Delivery
 from komos_source.webhooks.spool import Spool
@@ -83,7 +83,8 @@ def test_checks_and_counts_come_from_what_was_loaded(
     world: FakeKomos, instance: dg.DagsterInstance
 ) -> None:
     run_id = world.add_run(world.add_task("Orders"))
-    world.append(run_id, {"nodeId": "a", "level": "error"}, {})
+    image = "![p](https://evil.example/pixel.png)"
+    world.append(run_id, {"nodeId": image, "level": "error"}, {})
     world.finish(run_id)
     run("komos_load", instance)
     result = run("komos_checks", instance)
@@ -94,7 +95,9 @@ def test_checks_and_counts_come_from_what_was_loaded(
         "no_regression": True,
     }
     (rates,) = result.get_asset_materialization_events()
-    assert "| a " in rates.materialization.metadata["worst_nodes"].value
+    worst = rates.materialization.metadata["worst_nodes"]
+    assert isinstance(worst, dg.TableMetadataValue), "Markdown would show an id as an image"
+    assert worst.records[0].data["node_id"] == image
     observed = instance.fetch_observations(dg.AssetKey(["komos", "task_run_logs"]), limit=1)
     counted = observed.records[0].asset_observation
     assert counted is not None
@@ -165,7 +168,7 @@ def test_a_load_in_progress_is_waited_for_not_joined(home: LoadEnv, world: FakeK
     module.LOCK_TIMEOUT = 0.1
     directory = home.directory / "dlt" / "pipelines"
     with (
-        one_load_at_a_time(directory, "komos_task_run_logs", timeout=1),
+        lock_pipeline(directory, "komos_task_run_logs", timeout=1),
         pytest.raises(dg.RetryRequested),
     ):
         list(module.load_tables(dg.build_asset_context(), module.LoadConfig()))

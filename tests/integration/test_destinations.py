@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 from dataclasses import replace
 from datetime import timedelta
@@ -95,8 +96,27 @@ def test_postgres_finds_old_rows_by_an_index(
     assert {schema for schema, _ in found} == {"komos"}
     assert sorted(definition.split(" btree ")[1] for _, definition in found) == [
         "(_dlt_load_id)",
-        "(id)",
+        "(run_id, id)",
     ]
+
+
+def test_postgres_id_that_no_index_takes_is_rejected_and_the_others_load(
+    postgres_url: str,
+    tmp_path: Path,
+    emulator: Emulator,
+    world: FakeKomos,
+    request: pytest.FixtureRequest,
+) -> None:
+    too_long = random.Random(1).randbytes(4_000).hex()  # random: Postgres compresses what it can
+    longest = "".join(chr(0x10000 + n) for n in range(255))  # four bytes a character
+    run_id = world.add_run(world.add_task("Orders"))
+    world.append(run_id, {"id": too_long}, {"id": longest}, {"id": "short"})
+    store = make_store("postgres", tmp_path, request)
+    report = store.load(emulator)
+    assert (report["entries_loaded"], report["entries_rejected"]) == (2, 1)
+    assert store.table().keys() == {(run_id, longest), (run_id, "short")}
+    (reason,) = store.query("komos", "SELECT reason FROM komos.task_run_logs_rejected")[0]
+    assert reason == "'id' is longer than 255 characters"
 
 
 def test_webhooks_wait_for_a_database_and_files_load_without_them(

@@ -107,7 +107,7 @@ def wait_until(reached: Callable[[], bool], timeout: float = 120.0) -> None:
         time.sleep(0.2)  # looking opens the file, and keeps the loader out meanwhile
 
 
-def table_if_free(home: LoadEnv) -> dict[str, tuple[Any, ...]]:
+def table_if_free(home: LoadEnv) -> dict[tuple[str, str], tuple[Any, ...]]:
     """The table; empty while a load has the file, or before there is one."""
     try:
         return home.table()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,7 @@ from komos_source.exceptions import ApiUnreachableError, ConfigurationError
 from komos_source.testing import FakeKomos
 from komos_source.testing.webhooks import signed_headers
 from komos_source.testing.world import iso
-from komos_source.webhooks.signature import Verifier
-from komos_source.webhooks.spool import Spool
+from komos_source.webhooks import Spool, verify
 from tests.conftest import LoadEnv, expected
 from tests.receiver import SECRET
 
@@ -30,8 +29,7 @@ class Inbox:
     def put(self, event: str, value: Any) -> None:
         body = json.dumps(value).encode()
         headers = signed_headers(SECRET, event, body)
-        now = datetime.now(UTC)
-        self.spool.put([Verifier([SECRET]).verify(headers.items(), body, now)])
+        self.spool.put([verify(headers, body, secrets=[SECRET])])
 
     def entries(self, run_id: str, *which: int) -> None:
         """A delivery of a run's entries at these places in its log."""
@@ -211,7 +209,7 @@ def test_a_hundred_runs_at_once_are_all_loaded_with_webhooks_and_a_gap_without(
     assert home.value(f"{runs}'{without}'") == 51
     gaps = dict(home.rows("SELECT task_id, runs_recovered FROM task_run_window_gaps"))
     assert gaps == {with_webhooks: 50, without: 0}
-    loaded = {row[0] for row in home.table().values()}
+    loaded = {run_id for run_id, _ in home.table()}
     assert {run["id"] for run in world.runs(with_webhooks)[:100]} <= loaded
 
 
@@ -235,18 +233,21 @@ def test_what_is_no_event_of_a_run_is_kept_among_the_rejected(
     assert inbox.spool.waiting() == 0
 
 
-def test_a_run_that_the_api_does_not_show_is_asked_for_once(
+def test_load_of_a_delivery_whose_run_the_api_does_not_show_asks_for_it_until_it_is_lost(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     foreign = world.new_id()
     entries = [{"id": world.new_id(), "message": "from elsewhere"} for _ in range(6)]
     inbox.put("task-run.log", {"runId": foreign, "logEntries": entries})
-    report = home.load()
-    assert report.failures == {foreign: "404 run_not_found"}
+    for _ in range(2):
+        assert home.load(give_up_after=0).failures == {foreign: "404 run_not_found"}
     assert home.value(f"SELECT COUNT(*) FROM task_run_logs WHERE run_id = '{foreign}'") == 6
+    assert foreign in home.load(give_up_after=0).problems[0]
     home.emulator.requests.clear()
-    home.load()
+    assert home.load(give_up_after=0).exit_code == 0
     assert home.emulator.count(foreign) == 0
+    inbox.put("task-run.log", {"runId": foreign, "logEntries": [{"id": world.new_id()}]})
+    assert home.load(give_up_after=0).failures == {foreign: "404 run_not_found"}
 
 
 def test_a_long_spool_is_drained_in_bounded_batches(
@@ -302,7 +303,7 @@ def test_rows_that_did_not_arrive_keep_their_deliveries_in_the_spool(
     count = loading.count_loaded_rows
     monkeypatch.setattr(loading, "count_loaded_rows", lambda *args: count(*args) | {run_id: 1})
     report = home.load(poll=False)
-    assert report.failures == {run_id: "2 entries were emitted, 1 arrived"}
+    assert report.failures == {run_id: "2 entries were emitted, 1 were loaded"}
     assert [each.run_id for each in inbox.spool.take()] == [run_id]
     monkeypatch.setattr(loading, "count_loaded_rows", count)
     assert home.load().exit_code == 0
@@ -354,6 +355,88 @@ def test_a_spool_in_the_default_place_is_drained_and_none_is_made(
     home.load(poll=False)
     assert inbox.spool.waiting() == 0
     assert len(home.table()) == 7
+
+
+def test_load_into_another_dataset_leaves_the_spool_alone_unless_it_is_given(
+    home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
+) -> None:
+    home.load()  # the spool belongs to its dataset, although nothing waits
+    inbox.entries(run_id, 0)
+    result = home.load(dataset_name="scratch", pipeline_name="scratch")
+    assert "the spool" in result.problems[0]
+    assert "belongs to duckdb/komos" in result.problems[0]
+    assert inbox.spool.waiting() == 1
+    assert home.load(poll=False).exit_code == 0
+    assert inbox.spool.waiting() == 0
+    inbox.entries(run_id, 1)
+    home.load(dataset_name="scratch", pipeline_name="scratch", spool=inbox.spool.name)
+    assert inbox.spool.waiting() == 0
+
+
+def test_load_sets_a_delivery_that_postgres_refuses_aside_and_loads_the_rest(
+    home: LoadEnv, world: FakeKomos, run_id: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sqlalchemy as sa
+
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)
+    inbox = Inbox(postgres_url, world)
+    inbox.entries(run_id, 0)
+    assert home.load(destination="postgres", spool=postgres_url).exit_code == 0
+    engine = sa.create_engine(postgres_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "ALTER TABLE komos.task_run_logs ADD CHECK (message NOT LIKE '%%refused%%')"
+        )
+    world.append(run_id, {"timestamp": iso(world.clock.now() + timedelta(hours=1))})
+    refused = {"id": world.new_id(), "message": "refused"}
+    inbox.put("task-run.log", {"runId": world.new_id(), "logEntries": [refused]})
+    inbox.entries(run_id, 6)
+    result = home.load(destination="postgres", spool=postgres_url)
+    assert result.exit_code == 3
+    assert "now in komos_deliveries_failed" in "".join(result.problems)
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT id FROM komos.task_run_logs").all()
+        failed = connection.exec_driver_sql("SELECT reason FROM komos_deliveries_failed").all()
+    assert {id for (id,) in rows} == {entry["id"] for _, _, entry in world.entries()}
+    assert len(failed) == 1
+    assert failed[0][0]
+    assert inbox.spool.waiting() == 0
+    assert home.load(destination="postgres", spool=postgres_url).exit_code == 0
+    engine.dispose()
+    inbox.spool.close()
+
+
+def test_load_reports_a_spool_that_hangs_and_reads_the_api(
+    home: LoadEnv, world: FakeKomos, run_id: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sqlalchemy as sa
+
+    from komos_source.webhooks import spool as spool_module
+
+    Spool(postgres_url).close()
+    monkeypatch.setattr(spool_module, "SPOOL_TIMEOUT", 0.5)
+    engine = sa.create_engine(postgres_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("LOCK TABLE komos_deliveries IN ACCESS EXCLUSIVE MODE")
+        result = home.load(spool=postgres_url)
+    engine.dispose()
+    assert "statement timeout" in result.problems[0]
+    assert home.table() == expected(world)
+
+
+def test_delivery_with_a_byte_order_mark_is_loaded(
+    home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
+) -> None:
+    for event, value in (
+        ("task-run.log", {"runId": run_id, "logEntries": world.log(run_id)[:2]}),
+        ("other", {"a": 1}),
+    ):
+        body = b"\xef\xbb\xbf" + json.dumps(value).encode()
+        headers = signed_headers(SECRET, event, body)
+        inbox.spool.put([verify(headers, body, secrets=[SECRET])])
+    result = home.load(poll=False)
+    assert (result.entries_loaded, result.entries_rejected) == (2, 1)
+    assert home.rows("SELECT raw FROM task_run_logs_rejected") == [('{"a": 1}',)]
 
 
 def test_webhooks_into_postgres_from_a_spool_in_postgres(

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy
 
 from komos_source import __version__
-from komos_source.destinations.locking import one_load_at_a_time
+from komos_source.destinations.locking import lock_pipeline
 from komos_source.exceptions import AuthenticationError, LockedError
 from komos_source.testing import FakeKomos
 from tests.conftest import LoadEnv
@@ -70,7 +70,7 @@ def test_a_load_that_could_not_begin_leaves_no_row(home: LoadEnv, run_id: str) -
     home.load()
     directory = home.directory / "pipelines"
     with (
-        one_load_at_a_time(directory, "komos_task_run_logs", timeout=1),
+        lock_pipeline(directory, "komos_task_run_logs", timeout=1),
         pytest.raises(LockedError),
     ):
         home.load(lock_timeout=0.1)

@@ -1,13 +1,15 @@
-"""``komos report``: one file, from any destination, and what is said where there is no data."""
+"""``komos report``: the page, its file, and its messages."""
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 
-from komos_source.analytics.database import open_database
-from komos_source.exceptions import DestinationError
+from komos_source.analytics import open_database
+from komos_source.exceptions import DestinationError, UsageError
 from komos_source.report import write_report
 from komos_source.testing import FakeKomos
 from tests.cli.test_commands import komos
@@ -27,7 +29,7 @@ def loaded(home: LoadEnv, world: FakeKomos) -> LoadEnv:
     return home
 
 
-def test_the_report_is_one_file_that_asks_nothing_of_others(loaded: LoadEnv) -> None:
+def test_report_is_one_file_without_external_references(loaded: LoadEnv) -> None:
     done = komos(loaded, "report", "--out", "page.html", "--time-zone", "Asia/Tokyo")
     assert done.returncode == 0, done.stderr
     assert "page.html" in done.stdout
@@ -40,7 +42,7 @@ def test_the_report_is_one_file_that_asks_nothing_of_others(loaded: LoadEnv) -> 
     assert page.count("<script>") == 1
 
 
-def test_a_report_leaves_the_database_and_the_working_directory_as_they_were(
+def test_report_changes_neither_database_nor_working_directory(
     loaded: LoadEnv,
 ) -> None:
     before = loaded.file.read_bytes()
@@ -51,7 +53,7 @@ def test_a_report_leaves_the_database_and_the_working_directory_as_they_were(
     assert not list((loaded.directory / "dlt").glob("pipelines/komos*"))
 
 
-def test_without_data_it_says_what_to_run(home: LoadEnv) -> None:
+def test_report_without_data_says_what_to_run(home: LoadEnv) -> None:
     missing = komos(home, "report", "--database", "nowhere.duckdb")
     assert missing.returncode == 1
     assert "there is no database" in missing.stderr
@@ -75,26 +77,30 @@ def test_without_data_it_says_what_to_run(home: LoadEnv) -> None:
         (["--days", "3"], "--days"),
     ],
 )
-def test_wrong_usage_ends_with_2(loaded: LoadEnv, arguments: list[str], says: str) -> None:
+def test_report_with_wrong_usage_exits_with_2(
+    loaded: LoadEnv, arguments: list[str], says: str
+) -> None:
     done = komos(loaded, "report", *arguments)
     assert done.returncode == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_it_reads_postgres_as_well(
+def test_report_reads_postgres(
     loaded: LoadEnv, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)
     with pytest.raises(DestinationError, match="there are no Komos tables"):
-        open_database("postgres")
+        write_report(open_database("postgres"), loaded.directory / "postgres.html")
     assert loaded.load(destination="postgres").exit_code == 0
     page = loaded.directory / "postgres.html"
     write_report(open_database("postgres"), page)
     assert "Orders &amp; &lt;b&gt;more" in page.read_text("utf-8")
 
 
-def test_a_load_fills_the_file_where_it_runs(home: LoadEnv, world: FakeKomos) -> None:
+def test_load_and_report_use_the_file_in_the_current_directory(
+    home: LoadEnv, world: FakeKomos
+) -> None:
     run_id = world.add_run(world.add_task("Orders"))
     world.append(run_id, {})
     world.finish(run_id)
@@ -108,3 +114,82 @@ def test_a_load_fills_the_file_where_it_runs(home: LoadEnv, world: FakeKomos) ->
             assert done.returncode == 0, done.stderr
         assert here.file.exists()
         assert (directory / "komos-report.html").exists()
+
+
+HOSTILE = "pay\u202egnp\x1b[2J\nment"
+SHOWN = "pay\\u202egnp\\x1b[2J\\nment"
+
+
+def test_report_shows_control_characters_and_isolates_names(
+    home: LoadEnv, world: FakeKomos, tmp_path: Path
+) -> None:
+    run_id = world.add_run(world.add_task(HOSTILE))
+    world.append(run_id, {"nodeId": HOSTILE, "level": "error", "message": HOSTILE})
+    world.finish(run_id, "FAILED")
+    home.load()
+    write_report(open_database(database=home.file), tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert not {"\u202e", "\x1b"} & set(page)
+    assert f"<bdi>{SHOWN}</bdi>" in page
+    assert f'<p dir="auto">{SHOWN}</p>' in page
+
+
+def test_report_of_a_null_message_shows_it_as_empty(home: LoadEnv, world: FakeKomos) -> None:
+    run_id = world.add_run(world.add_task("Orders"))
+    world.append(run_id, {"nodeId": "click", "level": "error", "message": None})
+    world.finish(run_id, "FAILED")
+    home.load()
+    write_report(open_database(database=home.file), home.directory / "page.html")
+    assert "(empty)" in (home.directory / "page.html").read_text("utf-8")
+
+
+def test_write_report_to_a_link_is_refused_and_its_target_unchanged(loaded: LoadEnv) -> None:
+    target, link = loaded.directory / "precious", loaded.directory / "page.html"
+    target.write_text("precious")
+    link.symlink_to(target)
+    with pytest.raises(UsageError, match="it is a link, a directory or a device"):
+        write_report(open_database(database=loaded.file), link)
+    assert target.read_text() == "precious"
+
+
+def test_write_report_is_for_the_owner_only_unless_it_replaces_a_shared_file(
+    loaded: LoadEnv,
+) -> None:
+    page = loaded.directory / "page.html"
+    write_report(open_database(database=loaded.file), page)
+    assert page.stat().st_mode & 0o777 == 0o600
+    page.chmod(0o644)
+    write_report(open_database(database=loaded.file), page)
+    assert page.stat().st_mode & 0o777 == 0o644
+
+
+def test_write_report_that_fails_leaves_the_earlier_page_and_no_other_file(
+    loaded: LoadEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = loaded.directory / "page.html"
+    page.write_text("earlier")
+    before = sorted(loaded.directory.iterdir())
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    database = open_database(database=loaded.file)
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(UsageError, match=r"cannot be written to .*: No space left on device"):
+        write_report(database, page)
+    assert page.read_text() == "earlier"
+    assert sorted(loaded.directory.iterdir()) == before
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_report_and_check_of_a_truncated_database_say_that_it_is_damaged(
+    loaded: LoadEnv, share: float
+) -> None:
+    whole = loaded.file.read_bytes()
+    loaded.file.write_bytes(whole[: int(len(whole) * share)])
+    report, check = komos(loaded, "report"), komos(loaded, "check")
+    assert "Traceback" not in report.stderr + check.stderr
+    assert check.returncode == 1
+    assert re.search(r"failed  destination: .*(damaged|cannot be opened)", check.stdout)
+    if report.returncode:  # otherwise what it reads is in the part that is left
+        assert re.search("is damaged|cannot be opened", report.stderr)

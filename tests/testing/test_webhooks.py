@@ -6,14 +6,14 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from komos_source.testing import FakeKomos, Webhooks
-from komos_source.webhooks.signature import Delivery, Verifier
+from komos_source.webhooks import verify
+from komos_source.webhooks.signature import Delivery
 
 SECRET = "wh_test_2f6b8a"
 
@@ -52,8 +52,8 @@ class Handler(BaseHTTPRequestHandler):
             self.server.tries += 1
             fail = self.server.tries <= self.server.failures
             if not fail:
-                verifier, now = Verifier([SECRET]), datetime.now(UTC)
-                self.server.deliveries.append(verifier.verify(self.headers.items(), body, now))
+                delivery = verify(self.headers.items(), body, secrets=[SECRET])
+                self.server.deliveries.append(delivery)
         self.send_response(500 if fail else 204)
         self.send_header("Content-Length", "0")
         self.end_headers()

@@ -8,23 +8,32 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from komos_source.exceptions import ConfigurationError, SpoolError
+from komos_source.webhooks import Spool
+from komos_source.webhooks import spool as spool_module
 from komos_source.webhooks.signature import Delivery
-from komos_source.webhooks.spool import Spool
+
+
+def open_spool(url: str) -> Spool:
+    return Spool(url, reserve=0)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def spool(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Spool]:
-    url = (
-        f"sqlite:///{tmp_path / 'spool.db'}"
-        if request.param == "sqlite"
-        else request.getfixturevalue("postgres_url")
-    )
-    opened = Spool(url)
+def spool_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'spool.db'}"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def spool(spool_url: str) -> Iterator[Spool]:
+    opened = open_spool(spool_url)
     yield opened
     opened.close()
 
@@ -38,23 +47,37 @@ def bodies(spool: Spool) -> list[str]:
     return [each.body.decode() for each in spool.take()]
 
 
-def test_deliveries_come_out_in_the_order_they_went_in(spool: Spool) -> None:
+def test_take_returns_deliveries_in_the_order_of_put(spool: Spool) -> None:
     for batch in (["b", "a"], ["c"]):
         spool.put([delivery(text) for text in batch])
     assert bodies(spool) == ["b", "a", "c"]
     (first, *_) = spool.take()
     assert (first.event, first.run_id) == ("task-run.log", "run")
-    assert first.received_at.utcoffset() is not None
 
 
-def test_the_same_delivery_twice_is_one_row(spool: Spool) -> None:
+def test_received_at_is_utc_whatever_the_time_zone_of_the_database(postgres_url: str) -> None:
+    engine = sa.create_engine(postgres_url)
+    with engine.begin() as connection:
+        name = sa.make_url(postgres_url).database
+        connection.exec_driver_sql(f"ALTER DATABASE {name} SET timezone = 'Asia/Tokyo'")
+    engine.dispose()
+    spool = open_spool(postgres_url)
+    spool.put([delivery("a")])
+    oldest = spool.stats().oldest
+    assert oldest is not None
+    for received_at in (oldest, spool.take()[0].received_at):
+        assert abs(datetime.now(UTC) - received_at) < timedelta(minutes=5)
+    spool.close()
+
+
+def test_put_stores_the_same_delivery_once(spool: Spool) -> None:
     assert spool.put([delivery("a"), delivery("a"), delivery("b")]) == 2
     assert spool.put([delivery("b"), delivery("c")]) == 1
     assert spool.put([delivery("a")]) == 0
     assert bodies(spool) == ["a", "b", "c"]
 
 
-def test_a_delivery_stays_until_it_is_deleted(spool: Spool) -> None:
+def test_delete_removes_only_the_given_deliveries(spool: Spool) -> None:
     spool.put([delivery(str(number)) for number in range(1200)])
     taken = spool.take()
     assert len(taken) == spool.waiting() == 1200
@@ -66,7 +89,7 @@ def test_a_delivery_stays_until_it_is_deleted(spool: Spool) -> None:
     assert bodies(spool) == ["7"]
 
 
-def test_a_batch_is_bounded_by_number_and_by_size(spool: Spool) -> None:
+def test_take_is_bounded_by_number_and_by_size(spool: Spool) -> None:
     spool.put([delivery(letter * 10) for letter in "abcdef"])
     assert len(spool.take(deliveries=4)) == 4
     assert len(spool.take(size=35)) == 3
@@ -74,7 +97,39 @@ def test_a_batch_is_bounded_by_number_and_by_size(spool: Spool) -> None:
     assert len(spool.take(size=1)) == 1
 
 
-def test_receivers_at_once_lose_and_double_nothing(spool: Spool) -> None:
+def test_stats_count_deliveries_and_bytes(spool: Spool) -> None:
+    assert (spool.stats().waiting, spool.stats().bytes, spool.stats().oldest) == (0, 0, None)
+    spool.put([delivery("a"), delivery("bcd")])
+    assert (spool.stats().waiting, spool.stats().bytes) == (2, 4)
+
+
+def test_set_aside_moves_a_delivery_with_its_reason(spool: Spool, spool_url: str) -> None:
+    engine = sa.create_engine(spool_url)
+    for reason in ("too long", "still too long"):  # the second time it has been sent again
+        spool.put([delivery("a"), delivery("b")])
+        spool.set_aside(spool.take()[0].number, reason)
+        assert bodies(spool) == ["b"]
+        with engine.connect() as connection:
+            query = "SELECT body, reason FROM komos_deliveries_failed"
+            (row,) = connection.exec_driver_sql(query).all()
+        assert (bytes(row[0]), row[1]) == (b"a", reason)
+        spool.delete([each.number for each in spool.take()])
+    engine.dispose()
+
+
+def test_claim_records_the_first_owner(spool: Spool, spool_url: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        owners = [f"duckdb/{number}" for number in range(4)]
+        others = list(pool.map(spool.claim, owners))
+    first = owners[others.index(None)]
+    assert [other for other in others if other is not None] == [first] * 3
+    again = open_spool(spool_url)
+    assert again.claim(first) is None
+    assert again.claim("postgres/komos") == first
+    again.close()
+
+
+def test_put_by_several_receivers_at_once_stores_each_delivery_once(spool: Spool) -> None:
     start = threading.Barrier(8)
 
     def receive(worker: int) -> int:
@@ -91,7 +146,7 @@ def test_receivers_at_once_lose_and_double_nothing(spool: Spool) -> None:
     assert len(set(bodies(spool))) == len(bodies(spool)) == 240
 
 
-def test_receivers_that_get_the_same_in_another_order_do_not_block_each_other(spool: Spool) -> None:
+def test_put_of_the_same_deliveries_in_another_order_does_not_deadlock(spool: Spool) -> None:
     for number in range(4):
         batch = [delivery(f"{number}-{part}") for part in range(100)]
         start = threading.Barrier(8)
@@ -110,17 +165,36 @@ def test_receivers_that_get_the_same_in_another_order_do_not_block_each_other(sp
         spool.delete([each.number for each in there])
 
 
-def test_a_spool_opened_by_many_at_once_is_made_once(tmp_path: Path, postgres_url: str) -> None:
-    for url in (f"sqlite:///{tmp_path / 'spool.db'}", postgres_url):
+def test_spool_opened_by_many_at_once_is_created_once(tmp_path: Path, postgres_url: str) -> None:
+    urls = [f"sqlite:///{tmp_path / f'spool-{number}.db'}" for number in range(10)]
+    for url in (*urls, postgres_url):
+        start = threading.Barrier(8)
+
+        def opened(url: str, start: threading.Barrier = start) -> Spool:
+            start.wait()
+            return open_spool(url)
+
         with ThreadPoolExecutor(8) as pool:
-            for opened in pool.map(Spool, [url] * 8):
-                opened.put([delivery("a")])
-                assert opened.waiting() == 1
-                opened.close()
+            for spool in pool.map(opened, [url] * 8):
+                spool.put([delivery("a")])
+                assert spool.waiting() == 1
+                spool.close()
 
 
-def test_a_commit_in_sqlite_is_on_the_disk_and_readers_do_not_wait(tmp_path: Path) -> None:
-    spool = Spool(f"sqlite:///{tmp_path / 'spool.db'}")
+def test_opening_waits_for_a_lock_while_it_changes_the_journal_mode(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "spool.db", isolation_level=None) as other:
+        other.execute("CREATE TABLE other (number INTEGER)")
+        other.execute("BEGIN IMMEDIATE")  # SQLite does not wait for this one
+        with ThreadPoolExecutor(1) as pool:
+            opening = pool.submit(open_spool, f"sqlite:///{tmp_path / 'spool.db'}")
+            with pytest.raises(TimeoutError):
+                opening.result(timeout=0.5)
+            other.execute("ROLLBACK")
+            opening.result(timeout=30).close()
+
+
+def test_sqlite_commits_are_on_disk_and_readers_do_not_wait_for_writers(tmp_path: Path) -> None:
+    spool = open_spool(f"sqlite:///{tmp_path / 'spool.db'}")
     with spool._engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
@@ -129,23 +203,100 @@ def test_a_commit_in_sqlite_is_on_the_disk_and_readers_do_not_wait(tmp_path: Pat
         writer.execute("BEGIN IMMEDIATE")
         assert bodies(spool) == ["a"]
         writer.execute("ROLLBACK")
+    spool.close()
 
 
-def test_a_database_out_of_reach_is_an_error_that_says_which_and_keeps_the_password(
+def test_delete_gives_disk_space_of_sqlite_back(tmp_path: Path) -> None:
+    spool = open_spool(f"sqlite:///{tmp_path / 'spool.db'}")
+    for batch in range(10):
+        spool.put([delivery(f"{batch}-{number}" + "x" * 100_000) for number in range(30)])
+
+    def disk() -> float:
+        return sum(file.stat().st_size for file in tmp_path.glob("spool.db*")) / 2**20
+
+    assert disk() > 25
+    while taken := spool.take(size=10 * 2**20):
+        spool.delete([each.number for each in taken])
+    assert disk() < 12  # the write-ahead log of one batch is still there
+    spool.close()
+    assert disk() < 1
+
+
+def test_put_leaves_the_reserve_of_disk_free(tmp_path: Path) -> None:
+    spool = Spool(f"sqlite:///{tmp_path / 'spool.db'}", reserve=10**15)
+    with pytest.raises(SpoolError, match="SOURCES__KOMOS__SPOOL_RESERVE"):
+        spool.put([delivery("a")])
+    assert spool.take() == []
+    spool.close()
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_every_use_notices_that_the_file_was_removed_or_replaced(
+    tmp_path: Path, replace: bool
+) -> None:
+    spool = open_spool(f"sqlite:///{tmp_path / 'spool.db'}")
+    uses = (
+        lambda: spool.put([delivery("b")]),
+        spool.take,
+        spool.last_number,
+        spool.stats,
+        lambda: spool.delete([1]),
+    )
+    for use in uses:
+        spool.put([delivery("a")])
+        for file in tmp_path.glob("spool.db*"):
+            file.unlink()
+        if replace:
+            open_spool(f"sqlite:///{tmp_path / 'spool.db'}").close()
+        with pytest.raises(SpoolError, match="removed or replaced"):
+            use()
+        assert bodies(spool) == []
+    spool.close()
+
+
+def test_locked_postgres_raises_within_the_timeout(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "SPOOL_TIMEOUT", 0.2)
+    spool = open_spool(postgres_url)
+    engine = sa.create_engine(postgres_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("LOCK TABLE komos_deliveries IN ACCESS EXCLUSIVE MODE")
+        for use in (lambda: spool.put([delivery("a")]), spool.take, spool.stats):
+            with pytest.raises(SpoolError, match="statement timeout"):
+                use()
+    engine.dispose()
+    assert spool.put([delivery("a")]) == 1
+    spool.close()
+
+
+def test_unreachable_database_is_an_error_with_its_name_and_without_secrets(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(SpoolError, match=r"missing.*cannot be used"):
-        Spool(f"sqlite:///{tmp_path}/missing/spool.db")
-    with pytest.raises(SpoolError) as caught:
-        Spool("postgresql+psycopg://komos:hunter2@127.0.0.1:1/komos")
-    assert "127.0.0.1" in str(caught.value)
-    assert "hunter2" not in str(caught.value)
+        open_spool(f"sqlite:///{tmp_path}/missing/spool.db")
+    for url in (
+        "postgresql+psycopg://komos:hunter2@127.0.0.1:1/komos",
+        "postgresql+psycopg://komos@127.0.0.1:1/komos?password=hunter2",
+        "postgresql+psycopg://komos@127.0.0.1:1/komos?hunter2=hunter2",
+    ):
+        with pytest.raises(SpoolError) as caught:
+            open_spool(url)
+        assert "postgresql+psycopg://127.0.0.1:1/komos cannot be used" in str(caught.value)
+        assert "hunter2" not in str(caught.value).replace('option "hunter2"', "")
+
+
+def test_name_shows_scheme_host_and_database_only(tmp_path: Path) -> None:
+    file = tmp_path / "spool.db"
+    spool = open_spool(f"sqlite:///{file}?timeout=hunter2"[: -len("hunter2")] + "5")
+    assert spool.name == f"sqlite:///{file}"
+    spool.close()
 
 
 @pytest.mark.parametrize(
     "url", ["", "hunter2", "nodb://komos:hunter2@db/x", "sqlite://", "sqlite:///:memory:"]
 )
-def test_a_url_that_cannot_be_a_spool_is_refused_with_what_to_do(url: str) -> None:
+def test_unusable_url_is_refused_with_what_to_do(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"SOURCES__KOMOS__SPOOL|name a file") as caught:
         Spool(url)
     assert "hunter2" not in str(caught.value)

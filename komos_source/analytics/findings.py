@@ -1,4 +1,7 @@
-"""What the page is about, asked of the database: few rows each, whatever the tables hold."""
+"""All that the report and the notebook on node health show, read from the database.
+
+Every query aggregates in the database, so few rows come back however large the tables are.
+"""
 
 from __future__ import annotations
 
@@ -10,42 +13,42 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from komos_source.analytics.database import Database
+from komos_source.analytics.database import WHAT_TO_RUN, Database
 from komos_source.analytics.precursors import failure_precursors
-from komos_source.analytics.query import query
+from komos_source.analytics.queries import query
 from komos_source.analytics.regressions import compare, hits_by_day
 from komos_source.config import time_zone as configured_time_zone
-from komos_source.exceptions import UsageError
+from komos_source.exceptions import DestinationError, UsageError
 
 LEVELS = ("error", "warning")
-"""What a run can be hit by, the graver first."""
+"""Levels that runs are counted by, the graver first."""
 RECENT_DAYS = 2
 BASELINE_DAYS = 14
-_ENTRIES_A_NODE = 8
-"""Of each level: enough to see what is the matter, and a page of bounded size."""
+_ENTRIES_PER_NODE = 8
+"""Of each level: enough to see what is wrong, and few enough to bound the size of the page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """All that the page shows, of one period.
+    """What the page shows of one period.
 
     Attributes:
-        where: Where it was read.
-        made_at: When.
+        location: Where the data was read.
+        read_at: When it was read.
         zone: Name of the time zone that days are counted in.
         days: The days of the period, in order.
         names: Names of the tasks, by id.
         coverage: Rows of ``task_coverage``.
         health: Rows of ``node_health``.
         hits: Of each level, runs and hits by node and day (see `hits_by_day`).
-        changes: Of each level, the last days against those before (see `node_regressions`).
+        changes: Of each level, the last days compared with those before (see `node_regressions`).
         templates: Rows of ``message_templates``: warnings and errors.
         precursors: See `failure_precursors`.
         entries: Rows of ``node_entries``: each node's newest warnings and errors.
     """
 
-    where: str
-    made_at: datetime
+    location: str
+    read_at: datetime
     zone: str
     days: list[date]
     names: Mapping[str, str]
@@ -59,37 +62,51 @@ class Findings:
 
     @property
     def recent_from(self) -> date:
-        """The first of the days that are held against those before."""
+        """The first of the days that are compared with those before."""
         return self.days[-RECENT_DAYS]
 
 
-def find(history: Database, days: int, time_zone: str | None = None) -> Findings:
-    """Asks for everything, over the last days that runs are known of.
+def newest_run(database: Database) -> datetime:
+    """When the newest finished run started.
+
+    Raises:
+        DestinationError: There is no finished run; the message says what to run.
+    """
+    newest = query(database, "newest_run")["newest"]
+    if newest.isna().all():
+        raise DestinationError(f"there is no finished run in {database.location}. {WHAT_TO_RUN}")
+    first: datetime = newest.iloc[0]
+    return first
+
+
+def read_findings(database: Database, days: int, time_zone: str | None = None) -> Findings:
+    """Reads the days up to that of the newest finished run.
 
     Args:
-        history: Where to read; it holds a finished run.
-        days: How many, the last being that of the newest finished run.
-        time_zone: IANA name of the time zone days are counted in; the configured one if None.
+        database: Where to read.
+        days: Number of days.
+        time_zone: IANA name of the time zone that days are counted in; as configured if None.
 
     Raises:
         UsageError: There is no such time zone.
         LockedError: Another process kept the DuckDB file open.
+        DestinationError: There is no finished run, or the database cannot be read.
     """
     zone = _zone(time_zone or configured_time_zone())
-    last = query(history, "newest_run")["newest"].iloc[0].astimezone(zone).date()
+    last = newest_run(database).astimezone(zone).date()
     shown = [last - timedelta(days=back) for back in range(days - 1, -1, -1)]
     recent_from = last - timedelta(days=RECENT_DAYS - 1)
     since = datetime.combine(shown[0], time(), zone)
     until = datetime.combine(last + timedelta(days=1), time(), zone)
-    ask = partial(query, history, since=since, until=until)
+    ask = partial(query, database, since=since, until=until)
     daily = ask("node_health_daily", time_zone=zone.key)
     compared = daily[daily["day"] >= pd.Timestamp(recent_from - timedelta(days=BASELINE_DAYS))]
     return Findings(
-        where=history.where,
-        made_at=datetime.now(UTC).astimezone(zone),
+        location=database.location,
+        read_at=datetime.now(UTC).astimezone(zone),
         zone=zone.key,
         days=shown,
-        names=history.task_names(),
+        names=database.task_names(),
         coverage=ask("task_coverage"),
         health=ask("node_health"),
         hits={level: hits_by_day(daily, level) for level in LEVELS},
@@ -97,8 +114,8 @@ def find(history: Database, days: int, time_zone: str | None = None) -> Findings
             level: compare(compared, recent_from=recent_from, level=level) for level in LEVELS
         },
         templates=ask("message_templates", levels=LEVELS, recent_days=RECENT_DAYS),
-        precursors=failure_precursors(history, since=since, until=until),
-        entries=ask("node_entries", levels=LEVELS, limit=_ENTRIES_A_NODE),
+        precursors=failure_precursors(database, since=since, until=until),
+        entries=ask("node_entries", levels=LEVELS, limit=_ENTRIES_PER_NODE),
     )
 
 

@@ -1,4 +1,4 @@
-"""How numbers, days and findings are put into words. Pure."""
+"""Numbers, days and findings as text, for the report and the notebooks. Pure."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def long_day(day: date) -> str:
     return f"{day.day} {day:%B %Y}"
 
 
-def moment(value: datetime | None, zone: str) -> str:
-    """A moment in a time zone, to the second; a dash for none."""
+def timestamp(value: datetime | None, zone: str) -> str:
+    """A timestamp in a time zone, to the second; a dash for none."""
     if value is None or pd.isna(value):
         return "–"
     return f"{pd.Timestamp(value).tz_convert(zone):%Y-%m-%d %H:%M:%S}"
 
 
-def how_sure(p_value: float) -> str:
+def chance(p_value: float) -> str:
     """A p-value as people read it."""
     if pd.isna(p_value):
         return "–"

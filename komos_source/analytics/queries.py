@@ -1,0 +1,67 @@
+"""Runs a query of this package in the destination and returns a DataFrame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from komos_source.analytics.database import SqlSource, fetch
+from komos_source.analytics.render import Options, render
+from komos_source.config import time_zone as configured_time_zone
+
+
+def query(
+    source: SqlSource,
+    name: str,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    time_zone: str | None = None,
+    recent_days: int = 2,
+    levels: Sequence[str] | None = None,
+    task_id: str | None = None,
+    node_id: str | None = None,
+    run_id: str | None = None,
+    limit: int | None = None,
+) -> pd.DataFrame:
+    """Runs a query over a period; without arguments the result is that of the view of its name.
+
+    The views need not exist. The connection is closed before this returns; a DuckDB file that
+    another process has open is waited for, up to a minute.
+
+    Args:
+        source: What `open_database` returns, a dlt pipeline, or anything else with its
+            ``sql_client()``.
+        name: Name of the query, which is that of its view or file.
+        since: Leaves out runs that started before.
+        until: Leaves out runs that started at this time or later.
+        time_zone: IANA name of the time zone that days are counted in; as configured if None.
+        recent_days: Number of days that ``new_in_window`` calls recent.
+        levels: Only templates or entries of these levels. Masking is what takes time in a large
+            table, and most entries are of the level info.
+        task_id: Only this task, in queries that list entries; likewise the next two.
+        node_id: Only this node.
+        run_id: Only this run.
+        limit: Maximum number of entries (of a run; of each node and level) or steps.
+
+    Raises:
+        LockedError: Another process kept the DuckDB file open.
+        DestinationError: Nothing has been loaded yet, or the destination cannot be read.
+    """
+    zone = time_zone or configured_time_zone()
+    options = Options(
+        since, until, zone, recent_days, levels or None, task_id, node_id, run_id, limit
+    )
+
+    def text(client: Any) -> str:
+        dialect = client.capabilities.sqlglot_dialect
+        return render(name, dialect, options, client.make_qualified_table_name)
+
+    columns, rows = fetch(source, text)
+    found = pd.DataFrame(rows, columns=columns)
+    if "day" in found:
+        found["day"] = pd.to_datetime(found["day"])
+    return found

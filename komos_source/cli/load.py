@@ -1,0 +1,115 @@
+"""``komos load``: loads what is new, once or again and again."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from komos_source.cli import startup
+from komos_source.cli.options import EXIT_CODES, FiniteRange, load_options
+from komos_source.cli.output import Output, echo, echo_json
+
+if TYPE_CHECKING:
+    from komos_source.load_result import LoadResult
+
+
+@click.command(epilog=EXIT_CODES)
+@click.option("--run-id", "run_ids", multiple=True, help="Load only this run (repeatable).")
+@click.option(
+    "--runs-file", type=click.Path(path_type=Path), help="File with one run id per line to load."
+)
+@click.option("--task-id", "task_ids", multiple=True, help="Load this task's runs (repeatable).")
+@click.option("--since", help="Skip logs of runs created before this ISO 8601 date or time.")
+@click.option("--full-refresh", is_flag=True, help="Read every visible run again.")
+@click.option(
+    "--shard", metavar="B/N", help="Load only bucket B of N, B from 0; see docs/scaling.md."
+)
+@click.option(
+    "--follow",
+    type=FiniteRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Load until stopped: poll the API at this interval, load webhook deliveries at once.",
+)
+@load_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a summary.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["plain", "json"]),
+    envvar="KOMOS_LOG_FORMAT",
+    show_envvar=True,
+    help="Log events to standard error, one per line, instead of progress and messages.",
+)
+@click.pass_obj
+def load(
+    output: Output,
+    /,
+    run_ids: tuple[str, ...],
+    runs_file: Path | None,
+    task_ids: tuple[str, ...],
+    shard: str | None,
+    follow: float | None,
+    as_json: bool,
+    log_format: str | None,
+    **options: Any,
+) -> None:
+    """Load what is new.
+
+    \b
+    Examples:
+      komos load
+      komos load --task-id 6513270e-269e-4d37-b2a7-4de452e6b438 --since 2025-10-01
+      komos load --runs-file kept_run_ids.txt
+      komos load --destination postgres --shard 3/64
+      komos load --follow 60
+    """
+    output.use_log_format(log_format)
+    startup.import_loading()
+    from komos_source.extract.options import read_runs_file
+    from komos_source.shard import Shard
+
+    named = [*run_ids, *(read_runs_file(runs_file) if runs_file else [])]
+    options |= {"run_ids": named or None, "task_ids": task_ids or None}
+    options |= {"shard": Shard.parse(shard)} if shard else {}
+    if follow is not None:
+        _follow(output, follow, as_json, options)
+    else:
+        sys.exit(_load_once(output, as_json, options).exit_code)
+
+
+def _load_once(output: Output, as_json: bool, options: dict[str, Any]) -> LoadResult:
+    from komos_source.loading.load import load as run_load
+
+    if as_json:
+        result = run_load(**options)
+        echo_json(result)
+        output.problems(result)
+    else:
+        from komos_source.cli.progress import print_result, show_progress
+
+        with show_progress(quiet=output.log_format is not None) as watch:
+            result = run_load(on_start=watch, **options)
+        print_result(result)
+    return result
+
+
+def _follow(output: Output, interval: float, as_json: bool, options: dict[str, Any]) -> None:
+    from komos_source.cli.progress import summary_line
+    from komos_source.exceptions import UsageError
+    from komos_source.loading.follow import follow
+
+    if options["full_refresh"]:
+        raise UsageError("--full-refresh cannot be combined with --follow: it reads every run")
+
+    def loaded(result: LoadResult, polled: bool) -> None:
+        if as_json:
+            echo_json(result)
+        else:
+            echo(summary_line(result, polled=polled))
+        output.problems(result)
+
+    with contextlib.suppress(KeyboardInterrupt):  # the usual end
+        follow(interval, loaded, output.error, **options)

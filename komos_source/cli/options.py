@@ -1,0 +1,93 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from komos_source import settings
+
+EXIT_CODES = """
+\b
+Exit codes:
+  0    done
+  1    nothing could be done (configuration, key refused, API or destination unreachable)
+  2    wrong usage
+  3    done, but some runs could not be loaded; the next load tries again
+  130  stopped by Ctrl-C or SIGTERM; the next load resumes
+"""
+
+_Command = Callable[..., None]
+
+
+class FiniteRange(click.FloatRange):
+    """A number within a range. Click compares only, so it lets "nan" and "inf" pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Converts and checks a value; see `click.ParamType.convert`."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
+
+
+PORT = click.IntRange(0, 65_535)
+
+
+def _combined(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    def add(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+destination_options = _combined(
+    click.option(
+        "--destination",
+        default=settings.DESTINATION,
+        show_default=True,
+        help="Name of a dlt destination.",
+    ),
+    click.option(
+        "--dataset",
+        "dataset_name",
+        default=settings.DATASET_NAME,
+        show_default=True,
+        help="Dataset (schema) of the tables.",
+    ),
+)
+_pipeline_name = click.option(
+    "--pipeline-name",
+    default=settings.PIPELINE_NAME,
+    show_default=True,
+    help="dlt's name of the pipeline.",
+)
+load_options = _combined(
+    destination_options,
+    _pipeline_name,
+    click.option(
+        "--views/--no-views", default=True, help="Create the views for analyses.  [default: views]"
+    ),
+    click.option(
+        "--lock-timeout",
+        type=FiniteRange(min=0),
+        default=settings.LOCK_TIMEOUT,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long to wait for another load, or for a process that has the DuckDB file open.",
+    ),
+)
+read_options = _combined(
+    destination_options,
+    _pipeline_name,
+    click.option(
+        "--database",
+        type=click.Path(),
+        help="DuckDB file to read instead of the configured destination.",
+    ),
+)

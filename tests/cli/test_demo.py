@@ -1,0 +1,126 @@
+"""``komos demo``: what it shows, and that it touches nothing but its directory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from komos_source.cli.demo import prepare_directory
+from komos_source.exceptions import UsageError
+from komos_source.testing import FakeKomos
+from tests.cli.test_commands import komos
+from tests.conftest import LoadEnv
+from tests.integration.test_webhook_loads import Inbox
+
+
+def test_demo_beside_own_data_reads_and_changes_nothing_of_it(
+    home: LoadEnv, world: FakeKomos
+) -> None:
+    run_id = world.add_run(world.add_task("Orders"))
+    world.append(run_id, {}, {})
+    assert home.load().exit_code == 0
+    inbox = Inbox(f"sqlite:///{home.directory / 'komos_spool.db'}", world)
+    inbox.entries(run_id, 0)
+    waiting = inbox.spool.waiting()
+    inbox.spool.close()
+    settings = home.directory / ".dlt" / "config.toml"
+    settings.parent.mkdir()
+    settings.write_text('[sources.komos]\ntime_zone = "Mars/Olympus"\n')
+    before = {
+        path: path.read_bytes()
+        for path in home.directory.rglob("*")
+        if path.is_file() and "pipelines" not in path.parts
+    }
+    requests = len(home.emulator.requests)
+
+    done = komos(
+        home,
+        "demo",
+        SOURCES__KOMOS__SPOOL=f"sqlite:///{home.directory / 'komos_spool.db'}",
+        SOURCES__KOMOS__TABLE_FORMAT="nonsense",
+        KOMOS_DEMO__DESTINATION__DUCKDB__CREDENTIALS=f"duckdb:///{home.file}",
+    )
+
+    assert done.returncode == 0, done.stderr
+    line = next(line for line in done.stdout.splitlines() if line.startswith("Verified: "))
+    counts = [word for word in line.replace(",", "").split() if word.isdigit()]
+    assert (len(counts), len(set(counts))) == (3, 1)
+    assert "extract_orders" in done.stdout
+    demo = home.directory / "komos-demo"
+    assert "extract_orders fails in" in (demo / "report.html").read_text("utf-8")
+    assert (demo / "komos-demo.duckdb").exists()
+    after = {path: path.read_bytes() for path in before}
+    assert after == before
+    assert {path.name for path in home.directory.iterdir()} == {
+        *("komos-demo", ".dlt", "pipelines", home.file.name, "komos_spool.db"),
+    } | {path.name for path in before if path.parent == home.directory}
+    assert len(home.emulator.requests) == requests
+    inbox = Inbox(f"sqlite:///{home.directory / 'komos_spool.db'}", world)
+    assert inbox.spool.waiting() == waiting > 0
+    inbox.spool.close()
+
+
+def test_demo_in_a_directory_with_other_files_is_refused(home: LoadEnv, world: FakeKomos) -> None:
+    world.append(world.add_run(world.add_task("Orders")), {})
+    home.load()
+    before = home.file.read_bytes()
+    done = komos(home, "demo", "--dir", ".")
+    assert done.returncode == 2
+    assert "holds files that `komos demo` did not make" in done.stderr
+    assert home.file.read_bytes() == before
+    assert not (home.directory / ".komos-demo").exists()
+
+
+def test_prepare_directory_removes_only_the_database_of_an_earlier_demo(tmp_path: Path) -> None:
+    prepare_directory(tmp_path / "demo")
+    for name in ("komos-demo.duckdb", "komos-demo.duckdb.wal", "notes.txt", "komos.duckdb"):
+        (tmp_path / "demo" / name).write_text("x")
+    prepare_directory(tmp_path / "demo")
+    assert {path.name for path in (tmp_path / "demo").iterdir()} == {
+        *(".komos-demo", "notes.txt", "komos.duckdb")
+    }
+
+
+def test_prepare_directory_removes_a_link_and_not_its_target(tmp_path: Path) -> None:
+    prepare_directory(tmp_path / "demo")
+    (tmp_path / "production.duckdb").write_text("precious")
+    (tmp_path / "demo" / "komos-demo.duckdb").symlink_to(tmp_path / "production.duckdb")
+    prepare_directory(tmp_path / "demo")
+    assert (tmp_path / "production.duckdb").read_text() == "precious"
+
+
+def test_prepare_directory_of_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="cannot be used as the directory of the demo"):
+        prepare_directory(tmp_path / "file")
+
+
+@pytest.mark.parametrize("missing", ["jinja2", "scipy"])
+def test_demo_without_the_extra_for_analyses_names_it(tmp_path: Path, missing: str) -> None:
+    script = (
+        f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['komos', 'demo', '--dir', 'd'];"
+        "from komos_source.cli.main import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "komos-source[analysis]" in done.stdout
+    assert "extract_orders" in done.stdout
+
+
+def test_demo_twice_replaces_its_data(tmp_path: Path, home: LoadEnv) -> None:
+    for _ in range(2):
+        assert komos(home, "demo", "--dir", str(tmp_path / "twice")).returncode == 0
+    with duckdb.connect(str(tmp_path / "twice" / "komos-demo.duckdb"), read_only=True) as client:
+        loads = client.execute("SELECT COUNT(*) FROM komos.komos_loads").fetchall()
+    assert loads == [(8,)]

@@ -1,0 +1,183 @@
+"""The source in a pipeline of the user's own, with dlt's own destination and dlt's own options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dlt
+import duckdb
+import pytest
+from dlt.pipeline.helpers import pipeline_drop
+
+from komos_source import komos_source, tables
+from komos_source.testing import Emulator, FakeKomos
+from tests.integration.test_loads import add_finished_run
+
+RESOURCES = [table.name for table in tables.ARROW_TABLES]
+REFILLED = [name for name in RESOURCES if name != tables.TASK_RUN_WINDOW_GAPS.name]
+"""What the API still shows. A gap between two lists is seen once."""
+REFRESHES: Any = ["drop_data", "drop_resources"]
+
+
+@dataclass
+class OwnPipeline:
+    """A pipeline as a user of dlt makes it."""
+
+    directory: Path
+    emulator: Emulator
+
+    def __post_init__(self) -> None:
+        self.pipeline = dlt.pipeline(
+            "mine",
+            destination=dlt.destinations.duckdb(f"duckdb:///{self.directory / 'mine.duckdb'}"),
+            dataset_name="komos",
+            pipelines_dir=str(self.directory / "pipelines"),
+        )
+
+    def run(self, *resources: str, refresh: Any = None, **options: Any) -> int:
+        """Loads some resources, or (none named) all; returns how many requests that took."""
+        before = len(self.emulator.requests)
+        source = komos_source(
+            api_key=self.emulator.api_key, base_url=self.emulator.base_url, **options
+        )
+        if resources:
+            source = source.with_resources(*resources)
+        self.pipeline.run(source, refresh=refresh)
+        return len(self.emulator.requests) - before
+
+    def content(self) -> Mapping[str, list[str]]:
+        """The rows of each table, but for the times at which logs were read."""
+        with duckdb.connect(str(self.directory / "mine.duckdb")) as connection:
+            connection.execute("USE mine.komos")
+            existing = {name for (name,) in connection.execute("SHOW TABLES").fetchall()}
+            return {
+                name: sorted(map(_text, connection.table(name).to_arrow_table().to_pylist()))
+                for name in RESOURCES
+                if name in existing
+            }
+
+
+def _text(row: dict[str, Any]) -> str:
+    left_out = ("_dlt", "checked_at", "seen_at")
+    return str({name: row[name] for name in sorted(row) if not name.startswith(left_out)})
+
+
+@pytest.fixture
+def own(tmp_path: Path, emulator: Emulator, world: FakeKomos) -> OwnPipeline:
+    """Two tasks with settled runs, a running one, and entries that cannot be rows."""
+    for name in ("Orders", "Invoices"):
+        task = world.add_task(name)
+        add_finished_run(world, task)
+        add_finished_run(world, task, {}, {"id": 7}, {"timestamp": None})
+    running = world.add_run(task)
+    world.append(running, {}, "no entry")
+    return OwnPipeline(tmp_path, emulator)
+
+
+@pytest.mark.parametrize("first", REFILLED)
+def test_run_of_one_resource_and_then_of_all_fills_all_tables(own: OwnPipeline, first: str) -> None:
+    own.run(first)
+    alone = own.content()[first]
+    own.run()
+    whole = own.content()
+    assert alone == whole[first]
+    assert all(whole[name] for name in REFILLED)
+    own.run(refresh="drop_sources")
+    assert own.content() == whole
+    assert own.run() == 1 + 2 + 1  # tasks, a list each, the log of the running run
+
+
+def test_run_of_logs_alone_for_a_time_and_then_of_all_fills_all_tables(
+    own: OwnPipeline, world: FakeKomos, tmp_path: Path
+) -> None:
+    own.run()
+    for _ in range(2):
+        add_finished_run(world, world.tasks()[0]["id"], {}, {"id": None})
+        own.run(tables.TASK_RUN_LOGS.name)
+    assert own.run(tables.TASK_RUN_LOGS.name) == 1 + 2 + 1
+    own.run()
+    directory = tmp_path / "other"
+    directory.mkdir()
+    other = OwnPipeline(directory, own.emulator)
+    other.run()
+    assert own.content() == other.content()
+
+
+def test_run_without_resources_that_need_logs_reads_none(own: OwnPipeline) -> None:
+    assert own.run("tasks", "task_runs") == 1 + 2
+
+
+@pytest.mark.parametrize("refresh", REFRESHES)
+def test_refresh_of_everything_brings_back_what_the_api_shows(
+    own: OwnPipeline, refresh: Any
+) -> None:
+    own.run()
+    whole = own.content()
+    for _ in range(2):
+        own.run(refresh=refresh)
+        assert own.content() == whole
+
+
+@pytest.mark.parametrize("refresh", REFRESHES)
+@pytest.mark.parametrize("name", REFILLED)
+def test_refresh_of_one_resource_brings_back_its_rows_and_leaves_the_others(
+    own: OwnPipeline, name: str, refresh: Any
+) -> None:
+    own.run()
+    whole = own.content()
+    own.run(name, refresh=refresh)
+    own.run()
+    assert own.content() == whole
+    assert own.run() == 1 + 2 + 1
+
+
+@pytest.mark.parametrize("name", REFILLED)
+def test_drop_of_one_resource_brings_back_its_rows_with_the_next_run(
+    own: OwnPipeline, name: str
+) -> None:
+    own.run()
+    whole = own.content()
+    pipeline_drop(own.pipeline, resources=[name])()
+    assert not own.content().get(name)
+    own.run()
+    assert own.content() == whole
+
+
+def test_run_with_chosen_tasks_after_a_drop_refills_those_and_later_the_others(
+    own: OwnPipeline, world: FakeKomos
+) -> None:
+    own.run()
+    whole = own.content()
+    pipeline_drop(own.pipeline, resources=[tables.TASK_RUN_LOG_LOADS.name])()
+    first = world.tasks()[0]["id"]
+    own.run(task_ids=[first])
+    assert len(own.content()[tables.TASK_RUN_LOG_LOADS.name]) == 2
+    assert own.run(task_ids=[first]) == 1
+    own.run()
+    assert own.content() == whole
+
+
+def test_run_after_the_window_of_a_task_has_moved_on_still_settles_what_left(
+    own: OwnPipeline, world: FakeKomos
+) -> None:
+    own.run()
+    task = world.tasks()[1]["id"]
+    (running,) = (run["id"] for run in world.runs(task) if run["status"] == "RUNNING")
+    world.clock.advance(timedelta(hours=1))
+    for _ in range(49):
+        world.add_run(task, status="COMPLETED", finished_at=world.clock.now())
+    own.run()
+    for _ in range(5):
+        world.add_run(task, status="COMPLETED", finished_at=world.clock.now())
+    world.append(running, {"message": "last"})
+    world.finish(running)
+    world.clock.advance(timedelta(hours=1))
+    own.run()
+    assert running in "".join(row for row in own.content()["task_run_logs"] if "'last'" in row)
+    own.emulator.requests.clear()
+    own.run()
+    assert own.emulator.count(running) == 0

@@ -1,0 +1,107 @@
+"""Draining a real spool, with a destination that is a list."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from komos_source.exceptions import DestinationError
+from komos_source.metrics import LoadMetrics
+from komos_source.webhooks import Spool
+from komos_source.webhooks import drain as drain_module
+from komos_source.webhooks.drain import drain
+from komos_source.webhooks.signature import Delivery
+from komos_source.webhooks.spool import Spooled
+
+
+class Destination:
+    """Takes batches of deliveries, unless one of them is refused."""
+
+    def __init__(self, refused: set[str] = frozenset(), takes: int = 10**6) -> None:  # type: ignore[assignment] # an empty default
+        self.refused = refused
+        self.takes = takes
+        self.calls = 0
+        self.rows: list[str] = []
+
+    def run(self, source: Any, metrics: LoadMetrics) -> int:
+        texts = [each.body.decode() for each in source]
+        self.calls += 1
+        if self.calls > self.takes:
+            raise DestinationError("the destination is away")
+        if bad := self.refused.intersection(texts):
+            raise DestinationError(f"value too long: {bad}")
+        self.rows += texts
+        return len(texts)
+
+
+@pytest.fixture
+def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spool]:
+    def source(deliveries: Sequence[Spooled], *_: Any) -> Sequence[Spooled]:
+        return deliveries
+
+    monkeypatch.setattr(drain_module, "_source", source)
+    opened = Spool(f"sqlite:///{tmp_path / 'spool.db'}", reserve=0)
+    bodies = [str(number).encode() for number in range(21)]
+    opened.put([Delivery("e", "", body, hashlib.sha256(body).hexdigest()) for body in bodies])
+    yield opened
+    opened.close()
+
+
+def known(*_: Any) -> set[str]:
+    return set()
+
+
+@pytest.mark.parametrize("refused", [set(), {"0"}, {"7", "8", "20"}, set(map(str, range(21)))])
+def test_drain_loads_all_but_the_refused_deliveries_in_order(
+    spool: Spool, refused: set[str]
+) -> None:
+    destination = Destination(refused)
+    drained = drain(spool, destination.run, known)
+    assert destination.rows == [str(n) for n in range(21) if str(n) not in refused]
+    assert (drained.deliveries, drained.rows) == (21 - len(refused),) * 2
+    assert spool.waiting() == 0
+    with spool._engine.connect() as connection:
+        failed = connection.exec_driver_sql(
+            "SELECT body, reason FROM komos_deliveries_failed ORDER BY number"
+        ).all()
+    assert {body.decode() for body, _ in failed} == refused
+    assert all("value too long" in reason for _, reason in failed)
+    assert len(drained.problems) == len(refused)
+    assert all("komos_deliveries_failed" in problem for problem in drained.problems)
+
+
+def test_drain_keeps_all_deliveries_if_the_destination_takes_nothing(spool: Spool) -> None:
+    destination = Destination(takes=0)
+    with pytest.raises(DestinationError, match="away"):
+        drain(spool, destination.run, known)
+    assert (spool.waiting(), destination.calls) == (21, 2)
+
+
+@pytest.mark.parametrize("takes", range(1, 12))
+def test_drain_sets_nothing_else_aside_if_the_destination_goes_away(
+    spool: Spool, takes: int
+) -> None:
+    destination = Destination({"3"}, takes)
+    with pytest.raises(DestinationError, match="away"):
+        drain(spool, destination.run, known)
+    with spool._engine.connect() as connection:
+        query = "SELECT body FROM komos_deliveries_failed"
+        failed = [body.decode() for (body,) in connection.exec_driver_sql(query)]
+    waiting = [each.body.decode() for each in spool.take()]
+    assert failed in ([], ["3"])
+    assert destination.rows + failed + waiting != []
+    assert sorted(destination.rows + failed + waiting, key=int) == [str(n) for n in range(21)]
+
+
+def test_drain_leaves_the_spool_of_another_owner_alone(spool: Spool) -> None:
+    destination = Destination()
+    assert spool.claim("duckdb/komos") is None
+    drained = drain(spool, destination.run, known, "duckdb/scratch")
+    assert "belongs to duckdb/komos" in drained.problems[0]
+    assert (spool.waiting(), destination.rows) == (21, [])
+    drain(spool, destination.run, known, "duckdb/komos")
+    assert spool.waiting() == 0
