@@ -68,7 +68,8 @@ def node_regressions(
         ``watch`` marks nodes that would be ``regressed`` if they were the only one tested
         (``p_value`` up to `alpha`): expect false alarms. ``changed_on`` is the most likely day of
         the change, for nodes that are ``regressed``, ``resolved`` or on watch. Hits are runs with
-        an error (or warning) at the node, rates are shares of ``baseline_runs`` and ``recent_runs``.
+        an error (or warning) at the node; rates are shares of ``baseline_runs`` and
+        ``recent_runs``.
 
     Raises:
         UsageError: A period is empty.

@@ -1,7 +1,7 @@
 """Renders a query's file in the dialect of a database: table names, bounds and macros filled in.
 
-The files are written in the SQL that DuckDB and most warehouses share. sqlglot translates them; what
-it lacks is added here. Pure: no database is connected.
+The files are written in the SQL that DuckDB and most warehouses share. sqlglot translates them;
+what it lacks is added here. Pure: no database is connected.
 """
 
 from __future__ import annotations
