@@ -49,7 +49,7 @@ class LoadResult:
     @property
     def exit_code(self) -> int:
         """See `komos_source.exit_codes`."""
-        return exit_code_of_status(self.status)
+        return int(exit_code_of_status(self.status))
 
     def to_json(self) -> dict[str, Any]:
         """The counts, as ``komos load --json`` prints them."""

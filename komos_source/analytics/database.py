@@ -76,7 +76,7 @@ class Database:
         Raises:
             KomosError: The destination cannot be read.
         """
-        names = [tables.TASKS, *(table.name for table in tables.ARROW_TABLES)]
+        names = dict.fromkeys(["tasks", *(table.name for table in tables.ARROW_TABLES)])
         return {
             name: int(fetch(self, f"SELECT COUNT(*) FROM {{{name}}}")[1][0][0])  # noqa: S608 - ours
             for name in names
