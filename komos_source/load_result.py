@@ -87,7 +87,7 @@ class LoadResult:
     @property
     def exit_code(self) -> int:
         """See `ExitCode`."""
-        return exit_code_of_status(self.status)
+        return int(exit_code_of_status(self.status))
 
     def with_problem(self, problem: str | None) -> Self:
         """The same result with one more problem, if there is one."""

@@ -10,14 +10,14 @@ _SPACE = "\N{NO-BREAK SPACE}"
 
 
 def percent(share: float) -> str:
-    """A share for reading: one decimal below 10 %, where it is not zero."""
+    """A share in percent: one decimal below 10 %, unless it is zero."""
     hundredths = 100 * share
     exact = hundredths >= 9.95 or abs(hundredths - round(hundredths)) < 0.05  # noqa: PLR2004 - decimals
     return f"{hundredths:.{0 if exact else 1}f}{_SPACE}%"
 
 
 def number(count: float) -> str:
-    """A count with its thousands apart."""
+    """A count with separators between thousands."""
     return f"{count:,.0f}"
 
 
@@ -27,7 +27,7 @@ def counted(count: int, one: str, many: str | None = None) -> str:
 
 
 def short_day(day: date) -> str:
-    """A day of a period that says its year elsewhere: 12 Oct."""
+    """A day without its year: 12 Oct."""
     return f"{day.day}{_SPACE}{day:%b}"
 
 
@@ -44,14 +44,14 @@ def timestamp(value: datetime | None, zone: str) -> str:
 
 
 def chance(p_value: float) -> str:
-    """A p-value as people read it."""
+    """A p-value, rounded."""
     if pd.isna(p_value):
         return "–"
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"  # noqa: PLR2004 - decimals
 
 
 def change(row: pd.Series, level: str) -> str:
-    """What a row of `node_regressions` says about its node."""
+    """A row of `node_regressions` in words."""
     has = f"of runs with {'an error' if level == 'error' else 'a warning'}"
     if not row["recent_runs"]:
         return f"{percent(row['baseline_rate'])} {has}; not visited in the last days"
@@ -64,7 +64,7 @@ def change(row: pd.Series, level: str) -> str:
 
 
 def headline(errors: pd.DataFrame) -> str:
-    """The sentence the page opens with, from the changes of runs with errors."""
+    """The first sentence of the page: which node regressed, if any."""
     regressed = errors[errors["state"] == "regressed"]
     if len(regressed):
         first = regressed.iloc[0]
@@ -81,7 +81,7 @@ def headline(errors: pd.DataFrame) -> str:
 
 
 def changes_title(changes: pd.DataFrame, level: str) -> str:
-    """How many nodes changed."""
+    """Title of the changes: how many nodes changed."""
     counts = {
         **{
             f"{state} with {level}s": int((changes["state"] == state).sum())
@@ -96,7 +96,7 @@ def changes_title(changes: pd.DataFrame, level: str) -> str:
 
 
 def ranking_title(ranked: pd.DataFrame, level: str) -> str:
-    """What the ranking shows, from its rows in order."""
+    """Title of the ranking: its first row."""
     many = "errors" if level == "error" else "warnings"
     hit = ranked[ranked[f"runs_with_{level}"] > 0]
     if hit.empty:
@@ -104,13 +104,13 @@ def ranking_title(ranked: pd.DataFrame, level: str) -> str:
     first = hit.iloc[0]
     return (
         f"{first['node_id']} leads: {many} in {percent(first[f'{level}_rate'])} of the runs that "
-        f"visited it (95 % sure: {percent(first[f'{level}_rate_low'])} to "
+        f"visited it (95 % interval: {percent(first[f'{level}_rate_low'])} to "
         f"{percent(first[f'{level}_rate_high'])})"
     )
 
 
 def heat_title(hits: pd.DataFrame, level: str) -> str:
-    """What the heatmap shows, from the rows that are drawn: its worst day."""
+    """Title of the heatmap: its worst day."""
     many = "errors" if level == "error" else "warnings"
     by_day = hits.groupby("day", as_index=False)[["runs", "hits"]].sum()
     if not by_day["hits"].sum():
@@ -123,7 +123,7 @@ def heat_title(hits: pd.DataFrame, level: str) -> str:
 
 
 def templates_title(templates: pd.DataFrame) -> str:
-    """What the message templates show."""
+    """Title of the message templates: the first new one."""
     if templates.empty:
         return "No warnings, no errors"
     new = templates[templates["new_in_window"]]
@@ -135,10 +135,10 @@ def templates_title(templates: pd.DataFrame) -> str:
 
 
 def precursors_title(precursors: pd.DataFrame) -> str:
-    """What the failure precursors show."""
+    """Title of the failure precursors: the most significant one."""
     sure = precursors[precursors["p_adjusted"] <= 0.05]  # noqa: PLR2004 - as node_regressions' alpha
     if sure.empty:
-        return "No warning foretells a failed run, beyond what chance explains"
+        return "No warning precedes failed runs more often than chance explains"
     first = sure.iloc[0]
     return (
         f"After “{first['template']}” {percent(first['failed_with'] / first['runs_with'])} of runs "
@@ -147,13 +147,13 @@ def precursors_title(precursors: pd.DataFrame) -> str:
 
 
 def coverage_title(coverage: pd.DataFrame) -> str:
-    """Whether anything may be missing."""
+    """Title of the coverage: whether data may be missing."""
     notes = [
         counted(int(coverage[column].sum()), *words)
         for column, *words in (
             ("unread_runs", "run not read to its end", "runs not read to their end"),
             ("window_gaps", "gap between loads", "gaps between loads"),
-            ("rejected_entries", "entry that is no row", "entries that are no rows"),
+            ("rejected_entries", "rejected entry", "rejected entries"),
         )
         if coverage[column].sum()
     ]

@@ -1,5 +1,5 @@
--- What more than one query needs, in the form of DuckDB's macros. The renderer expands them, so that
--- no database has to know them.
+-- Expressions that several queries use, as DuckDB macros. The renderer expands them, so the database
+-- does not need them.
 
 -- The statuses in which a run has ended; only such runs are counted.
 CREATE MACRO has_ended(status) AS status IN ('COMPLETED', 'FAILED', 'CANCELLED');

@@ -1,9 +1,9 @@
--- message_templates: what nodes say, with what varies from run to run masked.
+-- message_templates: the messages of nodes, with the parts that vary from run to run masked.
 --
 -- One row per task, node, level and template, over finished runs. A template is the message after
 -- the masks of macros.sql: 'Waited 812 ms for #price' becomes 'Waited <n> ms for <selector>'.
 --
---   entries, runs    how often it was said, and in how many runs
+--   entries, runs    how many entries have it, and in how many runs
 --   first_seen       when it was first and, in last_seen, last said (UTC; the run's start where the
 --                    entry has no timestamp)
 --   new_in_window    first seen in the last two days of the history, there and anywhere else, from a

@@ -1,4 +1,4 @@
-"""Which warnings come before failures, more often than chance explains."""
+"""Finds warnings that precede failures more often than chance explains."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def failure_precursors(
     until: datetime | None = None,
     minimum_support: int = 5,
 ) -> pd.DataFrame:
-    """Which warning templates, before a run's first error, go with FAILED runs.
+    """Tests which warning templates, before a run's first error, are associated with FAILED runs.
 
-    For each task and template the runs are counted in a table of two by two: with the warning or
-    without, failed or completed. Runs that were cancelled are left out. What goes together need not
-    be cause and effect.
+    For each task and template, runs are counted in a table of two by two: with the warning or
+    without, failed or completed. Cancelled runs are left out. An association need not be a cause.
 
     Args:
-        source: A dlt pipeline, or whatever else has its ``sql_client()``.
-        since: Runs that began before are left out.
-        until: Runs that began at this time or later are left out.
-        minimum_support: Templates in fewer runs than this are left out: they can prove nothing.
+        source: What `open_database` returns, a dlt pipeline, or anything else with its
+            ``sql_client()``.
+        since: Leaves out runs that started before.
+        until: Leaves out runs that started at this time or later.
+        minimum_support: Leaves out templates in fewer runs than this, which prove nothing.
 
     Returns:
-        A row per task and template, the surest first: the four counts, the odds ratio with its 95 %
-        interval, Fisher's one-sided p-value that the warning goes with failure, and that value
-        adjusted for the number of templates (Benjamini–Hochberg). Up to 0.05, take it seriously.
+        A row per task and template, in the order of their p-values: the four counts, the odds ratio
+        with its 95 % interval, Fisher's one-sided p-value of the association, and that value
+        adjusted for the number of templates (Benjamini–Hochberg), which is significant up to 0.05.
     """
     found = query(source, "warning_outcomes", since=since, until=until)
     found = found[found["runs_with"] >= minimum_support]

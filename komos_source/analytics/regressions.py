@@ -1,4 +1,4 @@
-"""Which nodes fail more than they did, beyond what chance explains."""
+"""Finds nodes that fail more often than before, beyond what chance explains."""
 
 from __future__ import annotations
 
@@ -44,29 +44,32 @@ def node_regressions(
     """Compares each node's last days with the days before.
 
     Args:
-        source: A dlt pipeline, or whatever else has its ``sql_client()``.
-        level: Count runs with an error there, or with a warning.
-        recent_days: Days that are judged, the last of them `as_of`.
-        baseline_days: Days before those that they are held against.
+        source: What `open_database` returns, a dlt pipeline, or anything else with its
+            ``sql_client()``.
+        level: Counts runs with an error at the node, or with a warning.
+        recent_days: Number of days to test, ending at `as_of`.
+        baseline_days: Number of days before those, to compare with.
         as_of: The last day; that of the newest finished run if None.
-        time_zone: IANA name of the time zone days are counted in; the configured one if None.
-        alpha: How many of the nodes called ``regressed`` may be none, as an expected share.
-        minimum_effect: Differences of rates below this are of no interest, however certain.
+        time_zone: IANA name of the time zone that days are counted in; as configured if None.
+        alpha: Expected share of false alarms among the nodes called ``regressed``.
+        minimum_effect: Smallest difference of rates that counts, however certain.
 
     Returns:
-        A row per node that was visited in either period, what needs attention first. ``state`` is
+        A row per node that was visited in either period, those that need attention first.
+        ``state`` is
 
         - ``regressed``: the rate rose by `minimum_effect` or more, and by more than chance explains
           given how many nodes were tested (``p_adjusted`` up to `alpha`);
-        - ``new``: hits, and no run visited the node in the days before;
+        - ``new``: hits at a node that no run visited in the days before;
         - ``ongoing``: hits in both periods, without such a change;
-        - ``resolved``: the rate fell as a regressed one rises;
+        - ``resolved``: the rate fell by as much;
         - ``quiet``: none of these.
 
-        ``watch`` marks what would be ``regressed`` if this node were the only one (``p_value`` up
-        to `alpha`): look at it, but expect false alarms. ``changed_on`` is the likeliest day of the
-        change, for nodes that are ``regressed``, ``resolved`` or on watch. Hits are runs with an
-        error (or warning) at the node, rates are shares of ``baseline_runs`` and ``recent_runs``.
+        ``watch`` marks nodes that would be ``regressed`` if they were the only one tested
+        (``p_value`` up to `alpha`): expect false alarms. ``changed_on`` is the most likely day of
+        the change, for nodes that are ``regressed``, ``resolved`` or on watch. Hits are runs with
+        an error (or warning) at the node; rates are shares of ``baseline_runs`` and
+        ``recent_runs``.
 
     Raises:
         UsageError: A period is empty.

@@ -1,7 +1,7 @@
-"""A query's file as the text a database understands: tables, bounds, macros and dialect filled in.
+"""Renders a query's file in the dialect of a database: table names, bounds and macros filled in.
 
-The files are written in the SQL that DuckDB and most warehouses share; sqlglot transpiles, and what
-it leaves to be done is done here. Pure: no database is asked.
+The files are written in the SQL that DuckDB and most warehouses share. sqlglot translates them;
+what it lacks is added here. Pure: no database is connected.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from komos_source.exceptions import UsageError
 
 _DIRECTORY = Path(__file__).parent
 QUERIES = tuple(sorted({file.stem for file in _DIRECTORY.glob("*.sql")} - {"macros"}))
-"""Names of all queries: those of their files, without ``.sql``."""
+"""Names of all queries: the names of their files without ``.sql``."""
 DIALECTS = ("duckdb", "postgres", "clickhouse", "bigquery", "snowflake")
-"""sqlglot's names of the dialects whose texts are tested."""
+"""sqlglot's names of the dialects that the rendered queries are tested in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What can be asked of a query; each uses those it has a use for.
+    """Options of the queries; a query ignores those that it does not have.
 
     Attributes:
-        since: Runs that began before are left out; None for no bound.
-        until: Runs that began at this time or later are left out; None for no bound.
+        since: Leaves out runs that started before; None for no bound.
+        until: Leaves out runs that started at this time or later; None for no bound.
         time_zone: IANA name of the time zone that days are counted in.
-        recent_days: A template counts as new if it was first seen in the last so many days.
+        recent_days: A template counts as new if it was first seen in this number of last days.
         levels: Only templates, or entries, of these levels; None for all.
         task_id: Only this task; None for all, as for the next two.
         node_id: Only this node.
         run_id: Only this run.
-        limit: At most so many of what the query lists; None for all.
+        limit: Maximum number of entries or steps; None for all.
     """
 
     since: datetime | None = None
@@ -54,13 +54,13 @@ class Options:
 def render(
     name: str, dialect: str, options: Options, qualified: Callable[[str], str] = lambda name: name
 ) -> str:
-    """The text of a query in a dialect.
+    """Returns the text of a query in a dialect.
 
     Args:
         name: One of `QUERIES`.
         dialect: sqlglot's name of the dialect.
-        options: Bounds and the like.
-        qualified: Gives a table's name as it has to be written in that dialect.
+        options: Bounds and filters.
+        qualified: Returns the qualified name of a table, quoted for that dialect.
 
     Raises:
         UsageError: There is no such query.
@@ -71,7 +71,7 @@ def render(
     _expand_macros(query)
     _fill_in(query, options, dialect)
     _qualify(query, qualified, dialect)
-    _suit(query, dialect)
+    _adapt(query, dialect)
     text = query.sql(
         dialect, pretty=True, comments=False, unsupported_level=sqlglot.ErrorLevel.RAISE
     )
@@ -91,9 +91,9 @@ def _macros() -> Mapping[str, tuple[tuple[str, ...], exp.Expr]]:
 
 
 def _expand_macros(query: exp.Expr) -> None:
-    """Bodies of macros in place of their calls."""
+    """Replaces calls of macros by their bodies."""
     calls = [call for call in query.find_all(exp.Anonymous) if call.name.lower() in _macros()]
-    for call in reversed(calls):  # what is inside another call comes after it
+    for call in reversed(calls):  # nested calls come after the calls that hold them
         parameters, body = _macros()[call.name.lower()]
         given = dict(zip(parameters, call.expressions, strict=True))
         call.replace(_filled(body, given))
@@ -110,13 +110,13 @@ def _filled(body: exp.Expr, given: Mapping[str, exp.Expr]) -> exp.Expr:
 
 
 def _fill_in(query: exp.Expr, options: Options, dialect: str) -> None:
-    """Values in place of the placeholders; a condition on what is not set goes."""
+    """Replaces placeholders by values; removes conditions on options that are not set."""
     for placeholder in list(query.find_all(exp.Placeholder)):
         value = getattr(options, placeholder.name)
         if value is None:
             _drop_condition(placeholder.parent)
         elif isinstance(value, datetime):
-            placeholder.replace(_moment(value, dialect))
+            placeholder.replace(_timestamp(value, dialect))
         elif isinstance(value, list | tuple):
             placeholder.replace([exp.convert(each) for each in value])
         else:
@@ -132,8 +132,8 @@ def _drop_condition(condition: exp.Expr | None) -> None:
         condition.replace(exp.true())
 
 
-def _moment(moment: datetime, dialect: str) -> exp.Expr:
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # as in the logs themselves
+def _timestamp(value: datetime, dialect: str) -> exp.Expr:
+    aware = value if value.tzinfo else value.replace(tzinfo=UTC)  # as timestamps in logs
     text = exp.Literal.string(aware.astimezone(UTC).isoformat(timespec="microseconds"))
     if dialect == "clickhouse":
         return exp.Anonymous(
@@ -144,7 +144,7 @@ def _moment(moment: datetime, dialect: str) -> exp.Expr:
 
 
 def _qualify(query: exp.Expr, qualified: Callable[[str], str], dialect: str) -> None:
-    """Full names in place of the tables' names; CTEs keep theirs."""
+    """Replaces table names by qualified ones; CTEs keep theirs."""
     own = {cte.alias for cte in query.find_all(exp.CTE)}
     for table in list(query.find_all(exp.Table)):
         if table.name not in own:
@@ -152,24 +152,24 @@ def _qualify(query: exp.Expr, qualified: Callable[[str], str], dialect: str) -> 
             table.replace(exp.alias_(full, table.alias_or_name, table=True))
 
 
-def _suit(query: exp.Expr, dialect: str) -> None:
-    """What sqlglot leaves as it is though the dialect says it otherwise."""
+def _adapt(query: exp.Expr, dialect: str) -> None:
+    """Translates what sqlglot does not."""
     for replace in reversed(list(query.find_all(exp.RegexpReplace))):
-        if dialect in {"bigquery", "snowflake"}:  # they replace all matches, and know no 'g'
+        if dialect in {"bigquery", "snowflake"}:  # they replace all matches and have no flag 'g'
             replace.set("modifiers", None)
         elif dialect == "clickhouse":
             arguments = [replace.this, replace.expression, replace.args["replacement"]]
             replace.replace(exp.Anonymous(this="replaceRegexpAll", expressions=arguments))
-    if dialect == "clickhouse":  # in a join it calls a column nodes.task_id, dot and all
+    if dialect == "clickhouse":  # in a join it names a column "nodes.task_id"
         for select in query.find_all(exp.Select):
             for column in select.expressions:
                 if isinstance(column, exp.Column) and not isinstance(column.this, exp.Star):
                     column.replace(exp.alias_(column.copy(), column.name))
     for difference in list(query.find_all(exp.DateDiff)):
         start, end = difference.expression, difference.this
-        if dialect == "bigquery":  # DATE_DIFF is for dates
+        if dialect == "bigquery":  # DATE_DIFF is for dates only
             unit = difference.args["unit"]
             difference.replace(exp.TimestampDiff(this=end, expression=start, unit=unit))
-        elif dialect == "postgres":  # sqlglot's goes through the session's time zone
+        elif dialect == "postgres":  # sqlglot's depends on the session's time zone
             seconds = exp.Extract(this=exp.var("EPOCH"), expression=exp.paren(end - start))
             difference.replace(exp.cast(seconds * 1000, exp.DataType.Type.BIGINT))

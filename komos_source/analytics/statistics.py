@@ -1,6 +1,6 @@
-"""The tests that SQL cannot do everywhere, on whole columns at once. Pure.
+"""Statistical tests that portable SQL cannot do, on whole columns at once. Pure.
 
-scipy comes with the extra ``analysis``: a job that only loads needs none of it.
+scipy comes with the extra ``analysis``; loads do not need it.
 """
 
 from __future__ import annotations
@@ -28,17 +28,16 @@ def fisher_greater(
 ) -> Column:
     """One-sided p-values of Fisher's exact test: is the share of hits higher than the other?
 
-    The chance of so many hits or more, if the hits of both had been dealt out at random.
+    The probability of so many hits or more if the hits of both were distributed at random.
     """
     p = stats.hypergeom.sf(hits - 1, trials + other_trials, hits + other_hits, trials)
     return np.array(np.minimum(p, 1.0))  # rounding may exceed 1
 
 
 def benjamini_hochberg(p_values: Column) -> Column:
-    """P-values adjusted for how many tests were made (Benjamini and Hochberg 1995).
+    """P-values adjusted for the number of tests (Benjamini and Hochberg 1995).
 
-    Of all that is called a finding at an adjusted value up to q, a share of q is expected to be
-    none.
+    Of the results with an adjusted value up to q, a share of q is expected to be false.
     """
     if not len(p_values):
         return p_values
@@ -51,8 +50,8 @@ def odds_ratio(
 ) -> tuple[Column, Column, Column]:
     """Odds ratios and the bounds of their 95 % intervals.
 
-    With half a run added to each cell (Haldane 1956, Anscombe 1956), so that an empty cell makes no
-    infinity, and Woolf's interval on the logarithm (1955).
+    Half a run is added to each cell (Haldane 1956, Anscombe 1956), so that an empty cell does not
+    make the ratio infinite; the interval is Woolf's on the logarithm (1955).
     """
     cells = np.array([hits, trials - hits, other_hits, other_trials - other_hits], float) + 0.5
     ratio = cells[0] * cells[3] / (cells[1] * cells[2])
@@ -61,10 +60,10 @@ def odds_ratio(
 
 
 def change_point(hits: Column, trials: Column) -> int:
-    """Where a row of shares most likely changed: the first place after the change.
+    """Index at which a series of shares most likely changed: the first after the change.
 
-    Of all ways to cut the row in two, each part with a share of its own, the one under which what
-    was seen is most likely (maximum likelihood).
+    Of all ways to cut the series in two, each part with a share of its own, the one with the
+    maximum likelihood.
     """
     cuts = range(1, len(hits))
     likelihoods = [
@@ -76,7 +75,7 @@ def change_point(hits: Column, trials: Column) -> int:
 
 
 def _log_likelihood(hits: float, trials: float) -> float:
-    """Of the likeliest share, given so many hits."""
+    """Log-likelihood of the most likely share, given so many hits."""
     misses = trials - hits
     return float(
         (hits * np.log(hits / trials) if hits else 0.0)

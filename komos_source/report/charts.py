@@ -1,6 +1,6 @@
-"""Charts as SVG and HTML. Pure: numbers in, markup out; colours are classes, the style sheet's.
+"""Charts as SVG and HTML. Pure: numbers in, markup out; colours are classes of the style sheet.
 
-Whatever comes from data goes through ``Markup.format``, which escapes it.
+All text from data passes ``Markup.format``, which escapes it.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from markupsafe import Markup
 from komos_source.analytics.formatting import percent, short_day
 
 _STEPS = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
-"""Shares at which the heatmap changes its colour."""
+"""Shares at which the colour of the heatmap changes."""
 _ENDS = (0.02, 0.04, 0.1, 0.2, 0.4, 0.6, 1.0)
-"""Shares that axes end at: round ones, and so are their halves."""
+"""Shares at which an axis may end: round numbers with round halves."""
 _WIDTH, _HEIGHT = 340, 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 8, 16, 22
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What one day knows of a node: so many of its runs were hit. Days without runs have none.
+    """The runs that visited a node on one day. Days without runs have no such object.
 
     Attributes:
-        place: Of the day in the period, from 0.
-        runs: More than 0.
-        hits: Of them.
+        index: Index of the day in the period.
+        runs: Number of runs, more than 0.
+        hits: Number of those with an error or warning.
     """
 
-    place: int
+    index: int
     runs: int
     hits: int
 
     @property
     def share(self) -> float:
-        """Of runs that were hit."""
+        """Share of runs with a hit."""
         return self.hits / self.runs
 
 
@@ -71,7 +71,7 @@ def odds(low: float, ratio: float, high: float) -> Markup:
 def _bar(kind: str, *places: float) -> Markup:
     return Markup(
         '<span class="ci{}" style="--low:{:.2f}%;--at:{:.2f}%;--high:{:.2f}%"><i></i><b></b></span>'
-    ).format(kind, *(min(100.0, place) for place in places))
+    ).format(kind, *(min(100.0, index) for index in places))
 
 
 def trend(days: Sequence[date], seen: Sequence[Day], changed_on: date | None) -> Markup:
@@ -86,7 +86,7 @@ def trend(days: Sequence[date], seen: Sequence[Day], changed_on: date | None) ->
     cut = days.index(changed_on) if changed_on in days else None
     edges = [0, len(days)] if cut is None else [0, cut, len(days)]
     means = [
-        frame.mean([day for day in seen if first <= day.place < after])
+        frame.mean([day for day in seen if first <= day.index < after])
         for first, after in pairwise(edges)
     ]
     most = max((day.runs for day in seen), default=1)
@@ -105,9 +105,9 @@ class _Frame:
     days: Sequence[date]
     end: float
 
-    def x(self, place: float) -> float:
+    def x(self, index: float) -> float:
         """The middle of a day, or with a half its edge."""
-        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (place + 0.5) / len(self.days)
+        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (index + 0.5) / len(self.days)
 
     def y(self, share: float) -> float:
         return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * share / self.end
@@ -123,9 +123,9 @@ class _Frame:
         last = len(self.days) - 1
         labels = [
             Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="{}">{}</text>').format(
-                self.x(place), _HEIGHT - 6, anchor, short_day(self.days[place])
+                self.x(index), _HEIGHT - 6, anchor, short_day(self.days[index])
             )
-            for place, anchor in ((0, "start"), (last // 2, "middle"), (last, "end"))
+            for index, anchor in ((0, "start"), (last // 2, "middle"), (last, "end"))
         ]
         return Markup("").join([*lines, *labels])
 
@@ -135,7 +135,7 @@ class _Frame:
             return Markup("")
         share = sum(day.hits for day in seen) / sum(day.runs for day in seen)
         return Markup('<path class="mean" d="M{:.1f} {:.1f}H{:.1f}"/>').format(
-            self.x(seen[0].place - 0.5), self.y(share), self.x(seen[-1].place + 0.5)
+            self.x(seen[0].index - 0.5), self.y(share), self.x(seen[-1].index + 0.5)
         )
 
     def dot(self, day: Day, most: int) -> Markup:
@@ -143,10 +143,10 @@ class _Frame:
             '<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="{:.1f}">'
             "<title>{}: {} of {} runs</title></circle>"
         ).format(
-            self.x(day.place),
+            self.x(day.index),
             self.y(day.share),
             1.5 + 2.5 * math.sqrt(day.runs / most),
-            short_day(self.days[day.place]),
+            short_day(self.days[day.index]),
             day.hits,
             day.runs,
         )

@@ -72,7 +72,7 @@ def render(findings: Findings) -> str:
         "name": _name,
     }
     return environment.get_template("page.html.j2").render(
-        style=Markup((_FILES / "page.css").read_text("utf-8")),  # noqa: S704 - files of ours
+        style=Markup((_FILES / "page.css").read_text("utf-8")),  # noqa: S704 - own files
         script=Markup((_FILES / "page.js").read_text("utf-8")),  # noqa: S704
         formatting=formatting,
         charts=charts,
@@ -101,8 +101,8 @@ class _Page:
             for key in zip(frame["task_id"], frame["node_id"], strict=True)
         )
         self.nodes = {
-            key: Node(f"n{place}", key[0], findings.names.get(key[0], key[0]), key[1])
-            for place, key in enumerate(shown)
+            key: Node(f"n{index}", key[0], findings.names.get(key[0], key[0]), key[1])
+            for index, key in enumerate(shown)
         }
 
     def sections(self) -> dict[str, Any]:
@@ -197,8 +197,8 @@ class _Page:
         )
 
     def _cells(self, level: str, key: tuple[str, str]) -> list[tuple[date, charts.Day | None]]:
-        seen = {day.place: day for day in self.days[level].get(key, [])}
-        return [(day, seen.get(place)) for place, day in enumerate(self.findings.days)]
+        seen = {day.index: day for day in self.days[level].get(key, [])}
+        return [(day, seen.get(index)) for index, day in enumerate(self.findings.days)]
 
     def _seen(self, rows: pd.DataFrame) -> list[charts.Day]:
         first = pd.Timestamp(self.findings.days[0])

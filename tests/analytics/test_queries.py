@@ -16,7 +16,7 @@ _CASES = sorted((Path(__file__).parents[1] / "sql").glob("*/*.yaml"))
 
 
 @pytest.mark.parametrize("path", _CASES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_a_query_answers_as_its_case_says(path: Path, engine: Engine) -> None:
+def test_query_returns_the_expected_rows_of_its_case(path: Path, engine: Engine) -> None:
     case = yaml.safe_load(path.read_text("utf-8"))
     fill(engine, case["given"])
     found = ask(engine, path.parent.name, **case.get("options", {}))
@@ -27,12 +27,12 @@ def test_a_query_answers_as_its_case_says(path: Path, engine: Engine) -> None:
     assert _in_order(shown) == _in_order(expected), case["says"]
 
 
-def test_every_query_has_cases_and_every_view_is_a_query() -> None:
+def test_each_query_has_cases_and_each_view_is_a_query() -> None:
     assert {path.parent.name for path in _CASES} == set(QUERIES)
     assert set(QUERIES) > set(VIEWS)
 
 
-def test_a_view_has_the_columns_it_promises(engine: Engine) -> None:
+def test_view_has_the_documented_columns(engine: Engine) -> None:
     fill(
         engine,
         {

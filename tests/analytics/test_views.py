@@ -47,16 +47,14 @@ def _pipeline(home: LoadEnv, destination: str = "duckdb") -> dlt.Pipeline:
     return make_pipeline(destination, pipelines_dir=str(home.directory / "pipelines"))
 
 
-def test_a_load_creates_the_views(home: LoadEnv, two_runs: FakeKomos) -> None:
+def test_load_creates_the_views(home: LoadEnv, two_runs: FakeKomos) -> None:
     assert home.load().exit_code == 0
     assert _health(home) == _HEALTH
     for view in VIEWS:
         assert home.value(f"SELECT COUNT(*) FROM {view}") > 0
 
 
-def test_the_views_answer_in_a_session_of_any_other_tool(
-    home: LoadEnv, two_runs: FakeKomos
-) -> None:
+def test_views_can_be_read_by_another_duckdb_session(home: LoadEnv, two_runs: FakeKomos) -> None:
     home.load()
     with duckdb.connect() as other:
         other.execute(f"ATTACH '{home.file}' AS logs (READ_ONLY)")
@@ -66,9 +64,7 @@ def test_the_views_answer_in_a_session_of_any_other_tool(
         assert same.execute("SELECT COUNT(*) FROM komos.komos.node_health").fetchall() == [(2,)]
 
 
-def test_the_views_are_there_before_any_run_has_been_discovered(
-    home: LoadEnv, world: FakeKomos
-) -> None:
+def test_load_of_runs_by_id_alone_creates_the_views(home: LoadEnv, world: FakeKomos) -> None:
     run_id = world.add_run(world.add_task("Orders"))
     world.append(run_id, {})
     assert home.load(run_ids=[run_id]).exit_code == 0
@@ -90,7 +86,7 @@ def test_query_of_a_missing_duckdb_file_creates_no_file(home: LoadEnv) -> None:
     assert not home.file.exists()
 
 
-def test_the_sql_in_the_docs_runs(home: LoadEnv, two_runs: FakeKomos) -> None:
+def test_sql_in_the_docs_runs(home: LoadEnv, two_runs: FakeKomos) -> None:
     home.load()
     text = (Path(__file__).parents[2] / "docs" / "analysis.md").read_text("utf-8")
     blocks = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
@@ -99,7 +95,7 @@ def test_the_sql_in_the_docs_runs(home: LoadEnv, two_runs: FakeKomos) -> None:
         home.rows(block)
 
 
-def test_the_python_in_the_docs_runs_and_every_query_is_described(
+def test_python_in_the_docs_runs_and_each_query_is_described(
     home: LoadEnv, two_runs: FakeKomos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home.load()
@@ -113,7 +109,7 @@ def test_the_python_in_the_docs_runs_and_every_query_is_described(
     assert len(names["entries"]) == 1
 
 
-def test_views_are_left_out_on_request(home: LoadEnv, two_runs: FakeKomos) -> None:
+def test_load_without_views_creates_none(home: LoadEnv, two_runs: FakeKomos) -> None:
     assert home.load(views=False).exit_code == 0
     assert home.value("SELECT COUNT(*) FROM duckdb_views() WHERE NOT internal") == 0
     assert len(query(_pipeline(home), "node_health")) == 2  # functions do not need them
@@ -135,7 +131,7 @@ def test_views_are_created_only_where_one_is_missing_or_has_changed(
     assert not create_views(pipeline, "Asia/Tokyo")
 
 
-def test_a_view_whose_text_has_changed_is_created_anew(
+def test_create_views_replaces_a_view_whose_text_has_changed(
     home: LoadEnv, two_runs: FakeKomos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home.load()
@@ -148,7 +144,7 @@ def test_a_view_whose_text_has_changed_is_created_anew(
     assert not create_views(_pipeline(home), "UTC")
 
 
-def test_the_time_zone_comes_from_the_configuration(
+def test_views_use_the_configured_time_zone(
     home: LoadEnv, world: FakeKomos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = world.add_run(world.add_task("Orders"))  # at 18:00 UTC, when Tokyo has the next day
@@ -160,7 +156,7 @@ def test_the_time_zone_comes_from_the_configuration(
     assert query(_pipeline(home), "node_health_daily")["day"].dt.day.tolist() == [15]
 
 
-def test_a_time_zone_that_is_none_is_refused_before_any_request(
+def test_load_with_an_unknown_time_zone_is_refused_before_any_request(
     home: LoadEnv, two_runs: FakeKomos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCES__KOMOS__TIME_ZONE", "Mars/Olympus")
@@ -169,7 +165,7 @@ def test_a_time_zone_that_is_none_is_refused_before_any_request(
     assert not home.emulator.requests
 
 
-def test_a_view_that_cannot_be_created_is_reported_and_the_data_is_there(
+def test_load_reports_a_view_that_cannot_be_created_and_keeps_the_data(
     home: LoadEnv, two_runs: FakeKomos
 ) -> None:
     home.load(views=False)
@@ -183,7 +179,7 @@ def test_a_view_that_cannot_be_created_is_reported_and_the_data_is_there(
     assert _health(home) == _HEALTH
 
 
-def test_a_query_waits_for_whoever_has_the_duckdb_file_open(
+def test_query_waits_for_a_process_that_has_the_duckdb_file_open(
     home: LoadEnv, two_runs: FakeKomos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home.load()
@@ -209,7 +205,7 @@ def test_a_query_waits_for_whoever_has_the_duckdb_file_open(
         holder.wait(timeout=20)
 
 
-def test_postgres_has_the_views_and_answers_the_functions(
+def test_views_and_functions_work_on_postgres(
     home: LoadEnv, two_runs: FakeKomos, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)

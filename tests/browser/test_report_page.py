@@ -27,7 +27,7 @@ def page(watched: Watched, file: Path) -> Page:
     return watched.page
 
 
-def test_it_shows_all_charts_without_any_network(watched: Watched, page: Page) -> None:
+def test_report_shows_all_charts_without_network(watched: Watched, page: Page) -> None:
     assert page.locator("svg.trend:visible").count() >= 6
     assert page.locator(".for-level:visible .ranking .ci:visible").count() == 15
     assert page.locator(".for-level:visible td.cell:visible").count() == 15 * 28
@@ -37,7 +37,7 @@ def test_it_shows_all_charts_without_any_network(watched: Watched, page: Page) -
     assert watched.hosts == set()
 
 
-def test_it_opens_with_the_finding_and_marks_its_day(made: Made, page: Page) -> None:
+def test_report_headline_names_the_regression_and_marks_its_day(made: Made, page: Page) -> None:
     assert made.world.stories is not None
     heading = page.locator("h1").inner_text()
     assert heading.startswith(f"{made.world.stories.regressed[1]} fails in ")
@@ -46,7 +46,7 @@ def test_it_opens_with_the_finding_and_marks_its_day(made: Made, page: Page) -> 
     assert page.locator(".messages tbody tr", has_text="Consent layer").inner_text().count("new")
 
 
-def test_filters_change_what_is_shown(page: Page) -> None:
+def test_report_filters_change_the_rows(page: Page) -> None:
     page.locator(".for-level:visible .ranking button.all").click()
     everything = page.locator(_RANKED).count()
     errors = page.locator(".for-level:visible .ranking h2").inner_text()
@@ -63,7 +63,7 @@ def test_filters_change_what_is_shown(page: Page) -> None:
     assert page.locator(_RANKED).count() == 0
 
 
-def test_a_click_on_a_node_leads_to_its_entries_and_back(page: Page) -> None:
+def test_report_click_on_a_node_opens_its_entries(page: Page) -> None:
     page.locator(".for-level:visible .changes a.node", has_text="extract_orders").click()
     dialog = page.locator("dialog:visible")
     assert "Order sync" in dialog.inner_text()
@@ -77,7 +77,7 @@ def test_a_click_on_a_node_leads_to_its_entries_and_back(page: Page) -> None:
     expect(dialog).to_have_count(0)
 
 
-def test_what_comes_from_data_stays_text(page: Page) -> None:
+def test_report_shows_html_in_data_as_text(page: Page) -> None:
     page.locator("input[name=find]").fill("evil")
     page.locator(".for-level:visible .ranking a.node:visible").click()
     assert "<script>document.title='broken'</script>" in page.locator("dialog:visible").inner_text()
@@ -85,7 +85,7 @@ def test_what_comes_from_data_stays_text(page: Page) -> None:
     assert page.locator("img").count() == 0
 
 
-def test_without_scripts_it_reads_as_well(file: Path, watched: Watched) -> None:
+def test_report_without_scripts_shows_all_rows(file: Path, watched: Watched) -> None:
     context = watched.page.context.browser.new_context(java_script_enabled=False)  # type: ignore[union-attr]
     page = context.new_page()
     page.goto(file.as_uri())
@@ -94,7 +94,7 @@ def test_without_scripts_it_reads_as_well(file: Path, watched: Watched) -> None:
     context.close()
 
 
-def test_on_paper_nothing_is_left_out(page: Page) -> None:
+def test_report_in_print_shows_all_rows(page: Page) -> None:
     on_screen = page.locator(_RANKED).count()
     page.emulate_media(media="print")
     expect(page.locator(".filters")).to_be_hidden()

@@ -1,4 +1,4 @@
-"""The notebooks as scripts, as pages and as Jupyter's: a failing cell is never passed over."""
+"""The notebooks as scripts, as pages and in Jupyter: a failing cell fails all of them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from nbclient import NotebookClient
 
 from komos_source.cli import notebook
 from komos_source.testing import FakeKomos, make_sample_data
+from tests.conftest import LoadEnv
 from tests.notebooks import NOTEBOOKS, environment
 from tests.warehouse import pipeline_over
 
@@ -39,7 +40,7 @@ def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("name", notebook.NAMES)
-def test_as_a_script_it_runs_to_the_end(name: str, database: Path) -> None:
+def test_notebook_runs_as_a_script(name: str, database: Path) -> None:
     file = NOTEBOOKS / f"{name}.py"
     assert notebook.notebook_file(name) == file
     done = run(database.parent, str(file), "--database", str(database))
@@ -47,7 +48,7 @@ def test_as_a_script_it_runs_to_the_end(name: str, database: Path) -> None:
 
 
 @pytest.mark.parametrize("name", notebook.NAMES)
-def test_as_a_page_and_in_jupyter_it_runs_to_the_end(name: str, database: Path) -> None:
+def test_notebook_runs_as_a_page_and_in_jupyter(name: str, database: Path) -> None:
     file, directory = str(NOTEBOOKS / f"{name}.py"), database.parent
     page = ("-m", "marimo", "export", "html", file, "-o", f"{name}.html", "--no-sandbox")
     done = run(directory, *page, "--", "--database", str(database))
@@ -63,7 +64,7 @@ def test_as_a_page_and_in_jupyter_it_runs_to_the_end(name: str, database: Path) 
         NotebookClient(cells, timeout=120, kernel_name="python3").execute()
 
 
-def test_without_data_it_fails_and_says_what_to_run(
+def test_notebook_without_data_fails_and_says_what_to_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = tmp_path / "missing.duckdb"
@@ -79,7 +80,7 @@ def test_without_data_it_fails_and_says_what_to_run(
     assert "there is no finished run" in done.stderr
 
 
-def test_a_failing_cell_fails_script_and_page(database: Path, tmp_path: Path) -> None:
+def test_failing_cell_fails_script_and_page(database: Path, tmp_path: Path) -> None:
     text = (NOTEBOOKS / "node_health.py").read_text("utf-8")
     broken = tmp_path / "broken.py"
     broken.write_text(text.replace("ranked = ", "ranked = 1 / 0 or "))
@@ -90,3 +91,24 @@ def test_a_failing_cell_fails_script_and_page(database: Path, tmp_path: Path) ->
     page = ("-m", "marimo", "export", "html", "broken.py", "-o", "broken.html", "--no-sandbox")
     done = run(tmp_path, *page, "--", "--database", str(database))
     assert done.returncode != 0
+
+
+def test_run_explorer_shows_unknown_task_and_status_of_a_run_loaded_by_id_alone(
+    home: LoadEnv, world: FakeKomos
+) -> None:
+    task_id = world.add_task("Orders")
+    known, by_id = world.add_run(task_id), world.add_run(task_id)
+    for run_id in (known, by_id):
+        world.append(run_id, {"nodeId": "click", "level": "error", "message": None})
+    world.finish(known, "FAILED")
+    home.load()
+    home.rows(f"DELETE FROM task_runs WHERE id = '{by_id}'")
+    home.rows(f"UPDATE task_run_logs SET message = NULL WHERE run_id = '{by_id}'")
+    file, page = str(NOTEBOOKS / "run_explorer.py"), home.directory / "page.html"
+    export = ("-m", "marimo", "export", "html", file, "-o", str(page), "--no-sandbox")
+    export = (*export, "--no-include-code")
+    done = run(home.directory, *export, "--", "--database", str(home.file))
+    assert done.returncode == 0, done.stderr
+    text = page.read_text("utf-8")
+    assert "unknown task" in text
+    assert "nan: nan" not in text

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from komos_source.report import charts
 from tests.analytics.test_formatting import plain
 
-DAYS = [date(2025, 10, 1) + timedelta(days=place) for place in range(14)]
+DAYS = [date(2025, 10, 1) + timedelta(days=index) for index in range(14)]
 
 
 def test_trend_has_a_dot_for_each_day_with_runs_only() -> None:
@@ -20,7 +20,7 @@ def test_trend_has_a_dot_for_each_day_with_runs_only() -> None:
 
 
 def test_trend_with_a_change_has_two_means_and_a_mark() -> None:
-    seen = [charts.Day(place, 4, 4 if place >= 10 else 0) for place in range(14)]
+    seen = [charts.Day(index, 4, 4 if index >= 10 else 0) for index in range(14)]
     drawn = charts.trend(DAYS, seen, DAYS[10])
     assert drawn.count('class="mean"') == 2
     assert plain(drawn).count("since 11 Oct") == 1

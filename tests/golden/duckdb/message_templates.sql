@@ -1,0 +1,107 @@
+WITH history AS (
+  SELECT
+    MAX(COALESCE(runs.started_at, runs.created_at)) - INTERVAL 2 DAY AS recent
+  FROM komos.task_runs AS runs
+  WHERE
+    runs.status IN ('COMPLETED', 'FAILED', 'CANCELLED')
+), task_starts AS (
+  SELECT
+    runs.task_id,
+    MIN(COALESCE(runs.started_at, runs.created_at)) AS first_run_at
+  FROM komos.task_runs AS runs
+  WHERE
+    runs.status IN ('COMPLETED', 'FAILED', 'CANCELLED')
+  GROUP BY
+    runs.task_id
+), entries AS (
+  SELECT
+    runs.task_id,
+    logs.run_id,
+    COALESCE(logs.node_id, '(no node)') AS node,
+    logs.level,
+    REGEXP_REPLACE(
+      REGEXP_REPLACE(
+        REGEXP_REPLACE(
+          REGEXP_REPLACE(
+            REGEXP_REPLACE(
+              REGEXP_REPLACE(
+                REGEXP_REPLACE(
+                  COALESCE(logs.message, ''),
+                  '"[^"]*"|„[^“”]*[“”]|“[^”]*”|«[^»]*»|`[^`]*`',
+                  '<text>',
+                  'g'
+                ),
+                ' ''[^'']*''',
+                ' <text>',
+                'g'
+              ),
+              '[a-z]+://[^ )>,;]+',
+              '<url>',
+              'g'
+            ),
+            '[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}',
+            '<uuid>',
+            'g'
+          ),
+          '[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?|[0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?',
+          '<time>',
+          'g'
+        ),
+        '//[a-zA-Z*][^ ]*|[a-zA-Z0-9*]*[[][^] ]*=[^]]*[]]|[a-zA-Z0-9]*#[a-zA-Z_][a-zA-Z0-9_-]*',
+        '<selector>',
+        'g'
+      ),
+      '[0-9]+([.,][0-9]+)*',
+      '<n>',
+      'g'
+    ) AS template,
+    logs.message,
+    COALESCE(logs.timestamp, runs.started_at, runs.created_at) AS moment
+  FROM komos.task_run_logs AS logs
+  INNER JOIN komos.task_runs AS runs
+    ON runs.id = logs.run_id
+  WHERE
+    runs.status IN ('COMPLETED', 'FAILED', 'CANCELLED')
+), templates AS (
+  SELECT
+    entries.task_id,
+    entries.node,
+    entries.level,
+    entries.template,
+    COUNT(*) AS entries,
+    COUNT(DISTINCT entries.run_id) AS runs,
+    MIN(entries.moment) AS first_seen,
+    MAX(entries.moment) AS last_seen,
+    MIN(entries.message) AS example
+  FROM entries
+  GROUP BY
+    entries.task_id,
+    entries.node,
+    entries.level,
+    entries.template
+), debuts AS (
+  SELECT
+    templates.template,
+    MIN(templates.first_seen) AS first_seen
+  FROM templates
+  GROUP BY
+    templates.template
+)
+SELECT
+  templates.task_id,
+  templates.node AS node_id,
+  templates.level,
+  templates.template,
+  templates.entries,
+  templates.runs,
+  templates.first_seen,
+  templates.last_seen,
+  CAST(debuts.first_seen >= history.recent AND task_starts.first_run_at < history.recent AS BOOLEAN) AS new_in_window,
+  templates.example,
+  1 AS masks_version
+FROM templates
+INNER JOIN task_starts
+  ON task_starts.task_id = templates.task_id
+INNER JOIN debuts
+  ON debuts.template = templates.template
+CROSS JOIN history
