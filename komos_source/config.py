@@ -33,6 +33,8 @@ class FallbackProvider(ConfigProvider):
         where = ".".join((*sections, key))
         if where == f"sources.{SOURCE_NAME}.api_key":
             return os.environ.get(FALLBACK_API_KEY_VARIABLE) or None, FALLBACK_API_KEY_VARIABLE
+        if where == f"sources.{SOURCE_NAME}.data_writer.buffer_max_items":
+            return _ROWS_BUFFERED, where
         # dlt asks once with the pipeline's name as the outermost section and once without.
         if pipeline_name in self.pipeline_names and where in _DEFAULTS:
             return _DEFAULTS[where], f"{pipeline_name}.{where}"
@@ -59,7 +61,11 @@ class FallbackProvider(ConfigProvider):
         return [f"environment variable {FALLBACK_API_KEY_VARIABLE}"]
 
 
+_ROWS_BUFFERED = 1
+"""dlt writes what the source yields at once. It would collect 5,000 rows first, of any size."""
+
 _DEFAULTS = {
+    "normalize.data_writer.buffer_max_items": _ROWS_BUFFERED,
     # Arrived rows are counted by the load's id.
     "normalize.parquet_normalizer.add_dlt_load_id": True,
     # What has been merged is of no use any more.

@@ -6,7 +6,8 @@ SOURCE_NAME = "komos"
 PIPELINE_NAME = "komos_task_run_logs"
 DATASET_NAME = "komos"
 DESTINATION = "duckdb"
-DUCKDB_FILE = "komos.duckdb"
+DUCKDB_FILE = f"{PIPELINE_NAME}.duckdb"
+"""As dlt names it. A file called as its dataset makes ``FROM komos.task_run_logs`` ambiguous."""
 TABLE_FORMAT = "delta"
 """On a filesystem; keeps each entry once, as plain Parquet does not."""
 TABLE_FORMAT_VARIABLE = "SOURCES__KOMOS__TABLE_FORMAT"
@@ -48,10 +49,11 @@ DECODED_TOGETHER = 32
 # What we keep.
 SETTLE_AFTER = 600.0
 """Seconds past a run's end after which its log counts as complete."""
-ROWS_PER_BATCH = 122_880
-"""Rows handed over at once: as many as in one of DuckDB's row groups."""
-ROWS_PER_GROUP = 20_480
-"""Rows in a Parquet row group: so many of them that DuckDB's threads end at the same time."""
+BYTES_PER_BATCH = 4 * 2**20
+"""Bytes of rows that dlt gets at once and writes as one Parquet row group, which is what a database
+reads into memory at once; a larger row is alone in its group."""
+LOGS_PER_BATCH = 10_000
+"""Logs in one batch at most, so that logs without new entries are recorded while a load runs."""
 GIVEN_CURSORS = 10_000
 """Cursors kept for runs named by id; the oldest are forgotten first (a cursor is a cache)."""
 DUCKDB_MEMORY = "256MB"

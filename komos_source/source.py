@@ -14,7 +14,13 @@ from komos_source.api.client import KomosClient
 from komos_source.config import register_fallback_provider
 from komos_source.extract import state
 from komos_source.extract.discovery import discover, named_targets
-from komos_source.extract.log_reader import Batch, first_batch, found_batch, read_batches
+from komos_source.extract.log_reader import (
+    Batch,
+    first_batch,
+    found_batch,
+    read_batches,
+    split_by_bytes,
+)
 from komos_source.extract.options import check_client_options, check_selection
 from komos_source.metrics import LoadMetrics
 from komos_source.shard import Shard
@@ -111,7 +117,7 @@ def table_resources(extraction: DltResource) -> list[DltResource]:
                 # The state moves where the entries are handed over, so it cannot run ahead of them.
                 state.apply(batch.changes, dlt.current.source_state())
             if name in batch.tables:
-                yield batch.tables[name]
+                yield from split_by_bytes(batch.tables[name])
 
         return rows
 

@@ -17,7 +17,7 @@ from komos_source.extract.cursor import RunCursor, advanced, is_settled
 from komos_source.extract.discovery import Discovery, Target
 from komos_source.extract.state import Changes, TrackedRun
 from komos_source.metrics import LoadMetrics
-from komos_source.settings import MAX_CONCURRENCY, ROWS_PER_BATCH
+from komos_source.settings import BYTES_PER_BATCH, LOGS_PER_BATCH, MAX_CONCURRENCY
 from komos_source.tables import (
     ARROW_TABLES,
     TASK_RUN_LOG_LOADS,
@@ -115,21 +115,36 @@ async def read_batches(
     settle_after: timedelta,
     concurrency: int = MAX_CONCURRENCY,
 ) -> AsyncIterator[Batch]:
-    """Reads logs and yields them in batches of some 50,000 rows, in the order they arrive."""
+    """Reads logs and yields them in batches of some megabytes, in the order they arrive."""
     readings: list[Reading] = []
-    rows = 0
+    size = 0
     async with contextlib.aclosing(
         _read_all(client, iter(targets), settle_after, concurrency)
     ) as arriving:
         async for reading in arriving:
             _account(reading, metrics)
             readings.append(reading)
-            rows += len(reading.rows)
-            if rows >= ROWS_PER_BATCH or len(readings) >= ROWS_PER_BATCH:
+            size += reading.rows.nbytes
+            if size >= BYTES_PER_BATCH or len(readings) >= LOGS_PER_BATCH:
                 yield _log_batch(readings)
-                readings, rows = [], 0
+                readings, size = [], 0
     if readings:
         yield _log_batch(readings)
+    # Arrow keeps what it has freed for later use; the database needs that memory next.
+    pa.default_memory_pool().release_unused()
+
+
+def split_by_bytes(rows: Any, limit: int = BYTES_PER_BATCH) -> Iterator[Any]:
+    """Splits an Arrow table into tables of at most `limit` bytes; a larger row is one of its own.
+
+    Rows that are not an Arrow table are returned as they are.
+    """
+    if not isinstance(rows, pa.Table) or len(rows) <= 1 or rows.nbytes <= limit:
+        yield rows
+        return
+    half = len(rows) // 2
+    yield from split_by_bytes(rows.slice(0, half), limit)
+    yield from split_by_bytes(rows.slice(half), limit)
 
 
 async def _read_all(

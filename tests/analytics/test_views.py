@@ -63,7 +63,7 @@ def test_the_views_answer_in_a_session_of_any_other_tool(
         for view in VIEWS:
             assert other.execute(f"SELECT COUNT(*) FROM logs.komos.{view}").fetchall() > [(0,)]
     with duckdb.connect(str(home.file)) as same:
-        assert same.execute("SELECT COUNT(*) FROM komos.komos.node_health").fetchall() == [(2,)]
+        assert same.execute("SELECT COUNT(*) FROM komos.node_health").fetchall() == [(2,)]
 
 
 def test_the_views_are_there_before_any_run_has_been_discovered(

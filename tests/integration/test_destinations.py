@@ -117,4 +117,4 @@ def test_a_table_format_that_is_none_is_refused(
     tmp_path: Path, emulator: Emulator, request: pytest.FixtureRequest
 ) -> None:
     refused = make_store("orc", tmp_path, request).load(emulator, exit_code=1)
-    assert "delta, iceberg or parquet is expected" in refused["error"]
+    assert "set it to delta, iceberg or parquet" in refused["error"]

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from komos_source.extract import state
+from komos_source.settings import DUCKDB_FILE
 from komos_source.testing import Emulator, FakeKomos
 from komos_source.testing.world import iso
 from tests.conftest import LoadEnv, expected
@@ -44,7 +45,7 @@ class Organisation(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.directory = Path(tempfile.mkdtemp())
-        os.environ["DESTINATION__DUCKDB__CREDENTIALS"] = f"duckdb:///{self.directory}/komos.duckdb"
+        os.environ["DESTINATION__DUCKDB__CREDENTIALS"] = f"duckdb:///{self.directory}/{DUCKDB_FILE}"
         self.world = FakeKomos()
         self.emulator = Emulator(self.world).__enter__()
         self.home = LoadEnv(self.directory, self.emulator)
