@@ -52,14 +52,19 @@ SETTLE_AFTER = 600.0
 BYTES_PER_BATCH = 4 * 2**20
 """Bytes of rows that dlt gets at once and writes as one Parquet row group, which is what a database
 reads into memory at once; a larger row is alone in its group."""
+BYTES_PER_FILE = 32 * 2**20
+"""Size at which dlt begins another file of a load package; the direct merge merges file by file."""
 LOGS_PER_BATCH = 10_000
 """Logs in one batch at most, so that logs without new entries are recorded while a load runs."""
 GIVEN_CURSORS = 10_000
 """Cursors kept for runs named by id; the oldest are forgotten first (a cursor is a cache)."""
-DUCKDB_MEMORY = "256MB"
+DUCKDB_MEMORY = "320MB"
 """What DuckDB may use in a loading process."""
-DUCKDB_LOG = "4MB"
-"""Size of DuckDB's write-ahead log from which a commit goes into the file itself."""
+DUCKDB_LOG = "16MB"
+"""Size of DuckDB's write-ahead log from which a commit goes into the file itself; until then it is
+held in memory."""
+LONG_ROW = 2 * 2**10
+"""Bytes; 122,880 rows that are longer on average, a row group of DuckDB's, exceed its memory."""
 
 # How long a load waits for another process before it says who is in the way.
 LOCK_TIMEOUT = 60.0

@@ -85,6 +85,20 @@ class Store:
         return by_id
 
 
+def _duckdb(directory: Path, *, direct_merge: bool) -> Store:
+    file = directory / "data.duckdb"
+
+    def query(dataset: str, sql: str) -> Rows:
+        with duckdb.connect(str(file)) as connection:
+            return connection.execute(sql.format_map(_In(dataset))).fetchall()
+
+    environment = {
+        "DESTINATION__DUCKDB__CREDENTIALS": str(file),
+        "SOURCES__KOMOS__DIRECT_MERGE": str(direct_merge),
+    }
+    return Store("duckdb", directory, environment, query)
+
+
 def _postgres(directory: Path, url: str) -> Store:
     def query(dataset: str, sql: str) -> Rows:
         engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
@@ -185,8 +199,11 @@ def ducklake_packages() -> Path:
 
 
 def make_store(name: str, directory: Path, request: pytest.FixtureRequest) -> Store:
-    """An empty destination: ``postgres``, ``ducklake-`` and its catalog, or a table format."""
+    """An empty destination: ``duckdb`` (``duckdb-dlt`` without the direct merge), ``postgres``,
+    ``ducklake-`` and its catalog, or a table format."""
     match name.split("-"):
+        case ["duckdb", *path]:
+            return _duckdb(directory, direct_merge=not path)
         case ["postgres"]:
             return _postgres(directory, request.getfixturevalue("postgres_url"))
         case ["ducklake", "sqlite"]:

@@ -3,7 +3,7 @@
 dlt copies the files into tables of a staging dataset and merges from there, which takes about twice
 the processor time and, for each of many shards, a second set of tables. Here the load job of a file
 does nothing, and the job that dlt creates once all files of a table are loaded merges them, as dlt
-itself does it for tables on a filesystem. The merge is one transaction.
+itself does it for tables on a filesystem. The merge of a file is one transaction.
 
 This module builds on internals of dlt. `komos_source.destinations.loading_path` uses it only if
 `check_dlt` accepts the installed version; without it everything works, more slowly.
@@ -61,7 +61,10 @@ def check_dlt(client_class: type[Any]) -> None:
 
 
 class DirectMerge(_Client):
-    """Mixin for a DuckDB job client of dlt's; for Parquet files and tables without nested ones."""
+    """Mixin for a DuckDB job client of dlt's; for Parquet files and tables without nested ones.
+
+    If the client has a method ``prepare_merge(table, file)``, it is called before a file is merged.
+    """
 
     merges_directly = True
 
@@ -95,61 +98,60 @@ class DirectMerge(_Client):
                 table_chain, completed_table_chain_jobs
             )
         paths = [job.file_path for job in completed_table_chain_jobs or ()]
-        if not any(_has_rows(path) for path in paths):
+        paths = [path for path in paths if _has_rows(path)]
+        if not paths:
             return []
-        statements = merge_statements(
-            self.sql_client.make_qualified_table_name(table["name"]),
-            paths,
-            [
-                self.sql_client.escape_column_name(column)
-                for column in get_columns_names_with_prop(table, "primary_key")
-            ],
-            table.get("x-merge-destination-scope"),
-        )
         file_id = ParsedLoadJobFileName.new_file_id()
         job = SqlFollowupJob(ParsedLoadJobFileName(table["name"], file_id, 0, "sql").file_name())
-        Path(job.new_file_path()).write_text("\n".join(statements), "utf-8")
+        Path(job.new_file_path()).write_text("\n".join(paths), "utf-8")
         return [job]
 
 
 class _MergeLoadJob(SqlLoadJob):
-    """Runs one statement a line; dlt also splits lines at semicolons, which a path may contain."""
+    """Merges the Parquet files whose paths are in the job's file, each in one transaction.
+
+    All files in one transaction would be held in memory.
+    """
 
     def run(self) -> None:
-        client = self._job_client.sql_client
-        with client.begin_transaction():
-            for statement in Path(self._file_path).read_text("utf-8").splitlines():
-                client.execute_sql(statement)
+        job_client: Any = self._job_client
+        client = job_client.sql_client
+        table = job_client.prepare_load_table(self.load_table_name)
+        name = client.make_qualified_table_name(table["name"])
+        key = map(client.escape_column_name, get_columns_names_with_prop(table, "primary_key"))
+        keys, scope = ", ".join(key), table.get("x-merge-destination-scope")
+        for path in Path(self._file_path).read_text("utf-8").splitlines():
+            file = "read_parquet('" + path.replace("'", "''") + "')"
+            if prepare := getattr(job_client, "prepare_merge", None):
+                prepare(table, file)
+            with client.begin_transaction():
+                for statement in merge_statements(name, file, keys, scope):
+                    client.execute_sql(statement)
 
 
-def merge_statements(
-    table: str, paths: Sequence[str], key: Sequence[str], scope: str | None = None
-) -> list[str]:
-    """Returns the SQL of dlt's delete-insert merge, from Parquet files; one statement a line.
+def merge_statements(table: str, file: str, keys: str, scope: str | None = None) -> tuple[str, str]:
+    """Returns the SQL of dlt's delete-insert merge of a Parquet file: DELETE and INSERT.
 
     One of several rows with the same key is kept. Only rows whose keys share a hash are compared,
     as a rule none; numbering all rows in a window, as dlt does, takes most of a large load's time.
 
     Args:
         table: Qualified name of the table.
-        paths: The files.
-        key: Names of the columns of the key.
+        file: The call of ``read_parquet`` that reads the file.
+        keys: Names of the columns of the key, separated by commas.
         scope: Condition for the rows of `table` that are replaced, with ``{staging_table}`` for the
-            files; if None, the rows whose key is in the files.
+            file; if None, the rows whose key is in the file.
     """
-    names = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
-    files = f"read_parquet([{names}], union_by_name = true)"
-    keys = ", ".join(key)
-    same_key = f"({keys}) IN (SELECT {keys} FROM {{staging_table}})"  # noqa: S608 - names from the schema
-    replaced = (scope or same_key).format(table=table, staging_table=files)
-    return [
-        f"DELETE FROM {table} WHERE {replaced};",  # noqa: S608 - likewise
+    same_key = f"({keys}) IN (SELECT {keys} FROM {{staging_table}})"  # noqa: S608 - schema's names
+    replaced = (scope or same_key).format(table=table, staging_table=file)
+    return (
+        f"DELETE FROM {table} WHERE {replaced}",  # noqa: S608 - likewise
         f"INSERT INTO {table} BY NAME WITH repeated AS MATERIALIZED"  # noqa: S608 - likewise
-        f" (SELECT hash({keys}) FROM {files} GROUP BY ALL HAVING COUNT(*) > 1)"
-        f" SELECT * FROM {files} WHERE hash({keys}) NOT IN (FROM repeated)"
+        f" (SELECT hash({keys}) FROM {file} GROUP BY ALL HAVING COUNT(*) > 1)"
+        f" SELECT * FROM {file} WHERE hash({keys}) NOT IN (FROM repeated)"
         f" UNION ALL BY NAME"
-        f" SELECT DISTINCT ON ({keys}) * FROM {files} WHERE hash({keys}) IN (FROM repeated);",
-    ]
+        f" SELECT DISTINCT ON ({keys}) * FROM {file} WHERE hash({keys}) IN (FROM repeated)",
+    )
 
 
 def _has_rows(path: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient
 
 from komos_source import settings
 from komos_source.destinations.loading_path import with_direct_merge
+
+_LONG_ROWS = "komos_source: holds rows too long to be combined into large row groups"
+_lock = threading.Lock()
 
 
 @configspec(init=False)
@@ -28,9 +32,35 @@ class _Configuration(DuckDbClientConfiguration):
         return str(Path(location).resolve())
 
     def on_resolved(self) -> None:
-        # By default DuckDB takes most of the machine's memory before it spills to disk.
-        limits = {"memory_limit": settings.DUCKDB_MEMORY}
-        self.credentials.global_config = limits | (self.credentials.global_config or {})
+        if with_direct_merge(_Client) is not _Client:
+            limits = {"memory_limit": settings.DUCKDB_MEMORY, "max_vacuum_tasks": 0}
+            self.credentials.global_config = limits | (self.credentials.global_config or {})
+            # dlt sets 1 GB, all of which would be held in memory.
+            log = f"checkpoint_threshold = '{settings.DUCKDB_LOG}'"
+            self.credentials.pragmas = [log, *(self.credentials.pragmas or ())]
+
+
+class _Client(DuckDbClient):
+    def prepare_merge(self, table: Any, file: str) -> None:
+        """Lets DuckDB combine small row groups of a table, unless they hold long rows.
+
+        DuckDB writes all of 122,880 rows, however long, by way of memory. A comment on the table
+        records that it holds long rows.
+        """
+        client: Any = self.sql_client
+        lengths = " + ".join(
+            f"COALESCE(strlen({client.escape_column_name(column['name'])}), 0)"
+            for column in table["columns"].values()
+            if column.get("data_type") in {"text", "json"}
+        )
+        average = f"SELECT AVG({lengths}) > {settings.LONG_ROW} FROM {file}"  # noqa: S608 - schema's names
+        commented = "SELECT COUNT(*) > 0 FROM duckdb_tables() WHERE comment = %s"
+        with _lock:  # other tables are merged on other threads
+            if client.execute_sql(average)[0][0]:
+                name = client.make_qualified_table_name(table["name"])
+                client.execute_sql(f"COMMENT ON TABLE {name} IS '{_LONG_ROWS}'")
+            long_rows = client.execute_sql(commented, _LONG_ROWS)[0][0]
+            client.execute_sql(f"SET GLOBAL max_vacuum_tasks = {0 if long_rows else 100}")
 
 
 class duckdb(dlt.destinations.duckdb):  # noqa: N801 - dlt reads the destination's name off the class
@@ -41,4 +71,4 @@ class duckdb(dlt.destinations.duckdb):  # noqa: N801 - dlt reads the destination
     @property
     def client_class(self) -> Any:
         """The class of dlt's job client."""
-        return with_direct_merge(DuckDbClient)
+        return with_direct_merge(_Client)

@@ -21,7 +21,7 @@ def loading_path(pipeline: dlt.Pipeline) -> LoadingPath:
     return "direct merge" if getattr(client_class, "merges_directly", False) else "dlt"
 
 
-def with_direct_merge(client_class: type[Any]) -> type[Any]:
+def with_direct_merge(client_class: Any) -> Any:
     """Returns a subclass of a DuckDB job client of dlt's that merges directly, where that works.
 
     Returns the class itself if ``SOURCES__KOMOS__DIRECT_MERGE`` is false, or if the installed dlt

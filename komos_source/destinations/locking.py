@@ -14,7 +14,6 @@ import duckdb
 from filelock import FileLock, Timeout
 
 from komos_source.exceptions import DestinationError, LockedError
-from komos_source.settings import DUCKDB_MEMORY
 
 _POLL = 0.05
 
@@ -61,7 +60,7 @@ def duckdb_held(path: str | None, timeout: float) -> Iterator[None]:
     if path is None:
         yield
         return
-    with connect_when_unlocked(lambda: _connect(path), timeout):
+    with connect_when_unlocked(lambda: duckdb.connect(path), timeout):
         yield
 
 
@@ -92,11 +91,3 @@ def connect_when_unlocked(
                     ) from error
             time.sleep(_POLL)
         yield connection
-
-
-def _connect(path: str) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(path)
-    # For the whole process, so also for dlt's connections: a merge of any size spills instead of
-    # taking most of the machine's memory, as DuckDB does by default.
-    connection.execute(f"SET memory_limit = '{DUCKDB_MEMORY}'")
-    return connection

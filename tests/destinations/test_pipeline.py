@@ -94,7 +94,7 @@ def test_duckdb_file_named_unlike_its_dataset_is_accepted(tmp_path: Path) -> Non
     assert name_clash_warning(pipeline) is None
 
 
-def test_duckdb_memory_is_limited_unless_configured_otherwise(
+def test_duckdb_memory_in_the_direct_merge_is_limited_unless_configured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def limit() -> str:
@@ -104,7 +104,7 @@ def test_duckdb_memory_is_limited_unless_configured_otherwise(
         with pipeline.sql_client() as client:
             return str(client.execute_sql("SELECT current_setting('memory_limit')")[0][0])
 
-    assert limit() == "244.1 MiB"
+    assert limit() == "305.1 MiB"
     setting = "DESTINATION__DUCKDB__CREDENTIALS__GLOBAL_CONFIG"
     monkeypatch.setenv(setting, '{"memory_limit": "512MiB"}')
     assert limit() == "512.0 MiB"
