@@ -29,7 +29,7 @@ Rows = list[tuple[Any, ...]]
 
 LATEST = (
     "(SELECT * FROM read_parquet('{files}', union_by_name = true) QUALIFY ROW_NUMBER() OVER"
-    " (PARTITION BY id ORDER BY _dlt_load_id DESC) = 1)"
+    " (PARTITION BY run_id, id ORDER BY _dlt_load_id DESC) = 1)"
 )
 """What docs/destinations.md gives to read plain Parquet by."""
 

@@ -42,8 +42,9 @@ CRASHES: dict[str, tuple[Any, str]] = {
 class Organisation(RuleBasedStateMachine):
     """What may happen to runs and to the loads that follow them."""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(direct_merge=st.booleans())
+    def begin(self, direct_merge: bool) -> None:
+        os.environ["SOURCES__KOMOS__DIRECT_MERGE"] = str(direct_merge)
         self.directory = Path(tempfile.mkdtemp())
         os.environ["DESTINATION__DUCKDB__CREDENTIALS"] = f"duckdb:///{self.directory}/{DUCKDB_FILE}"
         self.world = FakeKomos()
@@ -58,6 +59,7 @@ class Organisation(RuleBasedStateMachine):
             self.emulator.stop()
             shutil.rmtree(self.directory)
             del os.environ["DESTINATION__DUCKDB__CREDENTIALS"]
+            del os.environ["SOURCES__KOMOS__DIRECT_MERGE"]
 
     def write(self, run_id: str, *timestamps: str | None) -> None:
         self.world.append(run_id, *({"timestamp": each} for each in timestamps))
