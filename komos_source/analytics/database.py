@@ -24,7 +24,7 @@ from komos_source.exceptions import DestinationError
 
 _WHAT_TO_RUN = (
     "Run `komos load` to fill it, or `komos demo` for made data and then look at that with "
-    "--database komos-demo/komos.duckdb"
+    "--database komos-demo/komos-demo.duckdb"
 )
 
 

@@ -77,7 +77,7 @@ def report(out: Path, days: int, time_zone: str | None, **where: Any) -> None:
     Examples:
       komos report
       komos report --out health.html --days 56 --time-zone Europe/Berlin
-      komos report --database komos-demo/komos.duckdb
+      komos report --database komos-demo/komos-demo.duckdb
     """
     from komos_source.analytics.database import open_database
     from komos_source.report import write_report
@@ -98,7 +98,7 @@ def notebook(name: str, port: int, browser: bool, edit: bool, **where: Any) -> N
     \b
     Examples:
       komos notebook
-      komos notebook run_explorer --database komos-demo/komos.duckdb
+      komos notebook run_explorer --database komos-demo/komos-demo.duckdb
     """
     from komos_source.cli.notebook import serve
 

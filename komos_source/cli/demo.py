@@ -36,7 +36,7 @@ def run_demo(directory: Path) -> None:
     from komos_source.testing import Emulator, make_sample_data
 
     directory.mkdir(parents=True, exist_ok=True)
-    file = (directory / "komos.duckdb").resolve()
+    file = (directory / "komos-demo.duckdb").resolve()
     file.unlink(missing_ok=True)
     os.environ["DESTINATION__DUCKDB__CREDENTIALS"] = f"duckdb:///{file}"
     pipelines_dir = str(file.parent / ".pipelines")

@@ -34,7 +34,7 @@ def cli() -> None:
     Examples:
       komos demo                            see it work, without a key
       komos check                           is everything set up?
-      komos load                            load what is new into komos.duckdb
+      komos load                            load what is new into komos_task_run_logs.duckdb
       komos load --run-id 9c77d908-7bf4-4e7f-9a20-2c5e7fdf2e94
       komos load --destination postgres --json
       komos report                          node health as one page

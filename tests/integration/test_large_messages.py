@@ -24,7 +24,7 @@ MEASURE = (
 """Runs Python and prints its peak memory. A direct child of this process would count the memory of
 this process, which holds all messages, as its own."""
 LIMITED = {"duckdb", "postgres"}
-"""Without the direct merge DuckDB holds all rows of a load in memory, and may take what it needs."""
+"""Without the direct merge DuckDB holds all rows of a load in memory; it is not limited."""
 
 
 @pytest.mark.slow
