@@ -133,7 +133,7 @@ def main() -> None:
 def measure_all(entries: str) -> None:
     """Prints the table."""
     with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "komos.duckdb"
+        file = Path(directory) / "komos_task_run_logs.duckdb"
         _run("make", str(file), entries)
         size = file.stat().st_size / 1e6
         print(f"{int(entries):,} entries, {size:,.0f} MB, {_THREADS} threads\n")

@@ -35,7 +35,7 @@ def readable(file: Path, entry_id: str) -> bool:
     """Whether the row is there for whoever opens the file now."""
     try:
         with duckdb.connect(str(file), read_only=True) as connection:
-            query = "SELECT COUNT(*) FROM komos.komos.task_run_logs WHERE id = ?"
+            query = "SELECT COUNT(*) FROM komos.task_run_logs WHERE id = ?"
             (count,) = connection.execute(query, [entry_id]).fetchall()[0]
             return bool(count)
     except (duckdb.IOException, duckdb.CatalogException):
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run_id = world.add_run(world.add_task("Orders"))
     with tempfile.TemporaryDirectory() as directory, Emulator(world) as emulator:
         environment = os.environ | {
-            "DESTINATION__DUCKDB__CREDENTIALS": f"duckdb:///{directory}/komos.duckdb",
+            "DESTINATION__DUCKDB__CREDENTIALS": f"duckdb:///{directory}/komos_task_run_logs.duckdb",
             "DLT_DATA_DIR": f"{directory}/dlt",
             "PYTHONUNBUFFERED": "1",
             "SOURCES__KOMOS__API_KEY": emulator.api_key,
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             urllib.request.urlopen(
                 urllib.request.Request(f"{url}/webhooks/komos", body, headers)
             ).close()
-            while not readable(Path(directory) / "komos.duckdb", str(entry_id)):
+            while not readable(Path(directory) / "komos_task_run_logs.duckdb", str(entry_id)):
                 time.sleep(0.02)
             if number:  # the first waits for the loader to start
                 waits.append(time.perf_counter() - started)

@@ -34,6 +34,8 @@ class FallbackProvider(ConfigProvider):
         where = ".".join((*sections, key))
         if where == f"sources.{SOURCE_NAME}.api_key":
             return os.environ.get(FALLBACK_API_KEY_VARIABLE) or None, FALLBACK_API_KEY_VARIABLE
+        if where in _WRITER_DEFAULTS:
+            return _WRITER_DEFAULTS[where], where
         # dlt looks once with the pipeline's name as the outermost section and once without.
         if pipeline_name in self.pipeline_names and where in _DEFAULTS:
             return _DEFAULTS[where], f"{pipeline_name}.{where}"
@@ -60,7 +62,13 @@ class FallbackProvider(ConfigProvider):
         return [f"environment variable {FALLBACK_API_KEY_VARIABLE}"]
 
 
+_WRITER_DEFAULTS = {
+    # Rows are written when they are yielded. dlt would first collect 5,000, of any size.
+    f"sources.{SOURCE_NAME}.data_writer.buffer_max_items": 1,
+    f"sources.{SOURCE_NAME}.data_writer.file_max_bytes": settings.BYTES_PER_FILE,
+}
 _DEFAULTS = {
+    "normalize.data_writer.buffer_max_items": 1,
     # Loaded rows are counted by the id of the load package.
     "normalize.parquet_normalizer.add_dlt_load_id": True,
     # Rows that have been merged are not left behind, neither in the destination nor on disk.

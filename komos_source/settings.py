@@ -73,16 +73,20 @@ MAX_KEPT_RUNS = 10_000
 """Cursors of runs named by id, and lost runs, that are kept; the oldest are dropped first."""
 MAX_STATUSES = 100
 """Undocumented statuses of runs that are kept, so that each is reported once."""
-ROWS_PER_BATCH = 122_880
-"""Rows handed over at once: as many as in one of DuckDB's row groups, ..."""
-BYTES_PER_BATCH = 32 * 2**20
-"""... unless they take more memory than this before: messages may hold screenshots."""
-ROWS_PER_GROUP = 20_480
-"""Rows in a Parquet row group: so many of them that DuckDB's threads end at the same time."""
-DUCKDB_MEMORY = "256MB"
+BYTES_PER_BATCH = 4 * 2**20
+"""Bytes of rows that dlt gets at once and writes as one Parquet row group, which is what a database
+reads into memory at once; a larger row is alone in its group."""
+BYTES_PER_FILE = 32 * 2**20
+"""Size at which dlt begins another file of a load package; the direct merge merges file by file."""
+LOGS_PER_BATCH = 10_000
+"""Logs in one batch at most, so that logs without new entries are recorded while a load runs."""
+DUCKDB_MEMORY = "320MB"
 """What DuckDB may use in a loading process."""
-DUCKDB_LOG = "4MB"
-"""Size of DuckDB's write-ahead log from which a commit goes into the file itself."""
+DUCKDB_LOG = "16MB"
+"""Size of DuckDB's write-ahead log from which a commit goes into the file itself; until then it is
+held in memory."""
+LONG_ROW = 2 * 2**10
+"""Bytes; 122,880 rows that are longer on average, a row group of DuckDB's, exceed its memory."""
 
 # How long a load waits for another process before it says who is in the way.
 LOCK_TIMEOUT = 60.0

@@ -27,6 +27,7 @@ from komos_source.extract.log_reader import (
     failure,
     log_batch,
     read_logs,
+    split_by_bytes,
 )
 from komos_source.extract.options import check_client_options, check_patience, check_selection
 from komos_source.metrics import LoadMetrics
@@ -109,19 +110,21 @@ def komos_source(
             results = [failure(target, error, patience, now) for target, error in found.failed]
             for result in results:
                 _count(result, metrics)
-            rows, size = 0, 0
+            size = 0
             async with contextlib.aclosing(
                 read_logs(client, found.targets, patience, max_concurrency)
             ) as arriving:
                 async for result in arriving:
                     _count(result, metrics)
                     results.append(result)
-                    rows, size = rows + len(result.rows), size + result.rows.nbytes
-                    if rows >= settings.ROWS_PER_BATCH or size >= settings.BYTES_PER_BATCH:
+                    size += result.rows.nbytes
+                    if size >= settings.BYTES_PER_BATCH or len(results) >= settings.LOGS_PER_BATCH:
                         yield log_batch(results)
-                        results, rows, size = [], 0, 0
+                        results, size = [], 0
             if results:
                 yield log_batch(results)
+            # Arrow keeps freed memory for later use; the database needs it next.
+            pa.default_memory_pool().release_unused()
 
     return table_resources(extraction)
 
@@ -169,7 +172,9 @@ def _rows(table: tables.Table, rows: pa.Table | list[dict[str, Any]] | None) -> 
     stored = _state(table.name)
     if rows or not stored.get("created"):
         # Arrow is left alone where there is nothing: its first use imports pandas (0.2 s).
-        yield rows if isinstance(rows, pa.Table) else table.from_rows(rows or [])
+        yield from split_by_bytes(
+            rows if isinstance(rows, pa.Table) else table.from_rows(rows or [])
+        )
     stored["created"] = True
 
 

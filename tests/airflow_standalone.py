@@ -74,8 +74,8 @@ def _new_runs(world: FakeKomos, tasks: list[str]) -> None:
 
 def _told(what: str, tasks: Tasks, home: Path, world: FakeKomos) -> bool:
     """Prints how a run went, and says whether it went well."""
-    with duckdb.connect(str(home / "komos.duckdb")) as connection:
-        rows = connection.sql("SELECT id FROM komos.komos.task_run_logs").fetchall()
+    with duckdb.connect(str(home / "komos_task_run_logs.duckdb")) as connection:
+        rows = connection.sql("SELECT id FROM komos.task_run_logs").fetchall()
     wanted = {entry["id"] for _, _, entry in world.entries()}
     print(f"{what}: world {len(wanted)} entries, table {len(rows)} rows;", *map(" ".join, tasks))
     # The last task is there to fail if another has.
@@ -96,7 +96,7 @@ def _environment(home: Path, emulator: Emulator, shards: int) -> dict[str, str]:
         "KOMOS_SHARDS": str(shards),
         "SOURCES__KOMOS__API_KEY": emulator.api_key,
         "SOURCES__KOMOS__BASE_URL": emulator.base_url,
-        "DESTINATION__DUCKDB__CREDENTIALS": f"duckdb:///{home / 'komos.duckdb'}",
+        "DESTINATION__DUCKDB__CREDENTIALS": f"duckdb:///{home / 'komos_task_run_logs.duckdb'}",
         "DLT_DATA_DIR": str(home / "dlt"),
     }
 

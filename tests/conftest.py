@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from komos_source.load_result import LoadResult
 from komos_source.loading.load import load
+from komos_source.settings import DUCKDB_FILE
 from komos_source.testing import Emulator, FakeKomos
 from tests.engines import all_engines, engine
 from tests.postgres import postgres_server, postgres_url
@@ -52,7 +53,7 @@ class LoadEnv:
 
     @property
     def file(self) -> Path:
-        return self.directory / "komos.duckdb"
+        return self.directory / DUCKDB_FILE
 
     def load(self, **options: Any) -> LoadResult:
         return load(
@@ -68,7 +69,7 @@ class LoadEnv:
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         with duckdb.connect(str(self.file)) as connection:
-            connection.execute("USE komos.komos")
+            connection.execute("USE komos")
             return connection.execute(sql).fetchall()
 
     def value(self, sql: str) -> Any:
@@ -97,7 +98,7 @@ def emulator(world: FakeKomos) -> Iterator[Emulator]:
 
 @pytest.fixture
 def home(tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> LoadEnv:
-    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", f"duckdb:///{tmp_path / 'komos.duckdb'}")
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", f"duckdb:///{tmp_path / DUCKDB_FILE}")
     return LoadEnv(tmp_path, emulator)
 
 

@@ -24,12 +24,12 @@ import sqlalchemy
 from komos_source.testing import Emulator
 
 HERE = Path(__file__).parent
-COLUMNS = "run_id, id, position, timestamp, level, message, node_id"
+COLUMNS = "id, run_id, position, timestamp, level, message, node_id"
 Rows = list[tuple[Any, ...]]
 
 LATEST = (
     "(SELECT * FROM read_parquet('{files}', union_by_name = true) QUALIFY ROW_NUMBER() OVER"
-    " (PARTITION BY {key} ORDER BY _dlt_load_id DESC) = 1)"
+    " (PARTITION BY run_id, id ORDER BY _dlt_load_id DESC) = 1)"
 )
 """What docs/destinations.md gives to read plain Parquet by."""
 
@@ -77,12 +77,26 @@ class Store:
     def command(self) -> tuple[str, ...]:
         return ("load", "--destination", self.destination)
 
-    def table(self, dataset: str = "komos") -> dict[tuple[str, str], tuple[Any, ...]]:
-        """`task_run_logs` by run and id; also checks that no entry is there twice."""
+    def table(self, dataset: str = "komos") -> dict[str, tuple[Any, ...]]:
+        """`task_run_logs` by id; also checks that no id is there twice."""
         found = self.query(dataset, f"SELECT {COLUMNS} FROM {{task_run_logs}}")
-        by_key = {(row[0], row[1]): row[2:] for row in found}
-        assert len(by_key) == len(found), "an entry is there twice"
-        return by_key
+        by_id = {row[0]: row[1:] for row in found}
+        assert len(by_id) == len(found), "an id is there twice"
+        return by_id
+
+
+def _duckdb(directory: Path, *, direct_merge: bool) -> Store:
+    file = directory / "data.duckdb"
+
+    def query(dataset: str, sql: str) -> Rows:
+        with duckdb.connect(str(file)) as connection:
+            return connection.execute(sql.format_map(_In(dataset))).fetchall()
+
+    environment = {
+        "DESTINATION__DUCKDB__CREDENTIALS": str(file),
+        "SOURCES__KOMOS__DIRECT_MERGE": str(direct_merge),
+    }
+    return Store("duckdb", directory, environment, query)
 
 
 def _postgres(directory: Path, url: str) -> Store:
@@ -113,13 +127,7 @@ def _filesystem(directory: Path, table_format: str) -> Store:
             connection.execute("SET TimeZone = 'UTC'")
             names = {path.name for path in (lake / dataset).iterdir() if path.is_dir()}
             if table_format == "parquet":
-                sources = {
-                    name: LATEST.format(
-                        files=lake / dataset / name / "*.parquet",
-                        key="run_id, id" if name == "task_run_logs" else "id",
-                    )
-                    for name in names
-                }
+                sources = {n: LATEST.format(files=lake / dataset / n / "*.parquet") for n in names}
             else:
                 sources = {name: name for name in names if f"{{{name}}}" in sql}
                 for name in sources:
@@ -191,8 +199,11 @@ def ducklake_packages() -> Path:
 
 
 def make_store(name: str, directory: Path, request: pytest.FixtureRequest) -> Store:
-    """An empty destination: ``postgres``, ``ducklake-`` and its catalog, or a table format."""
+    """An empty destination: ``duckdb`` (``duckdb-dlt`` without the direct merge), ``postgres``,
+    ``ducklake-`` and its catalog, or a table format."""
     match name.split("-"):
+        case ["duckdb", *path]:
+            return _duckdb(directory, direct_merge=not path)
         case ["postgres"]:
             return _postgres(directory, request.getfixturevalue("postgres_url"))
         case ["ducklake", "sqlite"]:

@@ -53,11 +53,11 @@ def _moment(text: str | None) -> Any:
 
 def pipeline_over(world: FakeKomos, directory: Path, monkeypatch: Any) -> dlt.Pipeline:
     """A pipeline whose DuckDB file holds this world."""
-    file = directory / "komos.duckdb"
+    file = directory / "komos_task_run_logs.duckdb"
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", f"duckdb:///{file}")
     rows = rows_of(world)
     with duckdb.connect(str(file)) as connection:
-        connection.execute("CREATE SCHEMA IF NOT EXISTS komos.komos; USE komos.komos")
+        connection.execute("CREATE SCHEMA IF NOT EXISTS komos; USE komos")
         for table in tables.ARROW_TABLES:
             given = table.from_rows(rows.get(table.name, []))
             connection.register("given", given)

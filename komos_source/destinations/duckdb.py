@@ -1,70 +1,74 @@
-"""dlt's DuckDB destination, with what it lacks for this source.
-
-- Table names also say the database. DuckDB names a database by its file, and refuses
-  ``komos.task_run_logs`` as ambiguous where file and dataset are both called ``komos``, as by
-  default here. With the database in front nothing is.
-- All rows come as Parquet files, and are merged straight from them.
-"""
+"""dlt's DuckDB destination, with the file, the memory limit and the merge of this source."""
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import dlt
+from dlt.common.configuration import configspec
+from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
-from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
 from komos_source import settings
-from komos_source.destinations.direct_merge import MergesFromParquet, only_parquet
-from komos_source.destinations.remembering import RemembersCapabilities
+from komos_source.destinations.loading_path import with_direct_merge
 
-_RESERVED = frozenset({"main", "system", "temp"})
-"""What DuckDB names no database; it adds ``_db``."""
-
-
-class _SqlClient(DuckDbSqlClient):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # dlt has everything written twice: into the log first, into the file on closing.
-        self._global_config["checkpoint_threshold"] = settings.DUCKDB_LOG
-
-    def catalog_name(self, quote: bool = True, casefold: bool = True) -> str | None:
-        name = Path(str(self.credentials.database)).name.lstrip(".").partition(".")[0]
-        if name in _RESERVED:
-            name += "_db"
-        return str(self.capabilities.escape_identifier(name)) if quote else name
-
-    def warn_if_catalog_equals_dataset_name(self) -> None:
-        """Nothing to warn of: the names are qualified."""
+_LONG_ROWS = "komos_source: holds rows too long to be combined into large row groups"
+_lock = threading.Lock()
 
 
-class _Client(MergesFromParquet, DuckDbClient):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        plain = self.sql_client
-        self.sql_client = _SqlClient(
-            plain.dataset_name, plain.staging_dataset_name, plain.credentials, plain.capabilities
+@configspec(init=False)
+class _Configuration(DuckDbClientConfiguration):
+    def make_location(self, configured_location: str, default_location_pat: str) -> str:
+        """Returns the file's path; a relative one is relative to the current directory.
+
+        dlt would look beside the place where a pipeline of this name ran first, and without a
+        configured file in another one for each shard.
+        """
+        location = configured_location or settings.DUCKDB_FILE
+        if location.startswith(":"):
+            return super().make_location(location, default_location_pat)
+        return str(Path(location).resolve())
+
+    def on_resolved(self) -> None:
+        if with_direct_merge(_Client) is not _Client:
+            limits = {"memory_limit": settings.DUCKDB_MEMORY, "max_vacuum_tasks": 0}
+            self.credentials.global_config = limits | (self.credentials.global_config or {})
+            # dlt sets 1 GB, all of which would be held in memory.
+            log = f"checkpoint_threshold = '{settings.DUCKDB_LOG}'"
+            self.credentials.pragmas = [log, *(self.credentials.pragmas or ())]
+
+
+class _Client(DuckDbClient):
+    def prepare_merge(self, table: Any, file: str) -> None:
+        """Lets DuckDB combine small row groups of a table, unless they hold long rows.
+
+        DuckDB writes all of 122,880 rows, however long, by way of memory. A comment on the table
+        records that it holds long rows.
+        """
+        client: Any = self.sql_client
+        lengths = " + ".join(
+            f"COALESCE(strlen({client.escape_column_name(column['name'])}), 0)"
+            for column in table["columns"].values()
+            if column.get("data_type") in {"text", "json"}
         )
+        average = f"SELECT AVG({lengths}) > {settings.LONG_ROW} FROM {file}"  # noqa: S608 - schema's names
+        commented = "SELECT COUNT(*) > 0 FROM duckdb_tables() WHERE comment = %s"
+        with _lock:  # other tables are merged on other threads
+            if client.execute_sql(average)[0][0]:
+                name = client.make_qualified_table_name(table["name"])
+                client.execute_sql(f"COMMENT ON TABLE {name} IS '{_LONG_ROWS}'")
+            long_rows = client.execute_sql(commented, _LONG_ROWS)[0][0]
+            client.execute_sql(f"SET GLOBAL max_vacuum_tasks = {0 if long_rows else 100}")
 
 
-class duckdb(RemembersCapabilities, dlt.destinations.duckdb):  # noqa: N801 - dlt reads the destination's name off the class
+class duckdb(dlt.destinations.duckdb):  # noqa: N801 - dlt reads the destination's name off the class
     """DuckDB, as `dlt.destinations.duckdb`."""
 
-    def _raw_capabilities(self) -> Any:
-        return only_parquet(super()._raw_capabilities())
-
-    def configuration(self, initial_config: Any, accept_partial: bool = False) -> Any:
-        """The configuration, worked out once for each dataset, not with each of thirty clients."""
-        known = self.__dict__.setdefault("_known_configurations", {})
-        key = (initial_config.dataset_name, initial_config.default_schema_name)
-        if key not in known:
-            known[key] = super().configuration(initial_config, accept_partial)
-        found = known[key].copy()
-        found.credentials.resolve()  # connections of its own
-        return found.resolve()
+    spec = _Configuration
 
     @property
-    def client_class(self) -> type[DuckDbClient]:
-        """What dlt connects by."""
-        return _Client
+    def client_class(self) -> Any:
+        """The class of dlt's job client."""
+        return with_direct_merge(_Client)

@@ -1,10 +1,8 @@
-"""dlt's DuckLake destination, with what it lacks for this source.
+"""dlt's DuckLake destination, with one attached lake for all connections, and the direct merge.
 
-- Rows come as Parquet files, and are merged straight from them. Staged, each of many shards would
-  have a dataset of staging tables of its own in the catalog.
-- Connections that are open at the same time share one DuckDB with the lake attached; a load keeps
-  it open (`pipeline.lake_attached`). dlt attaches the lake anew for each of a load's some thirty
-  connections, and each time the whole catalog is read.
+dlt attaches the lake anew for each of a load's some thirty connections, and each time the whole
+catalog is read. Here, connections that are open at the same time share one DuckDB with the lake
+attached; a load keeps a connection open from its beginning to its end.
 """
 
 from __future__ import annotations
@@ -22,13 +20,12 @@ from dlt.destinations.impl.ducklake.sql_client import DuckLakeSqlClient
 from dlt.destinations.sql_client import raise_open_connection_error
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
-from komos_source.destinations.direct_merge import MergesFromParquet, only_parquet
-from komos_source.destinations.remembering import RemembersCapabilities
+from komos_source.destinations.loading_path import with_direct_merge
 
 
 @dataclass
 class _Lake:
-    """An attached lake: the client that did it, and how many connections use it."""
+    """An attached lake: the client that attached it, and the number of connections that use it."""
 
     owner: DuckLakeSqlClient
     users: int = 0
@@ -36,7 +33,7 @@ class _Lake:
 
 class _SqlClient(DuckLakeSqlClient):
     _lakes: ClassVar[dict[str, _Lake]] = {}
-    """By the statement that attaches them."""
+    """Attached lakes by the statement that attaches them."""
     _lock: ClassVar[threading.RLock] = threading.RLock()
 
     @raise_open_connection_error
@@ -52,7 +49,7 @@ class _SqlClient(DuckLakeSqlClient):
         try:
             name = self.capabilities.escape_identifier(self.credentials.ducklake_name)
             self._conn.execute(f"USE {name}")
-            with contextlib.suppress(duckdb.Error):  # the first load makes the dataset
+            with contextlib.suppress(duckdb.Error):  # the first load creates the dataset
                 self._conn.execute(f"SET search_path = '{self.fully_qualified_dataset_name()}'")
         except BaseException:
             self.close_connection()
@@ -63,7 +60,7 @@ class _SqlClient(DuckLakeSqlClient):
         if not self._conn:
             return
         self._conn.close()
-        self._conn = None  # type: ignore[assignment] # as dlt's own do
+        self._conn = None  # type: ignore[assignment] # as in dlt's own clients
         with self._lock:
             lake = self._lakes[self.attach_statement]
             lake.users -= 1
@@ -79,10 +76,10 @@ class _SqlClient(DuckLakeSqlClient):
     reraise=True,
 )
 def _attached(client: DuckLakeSqlClient) -> DuckLakeSqlClient:
-    """A client like this one, connected.
+    """Returns a client with the lake attached.
 
-    The first connection makes the catalog; of several processes that try it at once all but one
-    fail.
+    The first connection creates the catalog; of several processes that do so at the same time all
+    but one fail, and retry.
     """
     owner = DuckLakeSqlClient(*_arguments(client))
     owner.open_connection()
@@ -90,7 +87,7 @@ def _attached(client: DuckLakeSqlClient) -> DuckLakeSqlClient:
 
 
 def _arguments(client: DuckLakeSqlClient) -> tuple[Any, ...]:
-    """What a client was made with."""
+    """Returns the arguments that a client was created with."""
     return (
         client.dataset_name,
         client.staging_dataset_name,
@@ -101,19 +98,16 @@ def _arguments(client: DuckLakeSqlClient) -> tuple[Any, ...]:
     )
 
 
-class _Client(MergesFromParquet, DuckLakeClient):
+class _Client(DuckLakeClient):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.sql_client = _SqlClient(*_arguments(self.sql_client))
 
 
-class ducklake(RemembersCapabilities, dlt.destinations.ducklake):  # noqa: N801 - dlt reads the destination's name off the class
+class ducklake(dlt.destinations.ducklake):  # noqa: N801 - dlt reads the destination's name off the class
     """DuckLake, as `dlt.destinations.ducklake`."""
 
-    def _raw_capabilities(self) -> Any:
-        return only_parquet(super()._raw_capabilities())
-
     @property
-    def client_class(self) -> type[DuckLakeClient]:
-        """What dlt connects by."""
-        return _Client
+    def client_class(self) -> Any:
+        """The class of dlt's job client."""
+        return with_direct_merge(_Client)

@@ -14,7 +14,6 @@ import duckdb
 from filelock import FileLock, Timeout
 
 from komos_source.exceptions import DestinationError, LockedError
-from komos_source.settings import DUCKDB_MEMORY
 
 _POLL = 0.05
 
@@ -83,7 +82,7 @@ def lock_database(path: str | None, timeout: float) -> Iterator[None]:
     if path is None:
         yield
         return
-    with connect_when_unlocked(lambda: _connect(path), timeout):
+    with connect_when_unlocked(lambda: duckdb.connect(path), timeout):
         yield
 
 
@@ -122,11 +121,3 @@ def connect_when_unlocked(
 
 def _is_duckdb_lock_error(error: Exception) -> bool:
     return "lock on file" in str(error)  # DuckDB has no class or code for it
-
-
-def _connect(path: str) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(path)
-    # Applies to the whole process, so to dlt's connections as well: a large merge spills to disk
-    # instead of using most of the machine's memory, as DuckDB does by default.
-    connection.execute(f"SET memory_limit = '{DUCKDB_MEMORY}'")
-    return connection

@@ -1,4 +1,4 @@
-"""The dlt pipeline of this source: made, and kept for a time from other processes."""
+"""Creates the dlt pipeline of this source and its destination."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+from dlt.common.destination import Destination
+from dlt.common.destination.configuration import ParquetFormatConfiguration
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.pipeline import get_dlt_pipelines_dir
 
 from komos_source import settings
 from komos_source.config import use_defaults_for
-from komos_source.destinations import destination_for
 from komos_source.exceptions import UsageError
 from komos_source.shard import Shard
+
+_TRANSACTIONAL = frozenset(
+    {"duckdb", "ducklake", "motherduck", "postgres", "redshift", "snowflake"}
+)
+"""Databases in which a merge can be one transaction; dlt uses none unless it is configured."""
 
 _PIPELINE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 _DATASET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -32,27 +38,28 @@ def make_pipeline(
     shard: Shard | None = None,
     database: str | None = None,
 ) -> dlt.Pipeline:
-    """The pipeline that loads run in, and that analyses read through.
-
-    A shard stages in a dataset of its own.
+    """Creates the pipeline that loads run in, and that analyses read through.
 
     Args:
-        destination: See `komos_source.loading.load.load`, as for the next four.
-        dataset_name: See there.
-        pipeline_name: See there.
-        pipelines_dir: See there.
-        shard: See there.
-        database: A DuckDB file to use in place of the configured one.
+        destination: Name of a dlt destination.
+        dataset_name: Dataset (schema) that the tables are in.
+        pipeline_name: dlt's name of the pipeline.
+        pipelines_dir: Directory for dlt's working directories; dlt's default if None.
+        shard: The shard that is loaded, which has a staging dataset of its own.
+        database: A DuckDB file to use instead of the configured one.
 
     Raises:
-        UsageError: dlt knows no such destination.
+        UsageError: dlt does not know the destination, or the name of the DuckDB file is also that
+            of the dataset.
     """
     use_defaults_for(pipeline_name)
     try:
-        return dlt.pipeline(
+        pipeline = dlt.pipeline(
             pipeline_name,
             pipelines_dir=pipelines_dir or get_dlt_pipelines_dir(),
-            destination=destination_for(destination, shard, database),
+            destination=_destination(
+                destination, shard, database or _file_in_config_toml(pipeline_name)
+            ),
             dataset_name=dataset_name,
         )
     except (UnknownDestinationModule, ImportError) as error:
@@ -60,6 +67,53 @@ def make_pipeline(
             f"dlt has no destination {destination!r}: use duckdb, postgres, bigquery, snowflake or "
             "another that dlt lists"
         ) from error
+    if warning := name_clash_warning(pipeline):
+        raise UsageError(warning)
+    return pipeline
+
+
+def _file_in_config_toml(pipeline_name: str) -> Any:
+    """Returns the DuckDB file that ``config.toml`` names; None if secrets.toml or so name one.
+
+    dlt refuses credentials in ``config.toml``, but the name of a file is no secret.
+    """
+    for prefix in (f"{pipeline_name}.", ""):
+        key = f"{prefix}destination.duckdb.credentials"
+        if dlt.secrets.get(key) is not None:
+            return None
+        configured: Any = dlt.config.get(key)
+        if configured is not None:
+            return configured.get("database") if isinstance(configured, dict) else configured
+    return None
+
+
+def _destination(name: str, shard: Shard | None, database: Any) -> Any:
+    options: dict[str, Any] = {}
+    if name in _TRANSACTIONAL:
+        options["supports_transactions"] = True
+    if shard:
+        # Loads that share a staging dataset lose rows without an error.
+        options["staging_dataset_name_layout"] = f"%s_staging{shard.suffix}"
+    if name in {"duckdb", "ducklake"}:
+        options["preferred_loader_file_format"] = "parquet"
+        options["supported_loader_file_formats"] = ["parquet"]
+        # The files are written once and read once, on this machine.
+        options["parquet_format"] = ParquetFormatConfiguration(compression="none")
+    match name:
+        case "duckdb":
+            from komos_source.destinations.duckdb import duckdb
+
+            return duckdb(database, **options)
+        case "ducklake":
+            from komos_source.destinations.ducklake import ducklake
+
+            return ducklake(**options)
+        case "postgres":
+            from komos_source.destinations.postgres import postgres
+
+            return postgres(**options)
+        case _:
+            return Destination.from_reference(name, **options)
 
 
 def check_names(pipeline_name: str, dataset_name: str) -> None:
@@ -105,12 +159,32 @@ def remove_working_directory(pipelines_dir: Path, pipeline_name: str) -> None:
 
 
 def duckdb_file(pipeline: dlt.Pipeline) -> str | None:
-    """The file behind a DuckDB destination; None for any other."""
+    """Returns the file of a DuckDB destination; None for other destinations."""
     if pipeline.destination.destination_name != "duckdb":
         return None
     credentials: Any = pipeline.destination_client().config.credentials
     path = str(credentials.database)
-    return None if path == ":memory:" else path
+    return None if path.startswith(":") else path
+
+
+def name_clash_warning(pipeline: dlt.Pipeline) -> str | None:
+    """Returns what to do about a DuckDB file that is named like its dataset; None if it is not.
+
+    DuckDB calls a database by the name of its file, and refuses ``komos.task_run_logs`` as
+    ambiguous if ``komos`` is both a database and a schema.
+    """
+    file = duckdb_file(pipeline)
+    if file is None:
+        return None
+    database = Path(file).name.lstrip(".").partition(".")[0]  # as DuckDB calls it
+    if database.lower() != str(pipeline.dataset_name).lower():
+        return None
+    return (
+        f"the DuckDB file {file} has the same name as its dataset {pipeline.dataset_name!r}, which "
+        f"makes {pipeline.dataset_name}.task_run_logs ambiguous in DuckDB: rename the file, for "
+        f"example to {settings.DUCKDB_FILE}, and set DESTINATION__DUCKDB__CREDENTIALS, or choose "
+        "another dataset"
+    )
 
 
 @contextlib.contextmanager

@@ -1,13 +1,13 @@
-"""How rows get into each kind of destination: what dlt calls write disposition and table format.
+"""Write disposition and table format of the tables, by kind of destination.
 
-The tables' own hints (`schemas`) are for databases: dlt's delete-insert merge keeps each key once
-whatever a crash left behind. A filesystem has no such merge:
+The hints in `komos_source.tables` are for databases: dlt's delete-insert merge keeps each key once
+whatever a crash left behind. dlt has no such merge for files:
 
-- Delta and Iceberg tables are merged by ``upsert``. That keeps each key once if no package holds
-  one twice, and none of ours does: a load reads each run's log once, and a log's entries have
-  different ids (`entries` sees to that).
-- Plain Parquet files can only be added to. Each entry is there at least once: again where a load
-  that was killed had already written it, or where an entry changed its place in the log.
+- Delta and Iceberg tables are merged by ``upsert``. That keeps each key once if no load package
+  holds a key twice, and none does: a load reads each run's log once, and `komos_source.decoding`
+  keeps one of several entries of a log that have the same id.
+- Plain Parquet files can only be appended to. Each entry is there at least once: again if a load
+  that was killed had already written it, or if an entry changed its place in the log.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _FORMATS = ("delta", "iceberg", "parquet")
 
 
 def merges_in_sql(pipeline: dlt.Pipeline) -> bool:
-    """Whether the destination is a database that merges by dlt's delete-insert strategy."""
+    """Returns whether the destination is a database that merges by dlt's delete-insert strategy."""
     capabilities = pipeline.destination.capabilities()
     return "delete-insert" in (capabilities.supported_merge_strategies or ())
 
 
 def table_format(pipeline: dlt.Pipeline) -> Any:
-    """What tables are on a filesystem: ``delta``, ``iceberg`` or ``parquet``; None in a database.
+    """Returns the format of tables on a filesystem; None for a database.
 
     Raises:
-        ConfigurationError: Another format is configured.
+        ConfigurationError: Another format than delta, iceberg or parquet is configured.
     """
     if merges_in_sql(pipeline):
         return None
@@ -44,16 +44,15 @@ def table_format(pipeline: dlt.Pipeline) -> Any:
     name: str = configured or settings.TABLE_FORMAT
     if name not in _FORMATS:
         raise ConfigurationError(
-            f"{settings.TABLE_FORMAT_VARIABLE} is {name!r}: delta, iceberg or parquet is expected"
+            f"{settings.TABLE_FORMAT_VARIABLE} is {name!r}: set it to delta, iceberg or parquet"
         )
     return name
 
 
 def adapt_to_destination(source: Source, pipeline: dlt.Pipeline) -> Source:
-    """Changes a source's hints to what the destination of a pipeline can do.
+    """Changes a source's hints to what the destination of a pipeline supports.
 
-    For whoever runs `komos_source.komos_source` in a pipeline of their own on a filesystem; into a
-    database the source loads as it is.
+    Needed for a filesystem only; databases are loaded with the source's own hints.
 
     Raises:
         ConfigurationError: As for `table_format`.

@@ -61,7 +61,7 @@ def test_views_can_be_read_by_another_duckdb_session(home: LoadEnv, two_runs: Fa
         for view in VIEWS:
             assert other.execute(f"SELECT COUNT(*) FROM logs.komos.{view}").fetchall() > [(0,)]
     with duckdb.connect(str(home.file)) as same:
-        assert same.execute("SELECT COUNT(*) FROM komos.komos.node_health").fetchall() == [(2,)]
+        assert same.execute("SELECT COUNT(*) FROM komos.node_health").fetchall() == [(2,)]
 
 
 def test_load_of_runs_by_id_alone_creates_the_views(home: LoadEnv, world: FakeKomos) -> None:

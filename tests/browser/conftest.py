@@ -133,11 +133,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         world.finish(run_id, "FAILED")
     with pytest.MonkeyPatch.context() as patch:
         pipeline_over(world, directory, patch)
-    file = directory / "komos.duckdb"
+    file = directory / "komos_task_run_logs.duckdb"
     with duckdb.connect(str(file)) as connection:
-        connection.execute("CREATE TABLE komos.komos.tasks (id VARCHAR, name VARCHAR)")
+        connection.execute("CREATE TABLE komos.tasks (id VARCHAR, name VARCHAR)")
         connection.executemany(
-            "INSERT INTO komos.komos.tasks VALUES (?, ?)",
+            "INSERT INTO komos.tasks VALUES (?, ?)",
             [[task["id"], task["name"]] for task in world.tasks()],
         )
     return Made(file, world)

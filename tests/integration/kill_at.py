@@ -14,6 +14,7 @@ from typing import Any
 import dlt
 from dlt.common.storages.load_package import PackageStorage
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
+from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
 from dlt.load.load import Load
 
 from komos_source.cli.main import main
@@ -23,7 +24,7 @@ LOGS = "task_run_logs."
 
 
 def is_merge(file: str) -> bool:
-    """Whether a job of the logs merges what has come: by SQL, or into an open table."""
+    """Whether a job merges the logs: by SQL, or into a Delta or Iceberg table."""
     return LOGS in file and file.endswith((".sql", ".reference"))
 
 
@@ -31,16 +32,12 @@ def is_staging(file: str) -> bool:
     return LOGS in file and not is_merge(file)
 
 
-def is_insert_of_logs(_: Any, sql: str, *__: Any) -> bool:
-    return sql.startswith("INSERT INTO") and '"task_run_logs" BY NAME' in sql
-
-
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def before(owner: Any, name: str, when: Callable[..., bool] = lambda *_: True) -> None:
-    """Dies when a function is about to be called with arguments that fit."""
+    """Kills the process when a function is called with arguments that match."""
     original = getattr(owner, name)
 
     def dying(*args: Any, **kwargs: Any) -> Any:
@@ -52,7 +49,7 @@ def before(owner: Any, name: str, when: Callable[..., bool] = lambda *_: True) -
 
 
 def after(owner: Any, name: str) -> None:
-    """Dies when a function has been called."""
+    """Kills the process when a function has returned."""
     original = getattr(owner, name)
 
     def dying(*args: Any, **kwargs: Any) -> Any:
@@ -62,8 +59,21 @@ def after(owner: Any, name: str) -> None:
     setattr(owner, name, dying)
 
 
-WITHIN_THE_MERGE = "within the merge"
-"""Only where the merge's statements are ours: in DuckDB and DuckLake."""
+def before_commit_of_merge() -> None:
+    """Kills the process when the merge of the logs, in a transaction, is about to be committed."""
+    merging: list[str] = []
+
+    def note(_: Any, sql: str, *__: Any) -> bool:
+        merging.extend([sql] if "DELETE FROM" in sql and "task_run_logs" in sql else [])
+        return False
+
+    for client in (DuckDbSqlClient, Psycopg2SqlClient):
+        before(client, "execute_sql", note)
+        before(client, "commit_transaction", lambda *_: bool(merging))
+
+
+WITHIN_THE_MERGE = "before the merge is committed"
+"""Databases only."""
 
 STEPS: dict[str, Callable[[], None]] = {
     "during extract": lambda: before(state, "apply", lambda changes, _: bool(changes.settled)),
@@ -72,7 +82,7 @@ STEPS: dict[str, Callable[[], None]] = {
     "between the staging commit and dlt's marker": lambda: before(
         PackageStorage, "complete_job", lambda _, __, file: is_staging(file)
     ),
-    WITHIN_THE_MERGE: lambda: before(DuckDbSqlClient, "execute_sql", is_insert_of_logs),
+    WITHIN_THE_MERGE: before_commit_of_merge,
     "between the merge and dlt's marker": lambda: before(
         PackageStorage, "complete_job", lambda _, __, file: is_merge(file)
     ),

@@ -332,7 +332,7 @@ def test_a_task_that_cannot_be_listed_is_reported_and_the_others_load(
     assert home.value("SELECT COUNT(*) FROM task_run_logs") == 1
 
 
-@pytest.mark.parametrize("name", ["komos.prod.duckdb", "main.duckdb", "a-b c", ".komos"])
+@pytest.mark.parametrize("name", ["logs.prod.duckdb", "main.duckdb", "a-b c", ".logs"])
 def test_a_database_file_may_have_any_name(
     home: LoadEnv, world: FakeKomos, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -432,11 +432,11 @@ def test_two_databases_under_one_pipeline_name_do_not_mix_up_their_states(
         home.load()
 
     add_finished_run(world, task)
-    load_into("komos.duckdb")
+    load_into("komos_task_run_logs.duckdb")
     for _ in range(3):
         add_finished_run(world, task)
         load_into("other.duckdb")
-    load_into("komos.duckdb")
+    load_into("komos_task_run_logs.duckdb")
     assert home.table() == expected(world)
 
 

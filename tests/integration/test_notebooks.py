@@ -24,7 +24,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("notebooks")
     with pytest.MonkeyPatch.context() as patch:
         pipeline_over(make_sample_data(), directory, patch)
-    return directory / "komos.duckdb"
+    return directory / "komos_task_run_logs.duckdb"
 
 
 def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -74,7 +74,7 @@ def test_notebook_without_data_fails_and_says_what_to_run(
     assert "komos load" in done.stderr
     assert not missing.exists()
     pipeline_over(FakeKomos(), tmp_path, monkeypatch)
-    empty = str(tmp_path / "komos.duckdb")
+    empty = str(tmp_path / "komos_task_run_logs.duckdb")
     done = run(tmp_path, str(NOTEBOOKS / "node_health.py"), "--database", empty)
     assert done.returncode != 0
     assert "there is no finished run" in done.stderr

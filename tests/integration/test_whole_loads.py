@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from komos_source.extract import state
+from komos_source.settings import DUCKDB_FILE
 from komos_source.testing import Emulator, FakeKomos
 from komos_source.testing.world import iso
 from tests.conftest import LoadEnv, expected
@@ -41,10 +42,11 @@ CRASHES: dict[str, tuple[Any, str]] = {
 class Organisation(RuleBasedStateMachine):
     """What may happen to runs and to the loads that follow them."""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(direct_merge=st.booleans())
+    def begin(self, direct_merge: bool) -> None:
+        os.environ["SOURCES__KOMOS__DIRECT_MERGE"] = str(direct_merge)
         self.directory = Path(tempfile.mkdtemp())
-        os.environ["DESTINATION__DUCKDB__CREDENTIALS"] = f"duckdb:///{self.directory}/komos.duckdb"
+        os.environ["DESTINATION__DUCKDB__CREDENTIALS"] = f"duckdb:///{self.directory}/{DUCKDB_FILE}"
         self.world = FakeKomos()
         self.emulator = Emulator(self.world).__enter__()
         self.home = LoadEnv(self.directory, self.emulator)
@@ -57,6 +59,7 @@ class Organisation(RuleBasedStateMachine):
             self.emulator.stop()
             shutil.rmtree(self.directory)
             del os.environ["DESTINATION__DUCKDB__CREDENTIALS"]
+            del os.environ["SOURCES__KOMOS__DIRECT_MERGE"]
 
     def write(self, run_id: str, *timestamps: str | None) -> None:
         self.world.append(run_id, *({"timestamp": each} for each in timestamps))
