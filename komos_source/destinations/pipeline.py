@@ -17,7 +17,7 @@ from dlt.common.pipeline import get_dlt_pipelines_dir
 
 from komos_source import settings
 from komos_source.config import use_defaults_for
-from komos_source.exceptions import UsageError
+from komos_source.exceptions import ConfigurationError, UsageError
 from komos_source.shard import Shard
 
 _TRANSACTIONAL = frozenset(
@@ -49,8 +49,8 @@ def make_pipeline(
         database: A DuckDB file to use instead of the configured one.
 
     Raises:
-        UsageError: dlt does not know the destination, or the name of the DuckDB file is also that
-            of the dataset.
+        UsageError: dlt does not know the destination.
+        ConfigurationError: The DuckDB file has the name of the dataset.
     """
     use_defaults_for(pipeline_name)
     try:
@@ -68,7 +68,7 @@ def make_pipeline(
             "another that dlt lists"
         ) from error
     if warning := name_clash_warning(pipeline):
-        raise UsageError(warning)
+        raise ConfigurationError(warning)
     return pipeline
 
 
