@@ -64,7 +64,7 @@ def count_recovered(pipeline: dlt.Pipeline) -> None:
 def forget_old_states(pipeline: dlt.Pipeline) -> None:
     """Deletes all but the last few states of a pipeline, at every tenth.
 
-    dlt reads the newest only and keeps them all: 1.5 kB a task each time something is new.
+    dlt reads the newest only and keeps them all: 2.3 kB a task each time something is new.
     """
     version = pipeline.state["_state_version"]
     if version % _STATES_KEPT:
