@@ -214,8 +214,8 @@ def _count(result: LogResult, metrics: LoadMetrics) -> None:
     if result.outcome == "lost":
         metrics.logs_due -= 1
         metrics.problems.append(
-            f"run {result.run_id} counts as lost and will not be requested again (`komos load --run-id "
-            f"{result.run_id}` tries once more): {result.error}"
+            f"run {result.run_id} counts as lost and will not be requested again "
+            f"(`komos load --run-id {result.run_id}` tries once more): {result.error}"
         )
         return
     metrics.logs_read += 1
