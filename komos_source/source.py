@@ -196,15 +196,13 @@ def _known(selected: Container[str], *, full_refresh: bool) -> state.State:
     was not selected before, or has been dropped or refreshed.
     """
     known = state.State.read(_state("task_run_logs"))
-    if full_refresh:
-        return known.without_logs()
     stale: set[str] = set()
     for table in _BESIDE_LOGS:
         if table.name in selected:
             stale |= known.windows.keys() - _filled(table.name).keys()
         else:
             _filled(table.name).clear()
-    return known.without_logs(stale) if stale else known
+    return known.without_logs(None if full_refresh else stale)
 
 
 def _count_found(found: Discovery, metrics: LoadMetrics) -> None:
@@ -221,8 +219,8 @@ def _count(result: LogResult, metrics: LoadMetrics) -> None:
     if result.outcome == "lost":
         metrics.logs_due -= 1
         metrics.problems.append(
-            f"run {result.run_id} counts as lost and is not asked for again (`komos load --run-id "
-            f"{result.run_id}` tries once more): {result.error}"
+            f"run {result.run_id} counts as lost and will not be requested again "
+            f"(`komos load --run-id {result.run_id}` tries once more): {result.error}"
         )
         return
     metrics.logs_read += 1

@@ -1,4 +1,4 @@
-"""Questions to the destination about what it holds."""
+"""Queries that a load runs in the destination."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def known_ids(pipeline: dlt.Pipeline, table: Table, rows: pa.Table) -> Set[tuple
 
 
 def count_recovered_runs(pipeline: dlt.Pipeline) -> None:
-    """Brings ``runs_recovered`` of each window gap up to date.
+    """Updates ``runs_recovered`` of each window gap.
 
-    Of the runs created within a gap none was known when it was found; those that are now have come
-    by a webhook. That a gap is wholly closed cannot be known: nobody says how many runs fell in.
+    None of the runs created within a gap was known when it was found, so those in the table now
+    came by a webhook. The API does not show how many runs a gap holds.
     """
     with pipeline.sql_client() as client:
         gaps = client.make_qualified_table_name(TASK_RUN_WINDOW_GAPS.name)
         runs = client.make_qualified_table_name(TASK_RUNS.name)
-        # No database agrees with all others on an alias for what is updated: `task_id` is the gap's
+        # Databases differ in how the updated table can be named: `task_id` is the gap's
         # because the inner table has no column of that name.
         recovered = (
             "(SELECT COUNT(*) FROM (SELECT task_id AS task_of_run, created_at "  # noqa: S608 - names of ours
@@ -64,7 +64,7 @@ def count_recovered_runs(pipeline: dlt.Pipeline) -> None:
 def delete_old_states(pipeline: dlt.Pipeline) -> None:
     """Deletes all but the last few states of a pipeline, at every tenth.
 
-    dlt reads the newest only and keeps them all: 1.5 kB a task each time something is new.
+    dlt reads the newest only and keeps them all: 2.3 kB a task each time something is new.
     """
     version = pipeline.state["_state_version"]
     if version % _STATES_KEPT:

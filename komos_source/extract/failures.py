@@ -35,7 +35,7 @@ def as_request_error(error: Exception) -> RequestError:
 def is_permanent(error: RequestError, *, listed: bool) -> bool:
     """Whether the API itself refuses a run in a way that does not pass.
 
-    A 404 counts only with the API's own word for it, as gateways and deployments answer 404 too,
+    A 404 counts only with the API's own detail, as gateways and deployments answer 404 too,
     and only if no list of runs shows the run.
 
     Args:
@@ -57,7 +57,7 @@ def after_failure(
 ) -> tuple[TrackedRun, bool]:
     """A run after a load that could not read it, and whether it is lost.
 
-    A run is lost, and not asked for again, once it has failed permanently in several loads and for
+    A run is lost, and not requested again, once it has failed permanently in several loads and for
     long enough. Other failures between them neither count nor start the count again.
     """
     run = replace(run, checked_at=None)  # so that the next load does not postpone it

@@ -91,13 +91,14 @@ def test_run_of_one_resource_and_then_of_all_fills_all_tables(own: OwnPipeline, 
     assert own.run() == 1 + 2 + 1  # tasks, a list each, the log of the running run
 
 
+@pytest.mark.parametrize("full_refresh", [False, True])
 def test_run_of_logs_alone_for_a_time_and_then_of_all_fills_all_tables(
-    own: OwnPipeline, world: FakeKomos, tmp_path: Path
+    own: OwnPipeline, world: FakeKomos, tmp_path: Path, full_refresh: bool
 ) -> None:
     own.run()
     for _ in range(2):
         add_finished_run(world, world.tasks()[0]["id"], {}, {"id": None})
-        own.run(tables.TASK_RUN_LOGS.name)
+        own.run(tables.TASK_RUN_LOGS.name, full_refresh=full_refresh)
     assert own.run(tables.TASK_RUN_LOGS.name) == 1 + 2 + 1
     own.run()
     directory = tmp_path / "other"
