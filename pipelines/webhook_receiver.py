@@ -2,8 +2,8 @@
 
 Komos pushes task-run.* events to the receiver, which keeps them in a SQLite spool; the loader
 drains the spool at once, and asks the API for the rest every minute. Needs SOURCES__KOMOS__API_KEY
-and SOURCES__KOMOS__WEBHOOK_SECRET, and a proxy with TLS in front (see docs/webhooks.md). Arguments are
-those of `komos webhooks serve`:
+and SOURCES__KOMOS__WEBHOOK_SECRET, and a proxy with TLS in front (see docs/webhooks.md). Arguments
+are those of `komos webhooks serve`:
 
     python pipelines/webhook_receiver.py --port 8766
 """
