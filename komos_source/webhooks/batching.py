@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -24,16 +25,22 @@ class Batcher(Generic[T, R]):
     def __init__(self, work: Callable[[Sequence[T]], Sequence[R]], limit: int) -> None:
         self._work = work
         self._limit = limit
-        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._waiting: dict[asyncio.Future[R], T] = {}
         self._worker: asyncio.Task[None] | None = None
 
     async def put(self, item: T) -> R:
-        """Adds an item and returns its result; raises what the function raised."""
+        """Adds an item and returns its result; raises what the function raised.
+
+        An item whose caller is cancelled before its call begins is dropped.
+        """
         done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, done))
+        self._waiting[done] = item
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._run())
-        return await done
+        try:
+            return await done
+        finally:
+            self._waiting.pop(done, None)  # cancelled before its call began
 
     async def finish(self) -> None:
         """Returns once all items have been processed."""
@@ -42,10 +49,10 @@ class Batcher(Generic[T, R]):
 
     async def _run(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
-            waiting = [done for _, done in batch]
+            waiting = list(islice(self._waiting, self._limit))
+            items = [self._waiting.pop(done) for done in waiting]
             try:
-                results = await asyncio.to_thread(self._work, [item for item, _ in batch])
+                results = await asyncio.to_thread(self._work, items)
             except Exception as error:  # noqa: BLE001 - raised for those who wait
                 for done in waiting:
                     if not done.cancelled():

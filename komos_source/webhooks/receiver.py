@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +46,6 @@ from komos_source.webhooks.signature import (
 )
 from komos_source.webhooks.spool import Spool, SpoolStats
 
-_log = logging.getLogger(__name__)
 _STATUS: dict[Check, int] = {
     "signature": 401,
     "timestamp": 401,
@@ -115,10 +113,11 @@ def create_app(
 class _RejectedError(Exception):
     """An answer other than 204."""
 
-    def __init__(self, status: int, outcome: str, detail: str) -> None:
+    def __init__(self, status: int, outcome: str, detail: str, reason: str = "") -> None:
         super().__init__(detail)
         self.status = status
         self.outcome = outcome
+        self.reason = reason or detail  # for the log only
 
 
 class _Receiver:
@@ -177,7 +176,7 @@ class _Receiver:
             outcome = await self._take(request)
         except _RejectedError as rejected:
             self._outcomes.labels(rejected.outcome).inc()
-            self._refusals.note(rejected.outcome, _peer(request), str(rejected))
+            self._refusals.note(rejected.outcome, _peer(request), rejected.reason)
             headers = _RETRY if rejected.status == 503 else _CLOSE  # noqa: PLR2004 - HTTP
             return JSONResponse({"detail": str(rejected)}, rejected.status, headers)
         self._outcomes.labels(outcome).inc()
@@ -236,19 +235,16 @@ class _Receiver:
             async with asyncio.timeout(settings.WEBHOOK_COMMIT_TIMEOUT):
                 await self._commits.put(delivery)
         except (SpoolError, TimeoutError) as error:
-            detail = "the delivery cannot be stored now"
-            raise _RejectedError(503, "spool failed", detail) from error
+            self._stats.expire()
+            raise _RejectedError(
+                503, "spool failed", "the delivery cannot be stored now", _reason(error)
+            ) from error
         self._accepted.add(headers.signature)
         return "kept"
 
     def _commit(self, deliveries: Sequence[Delivery]) -> Sequence[None]:
-        try:
-            with self._commit_seconds.time():
-                self._new.inc(self._spool.put(deliveries))
-        except SpoolError as error:
-            self._stats.expire()
-            _log.error("%d deliveries not stored: %s", len(deliveries), error)
-            raise
+        with self._commit_seconds.time():
+            self._new.inc(self._spool.put(deliveries))
         return [None] * len(deliveries)
 
     def _too_large(self) -> _RejectedError:
@@ -259,8 +255,7 @@ class _Receiver:
             stats = await self._stats.current()
             self._spool.check_free_space()
         except (SpoolError, TimeoutError) as error:
-            detail = str(error) or "the spool does not answer"
-            self._refusals.note("health", _peer(request), detail)
+            self._refusals.note("health", _peer(request), _reason(error))
             return JSONResponse({"detail": "the spool cannot take deliveries now"}, 503)
         if stats.bytes > self._max_spool_bytes:
             return JSONResponse({"detail": "the spool is full", "waiting": stats.waiting}, 503)
@@ -353,6 +348,10 @@ class _RecentSignatures:
         self._expiry[signature] = now + self._seconds
         while len(self._expiry) > self._limit or next(iter(self._expiry.values())) < now:
             del self._expiry[next(iter(self._expiry))]
+
+
+def _reason(error: SpoolError | TimeoutError) -> str:
+    return str(error) or "the spool does not answer"
 
 
 def _peer(request: Request) -> str:

@@ -63,7 +63,7 @@ def run_receiver(host: str, port: int, spool: str | None, listening: Callable[[s
 
 
 def _warn(check_free_space: Callable[[], None]) -> None:
-    """Logs what should be mended soon."""
+    """Logs settings with which the receiver starts, but should not be run."""
     if settings.DEMO_WEBHOOK_SECRET in webhook_secrets():
         _log.warning(
             "the webhook secret is %s, which is public: use it for trying only",

@@ -8,28 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
-from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from komos_source.exceptions import ConfigurationError, SpoolError
-from komos_source.settings import DRAIN_BYTES, DRAIN_DELIVERIES, SPOOL_RESERVE, SPOOL_TIMEOUT
+from komos_source.settings import DRAIN_BYTES, DRAIN_DELIVERIES, SPOOL_RESERVE
 from komos_source.webhooks.signature import Delivery
+from komos_source.webhooks.spool_database import (
+    OPENED_FILE,
+    OpenedFile,
+    create_engine,
+    secrets_in,
+    shown_url,
+)
 
 _KEYS_PER_STATEMENT = 500
 _VACUUM_PAGES = 20_000
 """Free pages that SQLite gives back to the disk at once: more than one drained batch leaves."""
-_WAL_BYTES = 4 * 2**20
-_OPENED_FILE = "komos_source.opened_file"
-_SECRET_OPTION = re.compile("pass|secret|token|key|cred", re.IGNORECASE)
 
 _METADATA = sa.MetaData()
 
@@ -128,9 +130,7 @@ class Spool:
                 raise ConfigurationError(
                     "a spool in memory is lost when its process ends: name a file"
                 )
-            self._engine = sa.create_engine(
-                parsed, connect_args=_connect_args(parsed), pool_pre_ping=not sqlite
-            )
+            self._engine = create_engine(parsed)
         except (SQLAlchemyError, ImportError, ValueError) as error:
             # The message of a URL that cannot be parsed repeats it, password and all.
             reason = error if isinstance(error, ImportError) else type(error).__name__
@@ -139,15 +139,11 @@ class Spool:
                 "SQLAlchemy URL such as sqlite:///komos_spool.db or "
                 "postgresql+psycopg://user@host/db"
             ) from None
-        self.name = _shown(parsed)
-        self._secrets = _secrets(parsed)
+        self.name = shown_url(parsed)
+        self._secrets = secrets_in(parsed)
         self._reserve = reserve
         path = (parsed.database or "").removeprefix("file:")
         self._directory = os.path.dirname(os.path.abspath(path)) if sqlite else ""
-        if sqlite:
-            sa.event.listen(self._engine, "connect", _set_up_sqlite)
-        elif parsed.get_backend_name() == "postgresql":
-            sa.event.listen(self._engine, "begin", _limit_statements)
         with self._errors():
             self._create_tables()
 
@@ -353,9 +349,9 @@ class Spool:
         """A transaction; after it, the database file must still be the one that was opened."""
         with self._errors():
             with self._engine.begin() as connection:
-                opened: _OpenedFile | None = connection.info.get(_OPENED_FILE)
+                opened: OpenedFile | None = connection.info.get(OPENED_FILE)
                 yield connection
-            if opened and opened != _OpenedFile.at(opened.path):
+            if opened and opened != OpenedFile.at(opened.path):
                 # What this connection commits is lost with it: start again with the file by name.
                 self._engine.dispose()
                 self._create_tables()
@@ -394,83 +390,6 @@ def _is_concurrent_put(error: DBAPIError) -> bool:
     """
     state = getattr(error.orig, "sqlstate", None) or ""
     return isinstance(error, IntegrityError) or state.startswith("40")
-
-
-class _OpenedFile(NamedTuple):
-    """A database file: its path and which file that was when it was opened."""
-
-    path: str
-    device: int
-    inode: int
-
-    @classmethod
-    def at(cls, path: str) -> _OpenedFile | None:
-        try:
-            status = os.stat(path)
-        except OSError:
-            return None
-        return cls(path, status.st_dev, status.st_ino)
-
-
-def _connect_args(url: sa.URL) -> dict[str, Any]:
-    """Limits on the time that a connection may take to open, or to notice that its peer is gone."""
-    if url.get_backend_name() == "sqlite":
-        return {"timeout": SPOOL_TIMEOUT}
-    if url.get_driver_name() in {"psycopg", "psycopg2"}:
-        limits = {
-            "connect_timeout": int(SPOOL_TIMEOUT),
-            "keepalives_idle": int(SPOOL_TIMEOUT),
-            "keepalives_interval": 5,
-            "keepalives_count": 2,
-            "tcp_user_timeout": int(2 * SPOOL_TIMEOUT * 1000),
-        }
-        return {name: value for name, value in limits.items() if name not in url.query}
-    return {}
-
-
-def _limit_statements(connection: sa.Connection) -> None:
-    """Limits a statement, waiting for locks included, on Postgres.
-
-    For each transaction: behind a connection pooler, a setting of the session would reach others.
-    """
-    connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(SPOOL_TIMEOUT * 1000)}")
-
-
-def _set_up_sqlite(connection: sqlite3.Connection, record: Any) -> None:
-    """Readers beside a writer (WAL); a commit is on the disk when it returns (FULL)."""
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect in a new file only
-    _use_wal(connection)
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
-    path = connection.execute("PRAGMA database_list").fetchone()[2]
-    record.info[_OPENED_FILE] = _OpenedFile.at(path)
-
-
-@retry(
-    # SQLite's own wait for locks does not cover the change of the journal mode.
-    retry=retry_if_exception(
-        lambda error: getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-    ),
-    wait=wait_random(0.01, 0.05),
-    stop=stop_after_delay(SPOOL_TIMEOUT),
-    reraise=True,
-)
-def _use_wal(connection: sqlite3.Connection) -> None:
-    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        connection.execute("PRAGMA journal_mode = WAL")
-
-
-def _shown(url: sa.URL) -> str:
-    """Scheme, host and database: user, password and options may be secrets."""
-    host = f"[{url.host}]" if url.host and ":" in url.host else url.host or ""
-    port = f":{url.port}" if url.port else ""
-    return f"{url.drivername}://{host}{port}/{url.database or ''}"
-
-
-def _secrets(url: sa.URL) -> list[str]:
-    """Values of a URL that no message may repeat."""
-    options = (str(value) for name, value in url.query.items() if _SECRET_OPTION.search(name))
-    return [value for value in (url.password, *options) if value]
 
 
 def _utc(value: datetime) -> datetime:

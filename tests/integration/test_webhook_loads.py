@@ -61,7 +61,7 @@ def positions(home: LoadEnv) -> list[int | None]:
     return [row[0] for row in home.rows("SELECT position FROM task_run_logs ORDER BY timestamp")]
 
 
-def test_pushed_entries_load_without_the_api_and_get_their_position_from_it(
+def test_pushed_entries_are_loaded_without_the_api_and_get_their_position_from_it(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     inbox.entries(run_id, 2, 3)
@@ -73,7 +73,7 @@ def test_pushed_entries_load_without_the_api_and_get_their_position_from_it(
     assert home.table() == expected(world)
 
 
-def test_pushed_and_polled_entries_are_there_once(
+def test_entries_pushed_and_polled_are_loaded_once(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     inbox.entries(run_id, 0, 1)
@@ -83,7 +83,7 @@ def test_pushed_and_polled_entries_are_there_once(
     assert inbox.spool.waiting() == 0
 
 
-def test_a_late_delivery_takes_no_position_away(
+def test_late_delivery_keeps_the_positions_of_loaded_entries(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     home.load()
@@ -98,7 +98,7 @@ def test_a_late_delivery_takes_no_position_away(
     assert home.table() == expected(world)
 
 
-def test_an_entry_pushed_before_the_api_shows_it_gets_its_position_later(
+def test_entry_pushed_before_the_api_shows_it_gets_its_position_later(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     home.load()
@@ -118,7 +118,7 @@ def test_an_entry_pushed_before_the_api_shows_it_gets_its_position_later(
     assert home.table() == expected(world)
 
 
-def test_if_the_api_is_down_pushed_entries_load_all_the_same(
+def test_load_with_the_api_down_loads_pushed_entries(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     inbox.entries(run_id, 0, 1)
@@ -135,7 +135,7 @@ def test_if_the_api_is_down_pushed_entries_load_all_the_same(
     assert home.table() == expected(world)
 
 
-def test_an_event_is_not_trusted_to_be_the_newest(
+def test_event_does_not_change_the_status_that_the_api_shows(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     inbox.event(run_id, "started")
@@ -148,7 +148,7 @@ def test_an_event_is_not_trusted_to_be_the_newest(
     assert home.value("SELECT status FROM task_runs") == "FAILED"
 
 
-def test_deliveries_for_a_settled_run_are_loaded_and_the_run_is_read_once_more(
+def test_new_pushed_entries_of_a_settled_run_make_the_load_read_it_again(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     world.finish(run_id)
@@ -166,7 +166,7 @@ def test_deliveries_for_a_settled_run_are_loaded_and_the_run_is_read_once_more(
     assert home.table() == expected(world)
 
 
-def test_a_run_beyond_the_window_comes_home_by_its_event_and_the_gap_counts_it(
+def test_run_outside_the_window_is_loaded_by_its_event_and_counted_in_the_gap(
     home: LoadEnv, world: FakeKomos, inbox: Inbox
 ) -> None:
     task = world.add_task("Orders")
@@ -189,7 +189,7 @@ def test_a_run_beyond_the_window_comes_home_by_its_event_and_the_gap_counts_it(
     assert home.value("SELECT COUNT(*) FROM task_runs") == 54
 
 
-def test_a_hundred_runs_at_once_are_all_loaded_with_webhooks_and_a_gap_without(
+def test_hundred_new_runs_are_all_loaded_with_webhooks_and_leave_a_gap_without(
     home: LoadEnv, world: FakeKomos, inbox: Inbox
 ) -> None:
     with_webhooks, without = world.add_task("With"), world.add_task("Without")
@@ -213,7 +213,7 @@ def test_a_hundred_runs_at_once_are_all_loaded_with_webhooks_and_a_gap_without(
     assert {run["id"] for run in world.runs(with_webhooks)[:100]} <= loaded
 
 
-def test_what_is_no_event_of_a_run_is_kept_among_the_rejected(
+def test_unknown_events_and_invalid_entries_are_rejected_with_their_content(
     home: LoadEnv, inbox: Inbox, world: FakeKomos, run_id: str
 ) -> None:
     inbox.put("task.created", {"id": run_id})
@@ -250,7 +250,7 @@ def test_load_of_a_delivery_whose_run_the_api_does_not_show_asks_for_it_until_it
     assert home.load(give_up_after=0).failures == {foreign: "404 run_not_found"}
 
 
-def test_a_long_spool_is_drained_in_bounded_batches(
+def test_long_spool_is_drained_in_bounded_batches(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.append(run_id, *({} for _ in range(94)))
@@ -270,7 +270,7 @@ def test_a_long_spool_is_drained_in_bounded_batches(
     assert home.table() == expected(world)
 
 
-def test_deliveries_stay_until_the_load_that_carried_them_has_committed(
+def test_deliveries_stay_until_their_load_has_committed(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import dlt
@@ -291,7 +291,7 @@ def test_deliveries_stay_until_the_load_that_carried_them_has_committed(
     assert len(home.table()) == 2
 
 
-def test_rows_that_did_not_arrive_keep_their_deliveries_in_the_spool(
+def test_deliveries_of_rows_that_were_not_loaded_stay_in_the_spool(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from komos_source.loading import load as loading
@@ -311,7 +311,7 @@ def test_rows_that_did_not_arrive_keep_their_deliveries_in_the_spool(
     assert home.table() == expected(world)
 
 
-def test_a_load_of_chosen_runs_leaves_the_spool_alone(
+def test_load_of_chosen_runs_leaves_the_spool_alone(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     inbox.entries(run_id, 0)
@@ -323,7 +323,7 @@ def test_a_load_of_chosen_runs_leaves_the_spool_alone(
     assert home.table() == expected(world)
 
 
-def test_a_spool_out_of_reach_is_reported_and_the_api_is_read_all_the_same(
+def test_load_reports_an_unreachable_spool_and_reads_the_api(
     home: LoadEnv, world: FakeKomos, run_id: str
 ) -> None:
     report = home.load(spool="sqlite:////nowhere/spool.db")
@@ -332,7 +332,7 @@ def test_a_spool_out_of_reach_is_reported_and_the_api_is_read_all_the_same(
     assert home.table() == expected(world)
 
 
-def test_without_the_extra_a_configured_spool_is_an_error_that_says_what_to_install(
+def test_load_with_a_spool_but_without_its_libraries_names_what_to_install(
     home: LoadEnv, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import sys
@@ -343,7 +343,7 @@ def test_without_the_extra_a_configured_spool_is_an_error_that_says_what_to_inst
         home.load()
 
 
-def test_a_spool_in_the_default_place_is_drained_and_none_is_made(
+def test_load_drains_the_default_spool_if_it_exists_and_creates_none(
     home: LoadEnv, world: FakeKomos, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(home.directory)
@@ -411,10 +411,10 @@ def test_load_reports_a_spool_that_hangs_and_reads_the_api(
 ) -> None:
     import sqlalchemy as sa
 
-    from komos_source.webhooks import spool as spool_module
+    from komos_source.webhooks import spool_database
 
     Spool(postgres_url).close()
-    monkeypatch.setattr(spool_module, "SPOOL_TIMEOUT", 0.5)
+    monkeypatch.setattr(spool_database, "SPOOL_TIMEOUT", 0.5)
     engine = sa.create_engine(postgres_url)
     with engine.begin() as connection:
         connection.exec_driver_sql("LOCK TABLE komos_deliveries IN ACCESS EXCLUSIVE MODE")

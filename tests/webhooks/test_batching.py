@@ -9,61 +9,68 @@ import pytest
 from komos_source.webhooks.batching import Batcher
 
 
-def test_items_that_come_during_a_call_share_the_next_one() -> None:
+def test_batcher_processes_items_added_during_a_call_in_the_next_one() -> None:
     calls: list[list[int]] = []
-    first_is_under_way, rest_has_come = threading.Event(), threading.Event()
+    first_in_progress, rest_is_added = threading.Event(), threading.Event()
 
     def work(items: Sequence[int]) -> list[int]:
         calls.append(list(items))
-        first_is_under_way.set()
-        assert rest_has_come.wait(20)
+        first_in_progress.set()
+        assert rest_is_added.wait(20)
         return [2 * item for item in items]
 
     async def scenario() -> None:
-        together = Batcher(work, limit=3)
-        first = asyncio.create_task(together.put(0))
-        await asyncio.to_thread(first_is_under_way.wait)
-        rest = [asyncio.create_task(together.put(number)) for number in range(1, 5)]
+        batcher = Batcher(work, limit=3)
+        first = asyncio.create_task(batcher.put(0))
+        await asyncio.to_thread(first_in_progress.wait)
+        rest = [asyncio.create_task(batcher.put(number)) for number in range(1, 5)]
         await asyncio.sleep(0)
         assert not any(task.done() for task in [first, *rest])
-        rest_has_come.set()
+        rest_is_added.set()
         assert await asyncio.gather(first, *rest) == [0, 2, 4, 6, 8]
 
     asyncio.run(scenario())
     assert calls == [[0], [1, 2, 3], [4]]
 
 
-def test_a_call_that_fails_fails_for_its_own_items_only() -> None:
+def test_batcher_raises_for_the_items_of_a_failed_call_only() -> None:
     def work(items: Sequence[int]) -> Sequence[int]:
         if 0 in items:
             raise OSError("disk full")
         return items
 
     async def scenario() -> None:
-        together = Batcher(work, limit=1)
-        results = await asyncio.gather(together.put(0), together.put(1), return_exceptions=True)
+        batcher = Batcher(work, limit=1)
+        results = await asyncio.gather(batcher.put(0), batcher.put(1), return_exceptions=True)
         assert [str(result) for result in results] == ["disk full", "1"]
 
     asyncio.run(scenario())
 
 
-def test_one_who_waits_no_longer_harms_nobody_and_the_item_is_worked_on() -> None:
+def test_batcher_drops_a_cancelled_item_unless_its_call_has_begun() -> None:
     kept: list[int] = []
+    first_in_progress, released = threading.Event(), threading.Event()
 
     def work(items: Sequence[int]) -> Sequence[int]:
+        first_in_progress.set()
+        assert released.wait(20)
         kept.extend(items)
         return items
 
     async def scenario() -> None:
-        together = Batcher(work, limit=10)
-        gone = asyncio.create_task(together.put(1))
-        stays = asyncio.create_task(together.put(2))
+        batcher = Batcher(work, limit=10)
+        begun = asyncio.create_task(batcher.put(1))
+        await asyncio.to_thread(first_in_progress.wait)
+        cancelled = asyncio.create_task(batcher.put(2))
+        stays = asyncio.create_task(batcher.put(3))
         await asyncio.sleep(0)
-        gone.cancel()
-        await stays
-        with pytest.raises(asyncio.CancelledError):
-            await gone
-        await together.finish()
+        for task in (begun, cancelled):
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        released.set()
+        assert await stays == 3
+        await batcher.finish()
 
     asyncio.run(scenario())
-    assert kept == [1, 2]
+    assert kept == [1, 3]

@@ -219,7 +219,7 @@ def test_receiver_answers_503_while_the_disk_has_less_free_space_than_the_reserv
         answer = receiver.post(log_body())
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
         assert receiver.get("/healthz").status_code == 503
-        assert "1 deliveries not stored: the disk of the spool" in receiver.log
+        assert "(spool failed): the disk of the spool" in receiver.log
         assert "SOURCES__KOMOS__SPOOL_RESERVE" in receiver.log
 
 
@@ -471,7 +471,7 @@ def test_receiver_on_sigterm_answers_the_requests_in_progress(receiver: Receiver
     senders.stop()
     kept = receiver.bodies()
     assert set(senders.acknowledged) == set(kept)
-    assert "not stored" not in receiver.log
+    assert "spool failed" not in receiver.log
     assert "Traceback" not in receiver.log
 
 
@@ -497,7 +497,7 @@ def test_receiver_answers_503_on_a_full_disk_and_204_once_there_is_room(receiver
     assert [receiver.post(body).status_code for body in refused] == [204] * len(refused)
     kept = receiver.bodies()
     assert sorted(kept[1:]) == sorted(acknowledged + refused)
-    assert "not stored" in receiver.log
+    assert "(spool failed): the spool sqlite" in receiver.log
     assert "Traceback" not in receiver.log
 
 

@@ -15,8 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from komos_source.exceptions import ConfigurationError, SpoolError
-from komos_source.webhooks import Spool
-from komos_source.webhooks import spool as spool_module
+from komos_source.webhooks import Spool, spool_database
 from komos_source.webhooks.signature import Delivery
 
 
@@ -257,7 +256,7 @@ def test_every_use_notices_that_the_file_was_removed_or_replaced(
 def test_locked_postgres_raises_within_the_timeout(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool_module, "SPOOL_TIMEOUT", 0.2)
+    monkeypatch.setattr(spool_database, "SPOOL_TIMEOUT", 0.2)
     spool = open_spool(postgres_url)
     engine = sa.create_engine(postgres_url)
     with engine.begin() as connection:
