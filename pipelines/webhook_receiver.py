@@ -2,8 +2,8 @@
 
 Komos sends task-run.* events to the receiver, which stores them in a SQLite spool; the loader
 loads them from there at once, and polls the API every minute. Needs SOURCES__KOMOS__API_KEY
-and SOURCES__KOMOS__WEBHOOK_SECRET, and a proxy with TLS in front (see docs/webhooks.md). Arguments are
-those of `komos webhooks serve`:
+and SOURCES__KOMOS__WEBHOOK_SECRET, and a proxy with TLS in front (see docs/webhooks.md). Arguments
+are those of `komos webhooks serve`:
 
     python pipelines/webhook_receiver.py --port 8766
 """
