@@ -45,18 +45,16 @@ def check(destination: str, dataset_name: str) -> None:
 
 def check_setup(destination: str, dataset_name: str) -> Iterator[SetupCheck]:
     """Checks configuration, key, API, destination and spool, in the order a load needs them."""
-    import dlt
-
     from komos_source import settings
-    from komos_source.config import NO_API_KEY, check_api_key, check_base_url
+    from komos_source.config import NO_API_KEY, check_api_key, check_base_url, setting
     from komos_source.exceptions import KomosError
     from komos_source.webhooks.config import spool_in_use
 
-    base_url = str(dlt.config.get("sources.komos.base_url") or settings.BASE_URL)
+    base_url = str(setting("base_url") or settings.BASE_URL)
     api_key, where = _find_key()
     usable = True
     try:
-        check_base_url(base_url)
+        base_url = check_base_url(base_url)
         yield SetupCheck("base url", True, base_url)
     except KomosError as error:
         usable = False
@@ -110,6 +108,7 @@ def _check_api(api_key: str, base_url: str) -> SetupCheck:
 
 
 def _check_destination(destination: str, dataset_name: str) -> SetupCheck:
+    from komos_source.destinations.loading_path import loading_path
     from komos_source.destinations.pipeline import duckdb_file, make_pipeline
     from komos_source.exceptions import KomosError
 
@@ -117,7 +116,7 @@ def _check_destination(destination: str, dataset_name: str) -> SetupCheck:
         try:
             pipeline = make_pipeline(destination, dataset_name, pipelines_dir=directory)
             if file := duckdb_file(pipeline):
-                return _check_duckdb(Path(file))
+                return _check_duckdb(Path(file), loading_path(pipeline))
             with pipeline.destination_client():
                 pass
             return SetupCheck("destination", True, f"{destination} ({dataset_name}) is reachable")
@@ -127,7 +126,7 @@ def _check_destination(destination: str, dataset_name: str) -> SetupCheck:
             return SetupCheck("destination", False, f"{destination} cannot be reached: {error}")
 
 
-def _check_duckdb(file: Path) -> SetupCheck:
+def _check_duckdb(file: Path, path: str) -> SetupCheck:
     """Opens the file for reading and reads from each table; creates nothing."""
     import duckdb
 
@@ -136,7 +135,9 @@ def _check_duckdb(file: Path) -> SetupCheck:
     if not file.exists():
         usable = os.access(file.parent, os.W_OK)
         todo = "the first load creates it" if usable else f"{file.parent} is not writable"
-        return SetupCheck("destination", usable, f"there is no {file} yet: {todo}")
+        return SetupCheck(
+            "destination", usable, f"there is no {file} yet: {todo} (loading path: {path})"
+        )
     damaged = f"{file} is damaged: restore it from a copy, or load into a new file"
     with connect_when_unlocked(lambda: duckdb.connect(str(file), read_only=True), 2.0) as client:
         try:
@@ -154,7 +155,7 @@ def _check_duckdb(file: Path) -> SetupCheck:
             return SetupCheck("destination", False, f"{damaged} ({error})")
     if not os.access(file, os.W_OK):
         return SetupCheck("destination", False, f"{file} cannot be written by this user")
-    return SetupCheck("destination", True, f"duckdb ({file}) can be read and written")
+    return SetupCheck("destination", True, f"{file} can be read and written (loading path: {path})")
 
 
 def _check_spool(url: str) -> SetupCheck:

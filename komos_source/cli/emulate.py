@@ -10,6 +10,7 @@ import click
 from komos_source.cli.options import PORT, FiniteRange
 from komos_source.cli.output import echo
 from komos_source.exceptions import ConfigurationError
+from komos_source.settings import DEMO_WEBHOOK_SECRET
 
 
 @click.command()
@@ -34,7 +35,7 @@ from komos_source.exceptions import ConfigurationError
     "--webhook-secret",
     envvar="SOURCES__KOMOS__WEBHOOK_SECRET",
     show_envvar=True,
-    default="wh_demo_secret",
+    default=DEMO_WEBHOOK_SECRET,
     show_default=True,
     help="Secret to sign webhooks with; other users of this machine can read options, but not the "
     "environment.",

@@ -23,6 +23,7 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.destinations.sql_client import SqlClientBase
 
 from komos_source import __version__, settings
+from komos_source.destinations.loading_path import loading_path
 from komos_source.destinations.write_disposition import adapt_to_destination
 from komos_source.load_result import LoadResult
 from komos_source.metrics import LoadMetrics
@@ -97,6 +98,7 @@ def write(pipeline: dlt.Pipeline, metrics: LoadMetrics, outcome: Mapping[str, An
         "seconds": metrics.seconds,
         **outcome,
         "load_ids": json.dumps(metrics.load_ids),
+        "loading_path": loading_path(pipeline),
         "host": platform.node(),
         "pid": os.getpid(),
         "komos_source_version": __version__,

@@ -14,6 +14,7 @@ from komos_source.destinations.locking import lock_pipeline
 from komos_source.exceptions import AuthenticationError, LockedError
 from komos_source.testing import FakeKomos
 from tests.conftest import LoadEnv
+from tests.integration.test_webhook_loads import Inbox
 
 LOADS = "SELECT exit_code, entries_loaded, requests FROM komos_loads ORDER BY started_at"
 
@@ -114,3 +115,20 @@ def test_loads_into_files_are_rows_there(
     loads = pipeline.dataset()["komos_loads"].df().sort_values("started_at")
     assert loads["exit_code"].tolist() == [0, 0]
     assert loads["entries_loaded"].tolist() == [2, 0]
+
+
+def test_loads_of_deliveries_within_a_minute_share_one_row(
+    home: LoadEnv, world: FakeKomos, run_id: str, tmp_path: Path
+) -> None:
+    inbox = Inbox(f"sqlite:///{tmp_path / 'spool.db'}", world)
+    spool = inbox.spool.name
+    home.load()
+    for position in range(3):
+        world.append(run_id, {})
+        inbox.entries(run_id, 2 + position)
+        home.load(poll=False, spool=spool)
+    columns = "requests > 0, exit_code, entries_loaded, ended_at > started_at"
+    assert home.rows(f"SELECT {columns} FROM komos_loads ORDER BY started_at") == [
+        (True, 0, 2, True),
+        (False, 0, 3, True),
+    ]

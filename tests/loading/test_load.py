@@ -1,0 +1,110 @@
+"""`komos_source.load`: names are checked before anything is touched; nothing foreign is removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from komos_source import after_shards, load, load_shard
+from komos_source.destinations.pipeline import remove_working_directory
+from komos_source.exceptions import ConfigurationError, UsageError
+from komos_source.testing import FakeKomos
+from tests.cli.test_commands import komos
+from tests.conftest import LoadEnv
+
+NO_PIPELINE_NAMES = ["", ".", "..", "../precious", "a/b", "/tmp/a", "a\\b", "a b", "a\n", ".hidden"]
+
+
+def precious(directory: Path) -> Path:
+    file = directory / "data.txt"
+    directory.mkdir(parents=True)
+    file.write_text("precious")
+    return file
+
+
+@pytest.mark.parametrize("name", NO_PIPELINE_NAMES)
+@pytest.mark.parametrize("function", [load, after_shards, lambda **o: load_shard(0, 2, **o)])
+def test_load_into_a_pipeline_named_like_a_path_is_refused_and_touches_nothing(
+    function: Callable[..., Any], name: str, tmp_path: Path
+) -> None:
+    pipelines = tmp_path / "pipelines"
+    files = [precious(pipelines / "other"), precious(tmp_path / "precious")]
+    with pytest.raises(UsageError, match="is not a pipeline name"):
+        function(pipeline_name=name, pipelines_dir=str(pipelines), destination="duckdb")
+    assert [file.read_text() for file in files] == ["precious"] * 2
+    assert sorted(path.name for path in pipelines.iterdir()) == ["other"]
+
+
+@pytest.mark.parametrize("where", ["absolute", "relative", "empty"])
+def test_load_command_with_a_path_as_pipeline_name_exits_with_2_and_deletes_nothing(
+    home: LoadEnv, where: str
+) -> None:
+    victim = precious(home.directory / "pipelines" / "victim")
+    name = {"absolute": str(victim.parent), "relative": "../pipelines/victim", "empty": ""}[where]
+    done = komos(home, "load", "--pipeline-name", name)
+    assert done.returncode == 2
+    assert "is not a pipeline name" in done.stderr
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["", "a.b", 'a"b', "a/b", "1a", "a" * 64])
+def test_load_into_a_dataset_that_databases_call_differently_is_refused(
+    home: LoadEnv, name: str
+) -> None:
+    with pytest.raises(UsageError, match="is not a dataset name"):
+        home.load(dataset_name=name)
+    assert not home.file.exists()
+
+
+def test_load_whose_working_directory_holds_foreign_files_leaves_them(
+    home: LoadEnv, world: FakeKomos
+) -> None:
+    file = precious(home.directory / "pipelines" / "mine")
+    with pytest.raises(UsageError, match="holds files that are not dlt's"):
+        home.load(pipeline_name="mine")
+    assert file.read_text() == "precious"
+
+
+def test_remove_working_directory_does_not_follow_a_link(tmp_path: Path) -> None:
+    file = precious(tmp_path / "elsewhere")
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "mine").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="is not a working directory"):
+        remove_working_directory(tmp_path / "pipelines", "mine")
+    assert file.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "found", [[], ["state.json", "schemas"], ["load"], ["trace.pickle", "normalize", "extract"]]
+)
+def test_remove_working_directory_removes_what_dlt_made(tmp_path: Path, found: list[str]) -> None:
+    for name in found:
+        (tmp_path / "mine" / name).mkdir(parents=True)
+    remove_working_directory(tmp_path, "mine")
+    assert not (tmp_path / "mine").exists()
+
+
+def test_load_leaves_no_rows_in_the_working_directory(home: LoadEnv, world: FakeKomos) -> None:
+    world.append(world.add_run(world.add_task("Orders")), {"message": "secret"})
+    assert home.load().entries_loaded == 1
+    pipelines = home.directory / "pipelines"
+    assert not [path for path in pipelines.rglob("*.parquet") if path.is_file()]
+
+
+def test_load_with_a_time_zone_that_is_none_is_refused_before_any_request(
+    home: LoadEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCES__KOMOS__TIME_ZONE", "Europe/Atlantis")
+    with pytest.raises(ConfigurationError, match="Europe/Atlantis"):
+        home.load()
+    assert not home.emulator.requests
+
+
+def test_load_calls_on_start_with_metrics_that_grow(home: LoadEnv, world: FakeKomos) -> None:
+    world.append(world.add_run(world.add_task("Orders")), {}, {})
+    started = []
+    home.load(on_start=started.append)
+    assert [metrics.entries for metrics in started] == [2]
