@@ -168,7 +168,7 @@ KOMOS_LOADS = Table(
         | {"seconds": pa.float64()}
         | _integer("exit_code", "runs_seen", "runs_fetched", "entries_loaded", "entries_rejected")
         | _integer("runs_failed", "window_gaps", "requests")
-        | _text("problems", "load_ids", "host")
+        | _text("problems", "load_ids", "loading_path", "host")
         | _integer("pid")
         | _text("komos_source_version", "dlt_version", "duckdb_version"),
     ),

@@ -167,6 +167,15 @@ def duckdb_file(pipeline: dlt.Pipeline) -> str | None:
     return None if path.startswith(":") else path
 
 
+def dataset_label(pipeline: dlt.Pipeline) -> str:
+    """Returns which dataset a pipeline loads into, without user and password.
+
+    For example ``duckdb:////srv/komos_task_run_logs.duckdb, dataset komos``.
+    """
+    where = re.sub(r"//[^/@]*@", "//", str(pipeline.destination_client().config))
+    return f"{where}, dataset {pipeline.dataset_name}"
+
+
 def name_clash_warning(pipeline: dlt.Pipeline) -> str | None:
     """Returns what to do about a DuckDB file that is named like its dataset; None if it is not.
 

@@ -32,6 +32,7 @@ from komos_source.destinations.locking import lock_database, lock_pipeline
 from komos_source.destinations.pipeline import (
     attached,
     check_names,
+    dataset_label,
     duckdb_file,
     make_pipeline,
     remove_working_directory,
@@ -167,8 +168,6 @@ def load(
     spool_url = None if selected or spool is False else spool or spool_in_use()
     name = pipeline_name + shard.suffix if shard else pipeline_name
     directory = Path(pipelines_dir or get_dlt_pipelines_dir())
-    # A spool that is given explicitly is drained whatever dataset it belongs to.
-    spool_owner = None if spool else f"{destination}/{dataset_name}"
     labels = {"pipeline_name": name, "destination": destination, "dataset": dataset_name}
     with telemetry.load_span(metrics, labels), lock_pipeline(directory, name, lock_timeout):
         # A load that was killed may have left the working directory in any state.
@@ -179,7 +178,9 @@ def load(
             with context.locked_database():
                 check_shard_count(pipeline, shard, polls=poll)
             try:
-                drained = _load_deliveries(context, spool_url, spool_owner)
+                # A spool that is given explicitly is drained whatever dataset it belongs to.
+                owner = None if spool else dataset_label(pipeline)
+                drained = _load_deliveries(context, spool_url, owner)
                 api_rows, api_failure = _load_from_api(context, source, drained)
             except (DestinationError, LockedError):
                 raise  # the history cannot be written either

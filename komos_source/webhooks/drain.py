@@ -73,7 +73,8 @@ def drain(spool: Spool, run: Run, known: KnownIds, owner: str | None = None) -> 
     if owner and (other := spool.claim(owner)):
         drained.problems.append(
             f"webhook deliveries were not loaded: the spool {spool.name} belongs to {other}, and "
-            f"this load is into {owner}; give it a spool of its own (SOURCES__KOMOS__SPOOL)"
+            f"this load is into {owner}; give it a spool of its own (SOURCES__KOMOS__SPOOL), or if "
+            "the database has been moved, delete the row of komos_spool_owner in the spool"
         )
         return drained
     last = spool.last_number()

@@ -364,7 +364,7 @@ def test_load_into_another_dataset_leaves_the_spool_alone_unless_it_is_given(
     inbox.entries(run_id, 0)
     result = home.load(dataset_name="scratch", pipeline_name="scratch")
     assert "the spool" in result.problems[0]
-    assert "belongs to duckdb/komos" in result.problems[0]
+    assert "dataset komos, and" in result.problems[0]
     assert inbox.spool.waiting() == 1
     assert home.load(poll=False).exit_code == 0
     assert inbox.spool.waiting() == 0
