@@ -183,17 +183,6 @@ def test_load_that_fails_with_debug_logging_writes_the_key_nowhere(
     assert [path for path in files if KEY.encode() in path.read_bytes()] == []
 
 
-def test_readme_names_every_command(home: LoadEnv) -> None:
-    from komos_source.cli.main import cli
-
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    for name, command in cli.commands.items():
-        assert f"komos {name}" in readme
-        for parameter in command.params:
-            if name == "load":
-                assert parameter.opts[0] in readme, parameter.opts
-
-
 def test_emulate_serves_until_sigterm(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "komos_source", "emulate", "--port", "0"],

@@ -14,7 +14,7 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient
 
 from komos_source.destinations.loading_path import loading_path, with_direct_merge
 from komos_source.destinations.pipeline import duckdb_file, make_pipeline, name_clash_warning
-from komos_source.exceptions import UsageError
+from komos_source.exceptions import ConfigurationError
 from komos_source.shard import Shard
 
 FILE_OF_A_PIPELINE = """
@@ -85,7 +85,7 @@ def test_duckdb_file_by_default_is_the_same_for_all_shards(
 
 @pytest.mark.parametrize("name", ["komos.duckdb", "komos.prod.duckdb", ".komos", "KOMOS.db"])
 def test_duckdb_file_named_like_its_dataset_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match="rename the file"):
+    with pytest.raises(ConfigurationError, match="rename the file"):
         make_pipeline(pipelines_dir=str(tmp_path), database=str(tmp_path / name))
 
 

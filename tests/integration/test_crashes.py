@@ -115,7 +115,7 @@ def test_load_interrupted_by_a_signal_ends_without_traceback_and_the_next_is_exa
     process.send_signal(signum)
     output, error = process.communicate(timeout=30)
     assert process.returncode == 130, error
-    assert "nothing is lost" in error
+    assert "no data was lost" in error
     assert "Traceback" not in output + error
     loaded.emulator.faults.latency = 0.0
     load_once_more(loaded, keep_directory=True)

@@ -57,7 +57,7 @@ def test_every_table_is_an_asset_with_its_key_and_columns() -> None:
         "task_run_window_gaps",
     }
     logs = specs["task_run_logs"].metadata
-    assert logs["primary_key"] == ["run_id", "id"]
+    assert sorted(logs["primary_key"]) == ["id", "run_id"]
     columns = {column.name: column.type for column in logs["dagster/column_schema"].columns}
     assert columns["timestamp"] == "timestamp"
     assert columns["extra"] == "json"

@@ -105,19 +105,19 @@ def evaluations(instance: dg.DagsterInstance, check: str) -> list[bool]:
 
 
 @pytest.fixture
-def table(postgres_url: str) -> Iterator[Callable[[], dict[str, tuple[Any, ...]]]]:
-    """Reads `task_run_logs` by id; also checks that no id is there twice."""
+def table(postgres_url: str) -> Iterator[Callable[[], dict[tuple[str, str], tuple[Any, ...]]]]:
+    """Reads `task_run_logs` by run and id; also checks that no entry is there twice."""
     engine = sqlalchemy.create_engine(postgres_url)
 
-    def read() -> dict[str, tuple[Any, ...]]:
+    def read() -> dict[tuple[str, str], tuple[Any, ...]]:
         with engine.connect() as connection:
             rows = connection.exec_driver_sql(
-                "SELECT id, run_id, position, timestamp, level, message, node_id"
+                "SELECT run_id, id, position, timestamp, level, message, node_id"
                 " FROM komos.task_run_logs"
             ).all()
-        by_id = {row[0]: tuple(row[1:]) for row in rows}
-        assert len(by_id) == len(rows), "an id is there twice"
-        return by_id
+        by_key = {(row[0], row[1]): tuple(row[2:]) for row in rows}
+        assert len(by_key) == len(rows), "an entry is there twice"
+        return by_key
 
     yield read
     engine.dispose()
@@ -127,7 +127,7 @@ def test_the_schedule_ticks_the_sensor_fires_and_a_planted_gap_turns_a_check_red
     home: LoadEnv,
     world: FakeKomos,
     postgres_url: str,
-    table: Callable[[], dict[str, tuple[Any, ...]]],
+    table: Callable[[], dict[tuple[str, str], tuple[Any, ...]]],
 ) -> None:
     world.clock.set(datetime.now(UTC))
     task_id = world.add_task("Orders")
@@ -161,7 +161,7 @@ def test_a_shard_that_is_killed_is_retried_and_everything_is_there_once(
     home: LoadEnv,
     world: FakeKomos,
     postgres_url: str,
-    table: Callable[[], dict[str, tuple[Any, ...]]],
+    table: Callable[[], dict[tuple[str, str], tuple[Any, ...]]],
 ) -> None:
     for number in range(8):
         task_id = world.add_task(f"Task {number}")

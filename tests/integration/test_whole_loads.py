@@ -112,6 +112,20 @@ class Organisation(RuleBasedStateMachine):
         self.load()
         self.emulator.faults.clear()
 
+    @rule(path=st.sampled_from(["/logs", "/task-runs/"]), own=st.booleans())
+    def a_load_gets_404s(self, path: str, own: bool) -> None:
+        detail = "run_not_found" if own else "Not Found"
+        self.emulator.faults.add(path, "status", times=7, status=404, detail=detail)
+        self.load()
+        self.emulator.faults.clear()
+
+    @rule()
+    def a_load_gets_an_empty_list_of_runs(self) -> None:
+        self.emulator.faults.add("/runs", "body", body=b'{"runs": []}', times=1)
+        self.load()
+        self.emulator.faults.clear()
+        self.exact = False
+
     @rule(step=st.sampled_from(sorted(CRASHES)))
     def a_load_crashes(self, step: str) -> None:
         def crash(*_: Any, **__: Any) -> None:
