@@ -43,7 +43,7 @@ def _heading(page: Page, says: str) -> Locator:
 def test_node_health_filters_change_charts_and_clicks_show_entries(
     watched: Watched, node_health: str
 ) -> None:
-    page = _open(watched, node_health, "beyond what chance explains")
+    page = _open(watched, node_health, "more often than chance explains")
     expect(page.locator("canvas")).to_have_count(8)  # six trends, the ranking, the heatmap
     expect(_heading(page, "of the runs that visited it")).to_be_visible()
 
@@ -110,6 +110,7 @@ def test_run_explorer_fetches_no_image_that_a_message_names(watched: Watched, ma
         page = _open(watched, address, "Tick one run")
         page.get_by_label("task").select_option(label=f"Evil {EVIL[:35]}…")
         expect(page.get_by_text("evil.example/pixel.png").first).to_be_visible()
+        page.wait_for_load_state("networkidle")  # it has fetched all that it shows
         assert watched.hosts == {urlsplit(address).netloc}
 
 
