@@ -24,7 +24,7 @@ import sqlalchemy
 from komos_source.testing import Emulator
 
 HERE = Path(__file__).parent
-COLUMNS = "id, run_id, position, timestamp, level, message, node_id"
+COLUMNS = "run_id, id, position, timestamp, level, message, node_id"
 Rows = list[tuple[Any, ...]]
 
 LATEST = (
@@ -77,12 +77,12 @@ class Store:
     def command(self) -> tuple[str, ...]:
         return ("load", "--destination", self.destination)
 
-    def table(self, dataset: str = "komos") -> dict[str, tuple[Any, ...]]:
-        """`task_run_logs` by id; also checks that no id is there twice."""
+    def table(self, dataset: str = "komos") -> dict[tuple[str, str], tuple[Any, ...]]:
+        """`task_run_logs` by run and id; also checks that no entry is there twice."""
         found = self.query(dataset, f"SELECT {COLUMNS} FROM {{task_run_logs}}")
-        by_id = {row[0]: row[1:] for row in found}
-        assert len(by_id) == len(found), "an id is there twice"
-        return by_id
+        by_key = {(row[0], row[1]): row[2:] for row in found}
+        assert len(by_key) == len(found), "an entry is there twice"
+        return by_key
 
 
 def _duckdb(directory: Path, *, direct_merge: bool) -> Store:
