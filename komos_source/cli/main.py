@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from typing import NoReturn
 
@@ -64,5 +65,12 @@ def main() -> NoReturn:
         sys.exit(exit_code_of_error(KeyboardInterrupt()))
     except KomosError as error:
         output.error(str(error))
+        sys.exit(exit_code_of_error(error))
+    except Exception as error:
+        if os.environ.get("KOMOS_TRACEBACK"):
+            raise
+        output.error(
+            f"unexpected {type(error).__name__}: {str(error)[:300]} (KOMOS_TRACEBACK=1 shows where)"
+        )
         sys.exit(exit_code_of_error(error))
     sys.exit(0)

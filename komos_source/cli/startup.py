@@ -9,16 +9,15 @@ from importlib import import_module
 from types import FrameType
 from typing import NoReturn
 
-from komos_source.settings import API_KEY_VARIABLE
-
 
 def configure_process() -> None:
     """Settles what applies to every command: permissions of files, signals, dlt's own output."""
     os.umask(0o077)  # logs may hold personal data: files are for their owner only
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
-    if os.environ.get(API_KEY_VARIABLE) == "":
-        del os.environ[API_KEY_VARIABLE]  # schedulers set a missing secret to an empty text
+    for name, value in [*os.environ.items()]:
+        if not value and name.startswith(("SOURCES__KOMOS__", "DESTINATION__")):
+            del os.environ[name]  # schedulers set a missing value to an empty text
     signal.signal(signal.SIGTERM, _interrupt)
 
 

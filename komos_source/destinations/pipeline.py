@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.destination import Destination
 from dlt.common.destination.configuration import ParquetFormatConfiguration
 from dlt.common.destination.exceptions import UnknownDestinationModule
@@ -17,6 +18,7 @@ from dlt.common.pipeline import get_dlt_pipelines_dir
 
 from komos_source import settings
 from komos_source.config import use_defaults_for
+from komos_source.destinations.error_messages import describe_cause
 from komos_source.exceptions import ConfigurationError, UsageError
 from komos_source.shard import Shard
 
@@ -50,7 +52,8 @@ def make_pipeline(
 
     Raises:
         UsageError: dlt does not know the destination.
-        ConfigurationError: The DuckDB file has the name of the dataset.
+        ConfigurationError: The destination's settings cannot be used, or the DuckDB file has the
+            name of the dataset.
     """
     use_defaults_for(pipeline_name)
     try:
@@ -62,12 +65,19 @@ def make_pipeline(
             ),
             dataset_name=dataset_name,
         )
+        warning = name_clash_warning(pipeline)
     except (UnknownDestinationModule, ImportError) as error:
         raise UsageError(
             f"dlt has no destination {destination!r}: use duckdb, postgres, bigquery, snowflake or "
             "another that dlt lists"
         ) from error
-    if warning := name_clash_warning(pipeline):
+    except ConfigurationException as error:
+        raise ConfigurationError(
+            f"the settings of the destination {destination} cannot be used: "
+            f"{describe_cause(error)}. Look at DESTINATION__{destination.upper()}__CREDENTIALS and "
+            f"at [destination.{destination}] in .dlt/config.toml and .dlt/secrets.toml."
+        ) from error
+    if warning:
         raise ConfigurationError(warning)
     return pipeline
 

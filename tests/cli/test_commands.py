@@ -298,3 +298,35 @@ def test_import_loading_freezes_modules_and_leaves_collection_on(tmp_path: Path)
         "sys.exit(not (gc.isenabled() and gc.get_freeze_count()))"
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, timeout=120)
+
+
+def test_load_with_unusable_destination_settings_names_them_without_a_traceback(
+    home: LoadEnv,
+) -> None:
+    done = komos(home, "load", DESTINATION__DUCKDB__CREDENTIALS="mysql://user:secret@host/db")
+    assert done.returncode == 1
+    assert "DESTINATION__DUCKDB__CREDENTIALS" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_unexpected_error_of_a_command_is_one_sentence_and_exits_with_1(home: LoadEnv) -> None:
+    script = (
+        "import sys, komos_source.cli.check as check\n"
+        "check.check.callback = lambda **_: {}['missing']\n"
+        "from komos_source.cli.main import main\n"
+        "sys.argv[1:] = ['check']\n"
+        "main()"
+    )
+    for variables, traceback in (({}, False), ({"KOMOS_TRACEBACK": "1"}, True)):
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env=os.environ | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 1
+        assert ("Traceback" in done.stderr) is traceback
+        assert "KeyError" in done.stderr
