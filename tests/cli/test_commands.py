@@ -303,9 +303,10 @@ def test_import_loading_freezes_modules_and_leaves_collection_on(tmp_path: Path)
 def test_load_with_unusable_destination_settings_names_them_without_a_traceback(
     home: LoadEnv,
 ) -> None:
-    done = komos(home, "load", DESTINATION__DUCKDB__CREDENTIALS="mysql://user:secret@host/db")
+    settings = {"DESTINATION__POSTGRES__CREDENTIALS": "user:secret at host"}
+    done = komos(home, "load", "--destination", "postgres", **settings)
     assert done.returncode == 1
-    assert "DESTINATION__DUCKDB__CREDENTIALS" in done.stderr
+    assert "DESTINATION__POSTGRES__CREDENTIALS" in done.stderr
     assert "Traceback" not in done.stderr
     assert "secret" not in done.stderr
 
