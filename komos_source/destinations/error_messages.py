@@ -19,6 +19,10 @@ _STEPS = {
 }
 _DESTINATION_FAILED = "the destination {destination} cannot be used"
 _ADVICE = "`komos check --destination {destination}` tests the destination"
+_SETTINGS = (
+    "; its settings are DESTINATION__{DESTINATION}__CREDENTIALS or [destination.{destination}] in "
+    ".dlt/secrets.toml"
+)
 _URL_USER = re.compile(r"(?<=://)[^\s'\"]*@")
 _SECRET = re.compile(
     r"(?i)((?:password|passwd|pwd|token|secret|api_?key|access_?key(?:_id)?)['\"]?\s*[=:]\s*['\"]?)"
@@ -50,9 +54,11 @@ def describe_error(error: Exception, destination: str) -> str:
     """Returns a sentence for an error of dlt's: what failed, the root cause, and what to do."""
     step = error.step if isinstance(error, PipelineStepFailed) else ""
     what = _STEPS.get(step, _DESTINATION_FAILED)
-    advice = "" if step == "extract" else f" ({_ADVICE})"
+    advice = "" if step == "extract" else f" ({_ADVICE}{'' if step else _SETTINGS})"
     return f"{what}: {{cause}}{advice}".format(
-        destination=destination, cause=describe_cause(root_cause(error))
+        destination=destination,
+        DESTINATION=destination.upper(),
+        cause=describe_cause(root_cause(error)),
     )
 
 
