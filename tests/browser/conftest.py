@@ -135,9 +135,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         pipeline_over(world, directory, patch)
     file = directory / "komos_task_run_logs.duckdb"
     with duckdb.connect(str(file)) as connection:
-        connection.execute("CREATE TABLE komos.tasks (id VARCHAR, name VARCHAR)")
         connection.executemany(
-            "INSERT INTO komos.tasks VALUES (?, ?)",
+            "INSERT INTO komos.tasks (id, name) VALUES (?, ?)",
             [[task["id"], task["name"]] for task in world.tasks()],
         )
     return Made(file, world)

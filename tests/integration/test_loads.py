@@ -353,7 +353,8 @@ def test_duckdb_has_one_schema_and_nothing_staged(home: LoadEnv, world: FakeKomo
     add_finished_run(world, world.add_task("Orders"))
     home.load()
     schemas = (
-        "SELECT schema_name FROM duckdb_schemas() WHERE NOT internal AND database_name = 'komos'"
+        "SELECT schema_name FROM duckdb_schemas() "
+        "WHERE NOT internal AND database_name = current_database()"
     )
     assert home.rows(schemas) == [("komos",)]
 

@@ -21,9 +21,9 @@ from tests.integration.test_whole_loads import Organisation
 class Announced(Organisation):
     """An organisation whose runs are also told of by webhooks."""
 
-    @initialize()
-    def begin(self) -> None:
-        super().begin()
+    @initialize(direct_merge=st.booleans())
+    def begin(self, direct_merge: bool) -> None:
+        super().begin(direct_merge)
         self.spool_url = f"sqlite:///{self.directory}/spool.db"
         self.spool = Spool(self.spool_url)
 
