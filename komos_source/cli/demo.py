@@ -156,7 +156,7 @@ def _print_rates(database: Database, expected: int) -> None:
         title_justify="left",
         box=None,
     )
-    for heading in ("task", "node", "runs", "warnings", "errors", "(95 % interval)"):
+    for heading in ("task", "node", "runs", "warnings", "errors", "95 % bounds"):
         is_name = heading in {"task", "node"}
         table.add_column(heading, justify="left" if is_name else "right", no_wrap=True)
     for task, node, runs, warning, error, low, high in fetch(database, _RATES)[1]:
