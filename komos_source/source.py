@@ -7,18 +7,20 @@ only some, does not make the others miss rows.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Container, Iterator, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterator, MutableMapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
 import dlt
 import pyarrow as pa
+from dlt.common.configuration.exceptions import ConfigFieldMissingException
 from dlt.sources import DltResource
 
 from komos_source import settings, tables
 from komos_source.api.client import KomosClient
-from komos_source.config import register_fallback_provider
+from komos_source.config import NO_API_KEY, register_fallback_provider
+from komos_source.exceptions import ConfigurationError
 from komos_source.extract import state
 from komos_source.extract.discovery import Discovery, discover, named_runs
 from komos_source.extract.log_reader import (
@@ -42,10 +44,19 @@ _metrics: ContextVar[LoadMetrics | None] = ContextVar("metrics", default=None)
 
 
 def build_source(metrics: LoadMetrics, **options: Any) -> Any:
-    """The source with its metrics: they are no argument of `komos_source`, which is public."""
+    """The source with its metrics: they are no argument of `komos_source`, which is public.
+
+    Options that are None come from dlt's configuration.
+
+    Raises:
+        UsageError: As for `komos_source`.
+        ConfigurationError: Likewise, or there is no key.
+    """
     token = _metrics.set(metrics)
     try:
-        return komos_source(**options)
+        return komos_source(**{name: each for name, each in options.items() if each is not None})
+    except ConfigFieldMissingException as error:
+        raise ConfigurationError(NO_API_KEY) from error
     finally:
         _metrics.reset(token)
 
@@ -165,6 +176,38 @@ def table_resources(extraction: DltResource) -> list[DltResource]:
         return rows
 
     return [tasks, task_runs, task_run_logs, *map(beside_logs, _BESIDE_LOGS), task_run_window_gaps]
+
+
+def rows_resource(
+    table: tables.Table,
+    rows: Sequence[dict[str, Any]] = (),
+    change: Callable[[MutableMapping[str, Any]], None] | None = None,
+) -> DltResource:
+    """Rows of a table that were not read from the API.
+
+    Args:
+        table: The table; it is created even without rows.
+        rows: The rows.
+        change: Changes the state of ``task_run_logs`` that is stored with the rows.
+    """
+
+    @dlt.resource(**table.hints())
+    def resource() -> Iterator[pa.Table]:
+        if change:
+            change(_state("task_run_logs"))
+        yield table.from_rows([*rows])
+
+    return resource
+
+
+def source_of(*resources: DltResource) -> Any:
+    """A source of resources with the name of `komos_source`, and so with its schema and state."""
+
+    @dlt.source(name=settings.SOURCE_NAME, section=settings.SOURCE_NAME)
+    def source() -> Any:
+        return resources
+
+    return source()
 
 
 def _rows(table: tables.Table, rows: pa.Table | list[dict[str, Any]] | None) -> Iterator[pa.Table]:

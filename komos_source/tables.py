@@ -24,6 +24,7 @@ class Table:
         merge_scope: Condition on the rows that a merge replaces, where dlt's own (an EXISTS over
             the key) is slow or, for a key of two columns, not available (ClickHouse, Athena).
             dlt puts the name of the staged rows in place of ``{staging_table}``.
+        append: Whether rows are only ever added, not merged.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Table:
     schema: pa.Schema
     json: frozenset[str] = frozenset()
     merge_scope: str | None = None
+    append: bool = False
 
     def from_rows(self, rows: list[dict[str, Any]]) -> pa.Table:
         """Arrow table of rows given as dicts; a missing column is null."""
@@ -49,7 +51,9 @@ class Table:
             "columns": {field.name: self._hint(field) for field in self.schema},
         }
 
-    def _disposition(self) -> dict[str, Any]:
+    def _disposition(self) -> str | dict[str, Any]:
+        if self.append:
+            return "append"
         # delete-insert (dlt's default merge) also removes duplicates inside what is staged;
         # upsert and insert-only do not, and would keep them after a crash.
         disposition = {"disposition": "merge", "strategy": "delete-insert"}
@@ -161,6 +165,7 @@ TASK_RUN_WINDOW_GAPS = Table(
 KOMOS_LOADS = Table(
     "komos_loads",
     key=("id",),
+    append=True,
     schema=_schema(
         "id started_at exit_code",
         _text("id", "pipeline_name")
