@@ -163,7 +163,6 @@ def table_resources(extraction: DltResource) -> list[DltResource]:
 
     State moves where the rows are handed over, so it cannot run ahead of them.
     """
-    tables.silence_json_hint_warning()
 
     @dlt.transformer(data_from=extraction, **tables.TASKS.hints())
     def tasks(batch: Batch) -> Iterator[Any]:

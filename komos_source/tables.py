@@ -196,19 +196,16 @@ ARROW_TABLES = (
 )
 
 
-def silence_json_hint_warning() -> None:
+def _is_not_json_hint(record: logging.LogRecord) -> bool:
     """Drops dlt's warning that a column hinted as JSON arrives from Arrow as text.
 
-    That is just how JSON travels in Arrow here: dlt 1.31 knows no JSON type of Arrow's (it refuses
-    ``pa.json_()``), so the hint cannot be made to agree. Other warnings pass.
+    dlt 1.31 knows no JSON type of Arrow's (it refuses ``pa.json_()``), so the hint cannot be made
+    to agree. Other warnings pass.
     """
-    logger = logging.getLogger("dlt")
-    if _is_not_json_hint not in logger.filters:
-        logger.addFilter(_is_not_json_hint)
-
-
-def _is_not_json_hint(record: logging.LogRecord) -> bool:
     message = record.getMessage()
     return "when merging arrow schema with dlt schema" not in message or not any(
         f"In resource: {table.name}," in message for table in ARROW_TABLES if table.json
     )
+
+
+logging.getLogger("dlt").addFilter(_is_not_json_hint)

@@ -45,12 +45,10 @@ class Discovery:
     """What one look at tasks and runs found.
 
     Attributes:
-        tasks: All listed tasks.
         listed: The runs in each task's list, by task id.
         looked_up: Runs looked up one by one because they have left their task's list.
         gaps: Rows of ``task_run_window_gaps``.
         problems: What went wrong, in sentences.
-        changes: What it changes in the state.
         targets: Logs to read.
         failed: Runs that could not be looked up, and why.
         runs_seen: How many runs were listed or are tracked.

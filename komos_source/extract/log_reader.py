@@ -47,15 +47,11 @@ class LogResult:
     """What became of one target.
 
     Attributes:
-        run_id: The run.
-        tracked: What to keep of it; None for a run that was named by id.
-        outcome: As in ``task_run_log_loads``.
+        tracked: What to keep of the run; None if it was named by id.
         settled: Whether its log need not be read again.
         checked_at: When it was read, by the server's clock if it sent its time.
-        cursor: How far the log is loaded once `rows` have arrived.
-        rows: Rows to load.
+        cursor: How far the log is loaded once `rows` have been loaded.
         rejected: Entries that cannot be rows.
-        error: Why the log could not be read.
     """
 
     run_id: str

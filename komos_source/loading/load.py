@@ -11,7 +11,8 @@ can be read again, each load starts from the state in the destination instead.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+import functools
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,9 +169,6 @@ def _load_deliveries(context: _Context, url: str | None, owner: str | None) -> D
         )
         return Drained()
 
-    def run(source: Any, batch: LoadMetrics) -> int:
-        return sum(_run_package(context, source, batch).values())
-
     def known(table: Table, rows: pa.Table) -> Set[tuple[str, str]]:
         with context.locked_database():
             return known_ids(pipeline, table, rows)
@@ -180,7 +178,7 @@ def _load_deliveries(context: _Context, url: str | None, owner: str | None) -> D
             telemetry.stage(metrics, "loading webhook deliveries"),
             contextlib.closing(open_spool(url)) as spool,
         ):
-            drained = drain(spool, run, known, owner)
+            drained = drain(spool, functools.partial(_run_package, context), known, owner)
     except SpoolError as error:
         metrics.problems.append(str(error))
         return Drained()
@@ -199,7 +197,7 @@ def _load_from_api(context: _Context, source: Any, drained: Drained) -> tuple[in
     if source is None:
         return 0, None
     try:
-        return sum(_run_package(context, source, context.metrics).values()), None
+        return _run_package(context, source, context.metrics), None
     except (ApiUnreachableError, RequestError) as error:
         if not drained.deliveries:
             raise
@@ -207,11 +205,11 @@ def _load_from_api(context: _Context, source: Any, drained: Drained) -> tuple[in
         return 0, str(error)
 
 
-def _run_package(context: _Context, source: Any, metrics: LoadMetrics) -> Mapping[str, int]:
+def _run_package(context: _Context, source: Any, metrics: LoadMetrics) -> int:
     """Extracts, normalizes, loads and reconciles one load package.
 
     Returns:
-        Rows of ``task_run_logs`` that were loaded, by run.
+        How many rows of ``task_run_logs`` were loaded.
     """
     pipeline = context.pipeline
     destination = pipeline.destination.destination_name
@@ -223,7 +221,7 @@ def _run_package(context: _Context, source: Any, metrics: LoadMetrics) -> Mappin
             sources = [source, *history.table_if_missing(pipeline)]
             pipeline.extract([adapt_to_destination(each, pipeline) for each in sources])
         if not pipeline.has_pending_data:
-            return {}
+            return 0
         with telemetry.stage(metrics, f"loading into {destination}"), _interrupted_at_end():
             pipeline.normalize()
             with context.locked_database():
@@ -234,7 +232,7 @@ def _run_package(context: _Context, source: Any, metrics: LoadMetrics) -> Mappin
                 if missing := find_missing(metrics.emitted, loaded):
                     metrics.failures.update(missing)
                     read_again(pipeline, missing)
-    return loaded
+    return sum(loaded.values())
 
 
 @contextlib.contextmanager

@@ -49,21 +49,13 @@ def read_again(pipeline: dlt.Pipeline, missing: Mapping[str, str]) -> None:
 
 def count_loaded_rows(pipeline: dlt.Pipeline, load_ids: Sequence[str]) -> Mapping[str, int]:
     """Rows in ``task_run_logs`` that these dlt loads wrote, by run."""
+    by_format = {"delta": _count_in_delta, "iceberg": _count_in_iceberg}
+    count = by_format.get(table_format(pipeline), _count_in_sql)
     counts: Counter[str] = Counter()
     for load_id in load_ids:
         with contextlib.suppress(DatabaseUndefinedRelation, DestinationUndefinedEntity):
-            counts.update(_count(pipeline, load_id))
+            counts.update(count(pipeline, load_id))
     return counts
-
-
-def _count(pipeline: dlt.Pipeline, load_id: str) -> Mapping[str, int]:
-    match table_format(pipeline):
-        case "delta":
-            return _count_in_delta(pipeline, load_id)
-        case "iceberg":
-            return _count_in_iceberg(pipeline, load_id)
-        case _:
-            return _count_in_sql(pipeline, load_id)
 
 
 def _count_in_sql(pipeline: dlt.Pipeline, load_id: str) -> Mapping[str, int]:

@@ -74,7 +74,7 @@ def shards_never_loaded(pipeline: dlt.Pipeline, pipeline_name: str) -> list[Shar
         raise UsageError(
             f"dataset {pipeline.dataset_name!r} is not loaded in shards: there is nothing to do"
         )
-    loaded = set(_column(pipeline, PIPELINE_STATE_TABLE_NAME, "pipeline_name"))
+    loaded = _column(pipeline, PIPELINE_STATE_TABLE_NAME, "pipeline_name")
     shards = [Shard(bucket, of) for of in counts for bucket in range(of)]
     return [shard for shard in shards if pipeline_name + shard.suffix not in loaded]
 
@@ -117,16 +117,16 @@ def _check(dataset: str, stored: set[int], wanted: set[int]) -> None:
 
 
 def _stored_counts(pipeline: dlt.Pipeline) -> set[int]:
-    return set(_column(pipeline, tables.TASK_RUN_SHARDS.name, "buckets"))
+    return _column(pipeline, tables.TASK_RUN_SHARDS.name, "buckets")
 
 
-def _column(pipeline: dlt.Pipeline, table: str, column: str) -> list[Any]:
+def _column(pipeline: dlt.Pipeline, table: str, column: str) -> set[Any]:
     """Distinct values of a column; none if there is no such table."""
     with pipeline.sql_client() as client, contextlib.suppress(DatabaseUndefinedRelation):
         name = client.make_qualified_table_name(table)
         rows = client.execute_sql(f"SELECT DISTINCT {column} FROM {name}")  # noqa: S608 - names from tables.py
-        return [row[0] for row in rows or ()]
-    return []
+        return {row[0] for row in rows or ()}
+    return set()
 
 
 def _store_count(pipeline: dlt.Pipeline, shard: Shard) -> None:
