@@ -7,18 +7,26 @@ only some, does not make the others miss rows.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Container, Iterator, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterator, MutableMapping, Sequence
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dlt
 import pyarrow as pa
+from dlt.common.configuration.exceptions import ConfigFieldMissingException
 from dlt.sources import DltResource
 
 from komos_source import settings, tables
 from komos_source.api.client import KomosClient
-from komos_source.config import register_fallback_provider
+from komos_source.config import (
+    NO_API_KEY,
+    check_api_key,
+    check_base_url,
+    check_number,
+    register_fallback_provider,
+)
+from komos_source.exceptions import ConfigurationError
 from komos_source.extract import state
 from komos_source.extract.discovery import Discovery, discover, named_runs
 from komos_source.extract.log_reader import (
@@ -29,7 +37,7 @@ from komos_source.extract.log_reader import (
     read_logs,
     split_by_bytes,
 )
-from komos_source.extract.options import check_client_options, check_patience, check_selection
+from komos_source.extract.options import check_selection
 from komos_source.metrics import LoadMetrics
 from komos_source.shard import Shard
 
@@ -42,10 +50,19 @@ _metrics: ContextVar[LoadMetrics | None] = ContextVar("metrics", default=None)
 
 
 def build_source(metrics: LoadMetrics, **options: Any) -> Any:
-    """The source with its metrics: they are no argument of `komos_source`, which is public."""
+    """The source with its metrics: they are no argument of `komos_source`, which is public.
+
+    Options that are None come from dlt's configuration.
+
+    Raises:
+        UsageError: As for `komos_source`.
+        ConfigurationError: Likewise, or there is no key.
+    """
     token = _metrics.set(metrics)
     try:
-        return komos_source(**options)
+        return komos_source(**{name: each for name, each in options.items() if each is not None})
+    except ConfigFieldMissingException as error:
+        raise ConfigurationError(NO_API_KEY) from error
     finally:
         _metrics.reset(token)
 
@@ -88,8 +105,13 @@ def komos_source(
         ConfigurationError: The key or the URL cannot be used; no request has been made.
     """
     choice = check_selection(run_ids, task_ids, since, shard)
-    patience = check_patience(settle_after, give_up_after)
-    client_options = check_client_options(api_key, base_url, max_concurrency, backoff, max_body)
+    api_key, base_url = check_api_key(api_key), check_base_url(base_url)
+    check_number("settle_after", settle_after, 0)
+    check_number("give_up_after", give_up_after, 0)
+    check_number("max_concurrency", max_concurrency, 1, 1_000)
+    check_number("backoff", backoff, 0)
+    check_number("max_body", max_body, 1, 2**50)
+    settle_delay, give_up_delay = timedelta(seconds=settle_after), timedelta(seconds=give_up_after)
     metrics = _metrics.get() or LoadMetrics()
 
     @dlt.resource(name="extraction", selected=False)
@@ -97,7 +119,14 @@ def komos_source(
         """One pass over the API that all six tables are fed from."""
         selected = dlt.current.source().selected_resources.keys()
         known = _known(selected, full_refresh=full_refresh)
-        async with KomosClient(**client_options, metrics=metrics) as client:
+        async with KomosClient(
+            api_key,
+            base_url,
+            max_concurrency=max_concurrency,
+            backoff=backoff,
+            max_body=max_body,
+            metrics=metrics,
+        ) as client:
             if choice.run_ids is not None:
                 found = named_runs(choice.run_ids, known)
             else:
@@ -107,12 +136,12 @@ def komos_source(
             if selected.isdisjoint(each.name for each in (tables.TASK_RUN_LOGS, *_BESIDE_LOGS)):
                 return
             now = datetime.now(UTC)
-            results = [failure(target, error, patience, now) for target, error in found.failed]
+            results = [failure(target, error, give_up_delay, now) for target, error in found.failed]
             for result in results:
                 _count(result, metrics)
             size = 0
             async with contextlib.aclosing(
-                read_logs(client, found.targets, patience, max_concurrency)
+                read_logs(client, found.targets, settle_delay, give_up_delay, max_concurrency)
             ) as arriving:
                 async for result in arriving:
                     _count(result, metrics)
@@ -134,7 +163,6 @@ def table_resources(extraction: DltResource) -> list[DltResource]:
 
     State moves where the rows are handed over, so it cannot run ahead of them.
     """
-    tables.silence_json_hint_warning()
 
     @dlt.transformer(data_from=extraction, **tables.TASKS.hints())
     def tasks(batch: Batch) -> Iterator[Any]:
@@ -165,6 +193,38 @@ def table_resources(extraction: DltResource) -> list[DltResource]:
         return rows
 
     return [tasks, task_runs, task_run_logs, *map(beside_logs, _BESIDE_LOGS), task_run_window_gaps]
+
+
+def rows_resource(
+    table: tables.Table,
+    rows: Sequence[dict[str, Any]] = (),
+    change: Callable[[MutableMapping[str, Any]], None] | None = None,
+) -> DltResource:
+    """Rows of a table that were not read from the API.
+
+    Args:
+        table: The table; it is created even without rows.
+        rows: The rows.
+        change: Changes the state of ``task_run_logs`` that is stored with the rows.
+    """
+
+    @dlt.resource(**table.hints())
+    def resource() -> Iterator[pa.Table]:
+        if change:
+            change(_state("task_run_logs"))
+        yield table.from_rows([*rows])
+
+    return resource
+
+
+def source_of(*resources: DltResource) -> Any:
+    """A source of resources with the name of `komos_source`, and so with its schema and state."""
+
+    @dlt.source(name=settings.SOURCE_NAME, section=settings.SOURCE_NAME)
+    def source() -> Any:
+        return resources
+
+    return source()
 
 
 def _rows(table: tables.Table, rows: pa.Table | list[dict[str, Any]] | None) -> Iterator[pa.Table]:

@@ -24,6 +24,7 @@ class Table:
         merge_scope: Condition on the rows that a merge replaces, where dlt's own (an EXISTS over
             the key) is slow or, for a key of two columns, not available (ClickHouse, Athena).
             dlt puts the name of the staged rows in place of ``{staging_table}``.
+        append: Whether rows are only ever added, not merged.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Table:
     schema: pa.Schema
     json: frozenset[str] = frozenset()
     merge_scope: str | None = None
+    append: bool = False
 
     def from_rows(self, rows: list[dict[str, Any]]) -> pa.Table:
         """Arrow table of rows given as dicts; a missing column is null."""
@@ -49,7 +51,9 @@ class Table:
             "columns": {field.name: self._hint(field) for field in self.schema},
         }
 
-    def _disposition(self) -> dict[str, Any]:
+    def _disposition(self) -> str | dict[str, Any]:
+        if self.append:
+            return "append"
         # delete-insert (dlt's default merge) also removes duplicates inside what is staged;
         # upsert and insert-only do not, and would keep them after a crash.
         disposition = {"disposition": "merge", "strategy": "delete-insert"}
@@ -161,6 +165,7 @@ TASK_RUN_WINDOW_GAPS = Table(
 KOMOS_LOADS = Table(
     "komos_loads",
     key=("id",),
+    append=True,
     schema=_schema(
         "id started_at exit_code",
         _text("id", "pipeline_name")
@@ -191,19 +196,16 @@ ARROW_TABLES = (
 )
 
 
-def silence_json_hint_warning() -> None:
+def _is_not_json_hint(record: logging.LogRecord) -> bool:
     """Drops dlt's warning that a column hinted as JSON arrives from Arrow as text.
 
-    That is just how JSON travels in Arrow here: dlt 1.31 knows no JSON type of Arrow's (it refuses
-    ``pa.json_()``), so the hint cannot be made to agree. Other warnings pass.
+    dlt 1.31 knows no JSON type of Arrow's (it refuses ``pa.json_()``), so the hint cannot be made
+    to agree. Other warnings pass.
     """
-    logger = logging.getLogger("dlt")
-    if _is_not_json_hint not in logger.filters:
-        logger.addFilter(_is_not_json_hint)
-
-
-def _is_not_json_hint(record: logging.LogRecord) -> bool:
     message = record.getMessage()
     return "when merging arrow schema with dlt schema" not in message or not any(
         f"In resource: {table.name}," in message for table in ARROW_TABLES if table.json
     )
+
+
+logging.getLogger("dlt").addFilter(_is_not_json_hint)

@@ -45,12 +45,10 @@ class Discovery:
     """What one look at tasks and runs found.
 
     Attributes:
-        tasks: All listed tasks.
         listed: The runs in each task's list, by task id.
         looked_up: Runs looked up one by one because they have left their task's list.
         gaps: Rows of ``task_run_window_gaps``.
         problems: What went wrong, in sentences.
-        changes: What it changes in the state.
         targets: Logs to read.
         failed: Runs that could not be looked up, and why.
         runs_seen: How many runs were listed or are tracked.
@@ -119,8 +117,8 @@ async def discover(
     found.runs_seen = len(in_windows | left.keys())
 
     def target(run_id: str, run: TrackedRun) -> Target:
-        listed = run_id in in_windows or _may_be_listed(run, not_listed)
-        return Target(run_id, run, run.cursor, listed)
+        may_be_listed = run.task_id in not_listed or (run.task_id is None and bool(not_listed))
+        return Target(run_id, run, run.cursor, listed=run_id in in_windows or may_be_listed)
 
     due = {run_id: run for run_id, run in left.items() if is_due(run, now)}
     running = [run_id for run_id, run in due.items() if run.finished_at is None]
@@ -224,7 +222,7 @@ def ended_at(run: Run, known_end: datetime | None, served_at: datetime | None) -
     return run.finished_at
 
 
-def new_statuses(runs: Iterable[Run], known: frozenset[str]) -> set[str]:
+def new_statuses(runs: Iterable[Run], known: set[str]) -> set[str]:
     """Statuses of runs that are neither documented nor known from earlier loads; bounded."""
     documented = settings.TERMINAL_STATUSES | settings.OTHER_STATUSES
     statuses = {run.status[:50] for run in runs if run.status and run.status not in documented}
@@ -241,11 +239,6 @@ def is_due(run: TrackedRun, now: datetime) -> bool:
     quiet = run.checked_at - run.changed_at
     next_look = run.checked_at + quiet / settings.QUIET_SHARE
     return quiet < _QUIET_AFTER or not run.checked_at <= now < next_look
-
-
-def _may_be_listed(run: TrackedRun, not_listed: set[str]) -> bool:
-    """Whether a list that could not be read may show a run."""
-    return bool(not_listed) if run.task_id is None else run.task_id in not_listed
 
 
 def _created(runs: Iterable[Run]) -> list[datetime]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -16,9 +16,8 @@ from komos_source.exceptions import NotVisibleError, RequestError
 from komos_source.extract.cursor import RunCursor, holds_no_less, is_settled, next_cursor, unseen
 from komos_source.extract.discovery import Discovery, Target
 from komos_source.extract.failures import after_failure, as_request_error
-from komos_source.extract.options import Patience
 from komos_source.extract.state import Changes, TrackedRun
-from komos_source.settings import BYTES_PER_BATCH, MAX_CONCURRENCY
+from komos_source.settings import BYTES_PER_BATCH
 from komos_source.tables import (
     TASK_RUN_LOG_LOADS,
     TASK_RUN_LOGS,
@@ -48,15 +47,11 @@ class LogResult:
     """What became of one target.
 
     Attributes:
-        run_id: The run.
-        tracked: What to keep of it; None for a run that was named by id.
-        outcome: As in ``task_run_log_loads``.
+        tracked: What to keep of the run; None if it was named by id.
         settled: Whether its log need not be read again.
         checked_at: When it was read, by the server's clock if it sent its time.
-        cursor: How far the log is loaded once `rows` have arrived.
-        rows: Rows to load.
+        cursor: How far the log is loaded once `rows` have been loaded.
         rejected: Entries that cannot be rows.
-        error: Why the log could not be read.
     """
 
     run_id: str
@@ -87,10 +82,18 @@ class LogResult:
 async def read_logs(
     client: KomosClient,
     targets: Iterable[Target],
-    patience: Patience,
-    concurrency: int = MAX_CONCURRENCY,
+    settle_after: timedelta,
+    give_up_after: timedelta,
+    concurrency: int,
 ) -> AsyncGenerator[LogResult, None]:
     """Reads logs and yields the results in the order in which they arrive.
+
+    Args:
+        client: The API.
+        targets: The runs.
+        settle_after: How long after a run's end its log counts as complete.
+        give_up_after: How long the API must refuse a run before it counts as lost.
+        concurrency: Requests under way at once.
 
     Raises:
         AuthenticationError: The API refuses the key.
@@ -99,10 +102,21 @@ async def read_logs(
     remaining = iter(targets)
     results: asyncio.Queue[LogResult | Exception | None] = asyncio.Queue(maxsize=1)
 
+    async def read(target: Target) -> None:
+        # The log counts against the client's memory until the consumer takes it.
+        try:
+            async with client.task_run_log(
+                target.run_id, lambda body, seen_at: parse_log(body, target.run_id, seen_at)
+            ) as answer:
+                await results.put(success(target, answer, settle_after, datetime.now(UTC)))
+        except Exception as error:  # noqa: BLE001 - one run must not end the load
+            request_error = as_request_error(error)
+            await results.put(failure(target, request_error, give_up_after, datetime.now(UTC)))
+
     async def work() -> None:
         try:
             for target in remaining:
-                await _read(client, target, patience, results)
+                await read(target)
             await results.put(None)
         except Exception as error:  # noqa: BLE001 - raised again by the consumer
             await results.put(error)
@@ -125,30 +139,17 @@ async def read_logs(
         await asyncio.gather(*workers, return_exceptions=True)
 
 
-async def _read(
-    client: KomosClient, target: Target, patience: Patience, results: asyncio.Queue[Any]
-) -> None:
-    """Reads one log. It counts against the client's memory until the consumer takes it."""
-    try:
-        async with client.task_run_log(
-            target.run_id, lambda body, seen_at: parse_log(body, target.run_id, seen_at)
-        ) as answer:
-            await results.put(success(target, answer, patience, datetime.now(UTC)))
-    except Exception as error:  # noqa: BLE001 - one run must not end the load
-        failed = failure(target, as_request_error(error), patience, datetime.now(UTC))
-        await results.put(failed)
-
-
-def success(target: Target, answer: Answer[RunLog], patience: Patience, now: datetime) -> LogResult:
+def success(
+    target: Target, answer: Answer[RunLog], settle_after: timedelta, now: datetime
+) -> LogResult:
     """The result of a log that was read. An answer with fewer entries than known settles no run."""
     log, tracked = answer.value, target.tracked
     rows, rejected = unseen(log, target.cursor)
     cursor = next_cursor(log, target.cursor)
     settled = False
     if tracked:
-        settled = is_settled(
-            tracked.finished_at, answer.served_at, now, patience.settle_after
-        ) and (target.cursor is None or holds_no_less(log, target.cursor))
+        complete = target.cursor is None or holds_no_less(log, target.cursor)
+        settled = complete and is_settled(tracked.finished_at, answer.served_at, now, settle_after)
         tracked = replace(
             tracked,
             cursor=cursor,
@@ -162,13 +163,15 @@ def success(target: Target, answer: Answer[RunLog], patience: Patience, now: dat
     )
 
 
-def failure(target: Target, error: RequestError, patience: Patience, now: datetime) -> LogResult:
+def failure(
+    target: Target, error: RequestError, give_up_after: timedelta, now: datetime
+) -> LogResult:
     """The result of a run whose log could not be read, or that could not be looked up."""
     outcome: Outcome = "not_visible" if isinstance(error, NotVisibleError) else "failed"
     tracked, lost = target.tracked, False
     if tracked:
         tracked, lost = after_failure(
-            tracked, error, listed=target.listed, now=now, give_up_after=patience.give_up_after
+            tracked, error, listed=target.listed, now=now, give_up_after=give_up_after
         )
     return LogResult(
         target.run_id,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 from uuid import UUID
 
 from komos_source.api.models import is_task_id
-from komos_source.config import check_api_key, check_base_url, check_number
 from komos_source.exceptions import UsageError
 from komos_source.shard import Shard
 from komos_source.timestamps import parse_timestamp
@@ -31,29 +30,6 @@ class Choice:
     since: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to wait for what may still come.
-
-    Attributes:
-        settle_after: Past a run's end, before its log counts as complete.
-        give_up_after: For a run that the API refuses, before it counts as lost.
-    """
-
-    settle_after: timedelta
-    give_up_after: timedelta
-
-
-class ClientOptions(TypedDict):
-    """Arguments of `KomosClient` that have been checked."""
-
-    api_key: str
-    base_url: str
-    max_concurrency: int
-    backoff: float
-    max_body: int
-
-
 def check_selection(
     run_ids: Iterable[str] | None,
     task_ids: Iterable[str] | None,
@@ -71,45 +47,14 @@ def check_selection(
             "run ids name the runs to load; task ids and 'since' choose among runs that are "
             "discovered: give one or the other"
         )
-    runs = None if run_ids is None else _each_once(_run_id(run_id) for run_id in run_ids)
-    tasks = None if task_ids is None else _each_once(_task_id(each) for each in task_ids)
+    # Each id once, in the order given.
+    runs = None if run_ids is None else list(dict.fromkeys(map(_run_id, run_ids)))
+    tasks = None if task_ids is None else list(dict.fromkeys(map(_task_id, task_ids)))
     return Choice(
         run_ids=shard.only(runs) if shard else runs,
         task_ids=shard.only(tasks) if shard else tasks,
         since=None if since is None else _since(since),
     )
-
-
-def check_client_options(
-    api_key: str, base_url: str, max_concurrency: int, backoff: float, max_body: int
-) -> ClientOptions:
-    """Checks how the API is to be asked.
-
-    Raises:
-        ConfigurationError: The key or the URL cannot be used.
-        UsageError: A number makes no sense.
-    """
-    check_number("max_concurrency", max_concurrency, 1, 1_000)
-    check_number("backoff", backoff, 0)
-    check_number("max_body", max_body, 1, 2**50)
-    return {
-        "api_key": check_api_key(api_key),
-        "base_url": check_base_url(base_url),
-        "max_concurrency": max_concurrency,
-        "backoff": backoff,
-        "max_body": max_body,
-    }
-
-
-def check_patience(settle_after: float, give_up_after: float) -> Patience:
-    """Checks how long to wait, given in seconds.
-
-    Raises:
-        UsageError: A number makes no sense.
-    """
-    check_number("settle_after", settle_after, 0)
-    check_number("give_up_after", give_up_after, 0)
-    return Patience(timedelta(seconds=settle_after), timedelta(seconds=give_up_after))
 
 
 def read_runs_file(path: Path) -> list[str]:
@@ -159,7 +104,3 @@ def _since(text: str) -> datetime:
             f"'since' is not an ISO 8601 date or time: {text!r} (2025-10-14 or "
             "2025-10-14T18:00:00Z is expected)"
         ) from error
-
-
-def _each_once(items: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(items))

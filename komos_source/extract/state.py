@@ -77,35 +77,22 @@ class TrackedRun:
 
 
 @dataclass(slots=True)
-class Changes:
-    """What the rows of one batch change in the state of ``task_run_logs``.
+class State:
+    """The state of ``task_run_logs`` as values.
 
     Attributes:
-        windows: Lists of runs as seen now, by task id.
-        tracked: Runs to track, in place of what was known of them.
-        settled: Runs to track no longer.
-        lost: Runs to track no longer because the API does not show them any more.
+        windows: Lists of runs as last seen, by task id.
+        tracked: Runs that are not settled, by run id.
+        lost: Runs that are not requested any more because the API does not show them.
         by_id: Cursors of runs that were named by id.
         statuses: Undocumented statuses of runs that have been reported.
     """
 
     windows: dict[str, Window] = field(default_factory=dict)
     tracked: dict[str, TrackedRun] = field(default_factory=dict)
-    settled: set[str] = field(default_factory=set)
     lost: dict[str, TrackedRun] = field(default_factory=dict)
     by_id: dict[str, RunCursor] = field(default_factory=dict)
     statuses: set[str] = field(default_factory=set)
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """The state of ``task_run_logs`` as values; the attributes are those of `Changes`."""
-
-    windows: Mapping[str, Window] = field(default_factory=dict)
-    tracked: Mapping[str, TrackedRun] = field(default_factory=dict)
-    lost: Mapping[str, TrackedRun] = field(default_factory=dict)
-    by_id: Mapping[str, RunCursor] = field(default_factory=dict)
-    statuses: frozenset[str] = frozenset()
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Self:
@@ -114,13 +101,12 @@ class State:
             return cls()
         return cls(
             windows={
-                task_id: Window(window["runs"], _to_datetime(window["newest_created_at"]))
-                for task_id, window in stored["windows"].items()
+                task_id: _read_window(window) for task_id, window in stored["windows"].items()
             },
             tracked=_read_runs(stored["tracked"]),
             lost=_read_runs(stored["lost"]),
             by_id={run_id: RunCursor.from_state(each) for run_id, each in stored["by_id"].items()},
-            statuses=frozenset(stored["statuses"]),
+            statuses=set(stored["statuses"]),
         )
 
     def settled_in(self, task_id: str) -> Mapping[str, str]:
@@ -160,6 +146,17 @@ class State:
                 for run_id, run in tracked.items()
             },
         )
+
+
+@dataclass(slots=True)
+class Changes(State):
+    """What the rows of one batch add to the state of ``task_run_logs`` or replace in it.
+
+    Attributes:
+        settled: Runs to track no longer.
+    """
+
+    settled: set[str] = field(default_factory=set)
 
 
 def apply(changes: Changes, stored: MutableMapping[str, Any]) -> None:
@@ -237,6 +234,11 @@ def _digest(value: Any) -> str:
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
+def _read_window(stored: Mapping[str, Any]) -> Window:
+    newest = stored["newest_created_at"]
+    return Window(stored["runs"], newest and datetime.fromisoformat(newest))
+
+
 def _read_runs(stored: Mapping[str, Any]) -> dict[str, TrackedRun]:
     return {run_id: TrackedRun.from_state(run) for run_id, run in stored.items()}
 
@@ -249,7 +251,3 @@ def _to_json(value: Any) -> Any:
             return value.to_state()
         case _:
             return value
-
-
-def _to_datetime(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)

@@ -116,11 +116,8 @@ class _Spool:
 
     def has_deliveries(self) -> bool:
         try:
-            if self._opened is None:
-                url = self._url or spool_in_use()
-                if url is None:
-                    return False
+            if self._opened is None and (url := self._url or spool_in_use()):
                 self._opened = open_spool(url)
-            return bool(self._opened.last_number())
+            return self._opened is not None and bool(self._opened.last_number())
         except SpoolError:
             return False  # the next poll reports it

@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
@@ -22,56 +22,22 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.destinations.sql_client import SqlClientBase
 
-from komos_source import __version__, settings
+from komos_source import __version__
 from komos_source.destinations.loading_path import loading_path
 from komos_source.destinations.write_disposition import adapt_to_destination
 from komos_source.load_result import LoadResult
 from komos_source.metrics import LoadMetrics
+from komos_source.source import rows_resource, source_of
 from komos_source.tables import KOMOS_LOADS
 
 _MAX_PROBLEMS = 100
 _ONE_ROW_FOR = timedelta(minutes=1)
 _SUMMED = ("seconds", "runs_seen", "entries_loaded", "entries_rejected")
-_COUNTS = (
-    "exit_code",
-    "runs_seen",
-    "runs_fetched",
-    "entries_loaded",
-    "entries_rejected",
-    "runs_failed",
-    "window_gaps",
-    "requests",
-)
-
-
-def succeeded(result: LoadResult) -> dict[str, Any]:
-    """Columns of the row of a load that ended."""
-    failures = [f"run {run_id}: {reason}" for run_id, reason in result.failures.items()]
-    counts = {name: getattr(result, name) for name in _COUNTS}
-    return counts | _problems([*result.problems, *failures])
-
-
-def failed(error: Exception) -> dict[str, Any]:
-    """Columns of the row of a load that failed."""
-    return {"exit_code": 1} | _problems([str(error)])
-
-
-def _problems(sentences: Sequence[str]) -> dict[str, Any]:
-    kept = [*sentences[:_MAX_PROBLEMS]]
-    if len(sentences) > len(kept):
-        kept.append(f"and {len(sentences) - len(kept)} more: see task_run_log_loads")
-    return {"problems": json.dumps(kept, ensure_ascii=False) if kept else None}
 
 
 def table_if_missing(pipeline: dlt.Pipeline) -> list[Any]:
     """The source that creates the table, if the destination's schema does not have it yet."""
-    return [] if _has_table(pipeline) else [_source([])]
-
-
-def resource(rows: list[dict[str, Any]]) -> Any:
-    """The table as a dlt resource."""
-    hints = {**KOMOS_LOADS.hints(), "write_disposition": "append"}
-    return dlt.resource([KOMOS_LOADS.from_rows(rows)], **hints)
+    return [] if _has_table(pipeline) else [source_of(rows_resource(KOMOS_LOADS))]
 
 
 def _has_table(pipeline: dlt.Pipeline) -> bool:
@@ -79,13 +45,13 @@ def _has_table(pipeline: dlt.Pipeline) -> bool:
     return known and KOMOS_LOADS.name in pipeline.default_schema.tables
 
 
-def write(pipeline: dlt.Pipeline, metrics: LoadMetrics, outcome: Mapping[str, Any]) -> None:
+def write(pipeline: dlt.Pipeline, metrics: LoadMetrics, outcome: LoadResult | Exception) -> None:
     """Writes the row of one load; does nothing where no load has created the table yet.
 
     Args:
         pipeline: The pipeline of the load.
         metrics: When the load began, and the ids of its load packages.
-        outcome: From `succeeded` or `failed`.
+        outcome: What the load returned or raised.
 
     Raises:
         Exception: Whatever the destination raised; the data is loaded all the same.
@@ -95,8 +61,8 @@ def write(pipeline: dlt.Pipeline, metrics: LoadMetrics, outcome: Mapping[str, An
         "pipeline_name": pipeline.pipeline_name,
         "started_at": metrics.started_at,
         "ended_at": datetime.now(UTC),
+        **_columns_of(outcome),
         "seconds": metrics.seconds,
-        **outcome,
         "load_ids": json.dumps(metrics.load_ids),
         "loading_path": loading_path(pipeline),
         "host": platform.node(),
@@ -116,9 +82,27 @@ def write(pipeline: dlt.Pipeline, metrics: LoadMetrics, outcome: Mapping[str, An
             return
     if not _has_table(pipeline):
         return
-    pipeline.extract(adapt_to_destination(_source([row]), pipeline))
+    source = source_of(rows_resource(KOMOS_LOADS, [row]))
+    pipeline.extract(adapt_to_destination(source, pipeline))
     pipeline.normalize()
     pipeline.load()
+
+
+def _columns_of(outcome: LoadResult | Exception) -> dict[str, Any]:
+    if isinstance(outcome, Exception):
+        return {"exit_code": 1, "problems": _to_json([str(outcome)])}
+    failures = [f"run {run_id}: {reason}" for run_id, reason in outcome.failures.items()]
+    problems = [*outcome.problems, *failures]
+    if (more := len(problems) - _MAX_PROBLEMS) > 0:
+        problems[_MAX_PROBLEMS:] = [f"and {more} more: see task_run_log_loads"]
+    return outcome.to_json() | {
+        "exit_code": outcome.exit_code,
+        "problems": _to_json(problems) if problems else None,
+    }
+
+
+def _to_json(sentences: list[str]) -> str:
+    return json.dumps(sentences, ensure_ascii=False)
 
 
 def _insert(client: SqlClientBase[Any], row: Mapping[str, Any]) -> None:
@@ -161,11 +145,3 @@ def _add_to_last_row(client: SqlClientBase[Any], row: Mapping[str, Any]) -> bool
 
 def _table(client: SqlClientBase[Any]) -> str:
     return client.make_qualified_table_name(KOMOS_LOADS.name)
-
-
-def _source(rows: list[dict[str, Any]]) -> Any:
-    @dlt.source(name=settings.SOURCE_NAME, section=settings.SOURCE_NAME)
-    def history() -> Any:
-        return resource(rows)
-
-    return history()

@@ -11,7 +11,8 @@ can be read again, each load starts from the state in the destination instead.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+import functools
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +20,13 @@ from typing import Any, Literal
 
 import dlt
 import pyarrow as pa
-from dlt.common.configuration.exceptions import ConfigFieldMissingException
 from dlt.common.exceptions import SignalReceivedException
 from dlt.common.pipeline import get_dlt_pipelines_dir
 from dlt.common.runtime.signals import intercepted_signals, raise_if_signalled
 
 from komos_source import settings, telemetry
 from komos_source.analytics.views import create_views
-from komos_source.config import NO_API_KEY, time_zone
+from komos_source.config import time_zone
 from komos_source.destinations.error_messages import translate_errors
 from komos_source.destinations.locking import lock_database, lock_pipeline
 from komos_source.destinations.pipeline import (
@@ -41,7 +41,6 @@ from komos_source.destinations.queries import count_recovered_runs, delete_old_s
 from komos_source.destinations.write_disposition import adapt_to_destination, merges_in_sql
 from komos_source.exceptions import (
     ApiUnreachableError,
-    ConfigurationError,
     DestinationError,
     KomosError,
     LockedError,
@@ -63,14 +62,7 @@ from komos_source.webhooks.drain import Drained, drain
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """What each step of a load needs.
-
-    Attributes:
-        pipeline: The dlt pipeline.
-        metrics: The load's metrics.
-        lock_timeout: Seconds to wait for another process to close a DuckDB file.
-        shard: The shard that is loaded, if the dataset is loaded in shards.
-    """
+    """What the steps of a load share."""
 
     pipeline: dlt.Pipeline
     metrics: LoadMetrics
@@ -86,8 +78,7 @@ def load(
     *,
     run_ids: Sequence[str] | None = None,
     task_ids: Sequence[str] | None = None,
-    since: str | None = None,
-    full_refresh: bool = False,
+    shard: Shard | None = None,
     destination: str = settings.DESTINATION,
     dataset_name: str = settings.DATASET_NAME,
     pipeline_name: str = settings.PIPELINE_NAME,
@@ -96,15 +87,8 @@ def load(
     views: bool = True,
     poll: bool = True,
     spool: str | Literal[False] | None = None,
-    shard: Shard | None = None,
-    api_key: str | None = None,
-    base_url: str | None = None,
-    settle_after: float | None = None,
-    give_up_after: float | None = None,
-    max_concurrency: int | None = None,
-    backoff: float | None = None,
-    max_body: int | None = None,
     on_start: Callable[[LoadMetrics], None] | None = None,
+    **options: Any,
 ) -> LoadResult:
     """Loads what is new, once: first the webhook deliveries, then what the API shows.
 
@@ -114,8 +98,7 @@ def load(
     Args:
         run_ids: Load the logs of these runs only.
         task_ids: Load the runs of these tasks only.
-        since: ISO 8601 date or time; logs of runs created before it are left for a later load.
-        full_refresh: Read every visible run again, settled or not.
+        shard: Load only this share of the tasks; see `komos_source.load_shard`.
         destination: Name of a dlt destination.
         dataset_name: Dataset (schema) of the tables.
         pipeline_name: dlt's name of the pipeline; its state and its lock go by it.
@@ -125,17 +108,10 @@ def load(
         poll: Whether to ask the API; if not, only webhook deliveries are loaded.
         spool: URL of the spool of webhook deliveries. None is the configured one, if a spool is in
             use; False loads no deliveries.
-        shard: Load only this share of the tasks; see `komos_source.load_shard`.
-        api_key: As for `komos_source.komos_source`, like the rest: from dlt's configuration if
-            None.
-        base_url: Scheme and host of the API.
-        settle_after: Seconds past a run's end after which its log counts as complete.
-        give_up_after: Seconds of lasting failures after which a run counts as lost.
-        max_concurrency: Requests under way at once.
-        backoff: Seconds before a failed request is tried again.
-        max_body: Bytes of one answer, unpacked; a larger one is not read.
         on_start: Called with the metrics of the load, which grow while it runs; another thread may
             read them to show progress.
+        options: The other arguments of `komos_source.komos_source` (``since``, ``full_refresh``,
+            ``api_key`` …); one that is None comes from dlt's configuration.
 
     Raises:
         UsageError: An argument cannot be used; nothing has been touched.
@@ -148,21 +124,7 @@ def load(
         on_start(metrics)
     source = None
     if poll:
-        source = _build_source(
-            metrics,
-            run_ids=run_ids,
-            task_ids=task_ids,
-            since=since,
-            full_refresh=full_refresh,
-            shard=shard,
-            api_key=api_key,
-            base_url=base_url,
-            settle_after=settle_after,
-            give_up_after=give_up_after,
-            max_concurrency=max_concurrency,
-            backoff=backoff,
-            max_body=max_body,
-        )
+        source = build_source(metrics, run_ids=run_ids, task_ids=task_ids, shard=shard, **options)
     zone = time_zone()
     selected = run_ids is not None or task_ids is not None or shard is not None
     spool_url = None if selected or spool is False else spool or spool_in_use()
@@ -185,13 +147,13 @@ def load(
             except (DestinationError, LockedError):
                 raise  # the history cannot be written either
             except KomosError as error:
-                _write_history(context, history.failed(error))
+                _write_history(context, error)
                 raise
             with context.locked_database():
                 if metrics.load_ids and not shard:
                     _maintain(context, zone if views else None, spool_url)
                 result = _result(context, drained, api_rows, api_failure)
-            result = result.with_problem(_write_history(context, history.succeeded(result)))
+            result = result.with_problem(_write_history(context, result))
         telemetry.load_ended(result, labels)
     return result
 
@@ -207,9 +169,6 @@ def _load_deliveries(context: _Context, url: str | None, owner: str | None) -> D
         )
         return Drained()
 
-    def run(source: Any, batch: LoadMetrics) -> int:
-        return sum(_run_package(context, source, batch).values())
-
     def known(table: Table, rows: pa.Table) -> Set[tuple[str, str]]:
         with context.locked_database():
             return known_ids(pipeline, table, rows)
@@ -219,7 +178,7 @@ def _load_deliveries(context: _Context, url: str | None, owner: str | None) -> D
             telemetry.stage(metrics, "loading webhook deliveries"),
             contextlib.closing(open_spool(url)) as spool,
         ):
-            drained = drain(spool, run, known, owner)
+            drained = drain(spool, functools.partial(_run_package, context), known, owner)
     except SpoolError as error:
         metrics.problems.append(str(error))
         return Drained()
@@ -238,7 +197,7 @@ def _load_from_api(context: _Context, source: Any, drained: Drained) -> tuple[in
     if source is None:
         return 0, None
     try:
-        return sum(_run_package(context, source, context.metrics).values()), None
+        return _run_package(context, source, context.metrics), None
     except (ApiUnreachableError, RequestError) as error:
         if not drained.deliveries:
             raise
@@ -246,11 +205,11 @@ def _load_from_api(context: _Context, source: Any, drained: Drained) -> tuple[in
         return 0, str(error)
 
 
-def _run_package(context: _Context, source: Any, metrics: LoadMetrics) -> Mapping[str, int]:
+def _run_package(context: _Context, source: Any, metrics: LoadMetrics) -> int:
     """Extracts, normalizes, loads and reconciles one load package.
 
     Returns:
-        Rows of ``task_run_logs`` that were loaded, by run.
+        How many rows of ``task_run_logs`` were loaded.
     """
     pipeline = context.pipeline
     destination = pipeline.destination.destination_name
@@ -262,7 +221,7 @@ def _run_package(context: _Context, source: Any, metrics: LoadMetrics) -> Mappin
             sources = [source, *history.table_if_missing(pipeline)]
             pipeline.extract([adapt_to_destination(each, pipeline) for each in sources])
         if not pipeline.has_pending_data:
-            return {}
+            return 0
         with telemetry.stage(metrics, f"loading into {destination}"), _interrupted_at_end():
             pipeline.normalize()
             with context.locked_database():
@@ -273,7 +232,7 @@ def _run_package(context: _Context, source: Any, metrics: LoadMetrics) -> Mappin
                 if missing := find_missing(metrics.emitted, loaded):
                     metrics.failures.update(missing)
                     read_again(pipeline, missing)
-    return loaded
+    return sum(loaded.values())
 
 
 @contextlib.contextmanager
@@ -333,7 +292,7 @@ def _result(
     )
 
 
-def _write_history(context: _Context, outcome: Mapping[str, Any]) -> str | None:
+def _write_history(context: _Context, outcome: LoadResult | Exception) -> str | None:
     """Adds the load to ``komos_loads``.
 
     Returns:
@@ -345,11 +304,3 @@ def _write_history(context: _Context, outcome: Mapping[str, Any]) -> str | None:
     except KomosError as error:
         return f"The load is not in komos_loads: {error}"
     return None
-
-
-def _build_source(metrics: LoadMetrics, **options: Any) -> Any:
-    given = {name: value for name, value in options.items() if value is not None}
-    try:
-        return build_source(metrics, **given)
-    except ConfigFieldMissingException as error:
-        raise ConfigurationError(NO_API_KEY) from error

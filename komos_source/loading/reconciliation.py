@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import dlt
 import pyarrow as pa
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
-from komos_source import settings
 from komos_source.destinations.write_disposition import adapt_to_destination, table_format
-from komos_source.extract import state
+from komos_source.extract.state import reset_cursors
+from komos_source.source import rows_resource, source_of
 from komos_source.tables import TASK_RUN_LOG_LOADS, TASK_RUN_LOGS
 
 
@@ -30,49 +30,32 @@ def find_missing(emitted: Mapping[str, int], loaded: Mapping[str, int]) -> dict[
 
 def read_again(pipeline: dlt.Pipeline, missing: Mapping[str, str]) -> None:
     """Makes the next load read the logs of these runs whole, and records why."""
-
-    @dlt.source(name=settings.SOURCE_NAME, section=settings.SOURCE_NAME)
-    def missing_rows() -> Any:
-        @dlt.resource(**TASK_RUN_LOG_LOADS.hints())
-        def rows() -> Iterator[Any]:
-            state.reset_cursors(missing, dlt.current.resource_state(TASK_RUN_LOGS.name))
-            yield TASK_RUN_LOG_LOADS.from_rows(
-                [
-                    {
-                        "run_id": run_id,
-                        "checked_at": datetime.now(UTC),
-                        "settled": False,
-                        "outcome": "failed",
-                        "detail": detail,
-                    }
-                    for run_id, detail in missing.items()
-                ]
-            )
-
-        return rows
-
-    pipeline.extract(adapt_to_destination(missing_rows(), pipeline))
+    rows = [
+        {
+            "run_id": run_id,
+            "checked_at": datetime.now(UTC),
+            "settled": False,
+            "outcome": "failed",
+            "detail": detail,
+        }
+        for run_id, detail in missing.items()
+    ]
+    change = functools.partial(reset_cursors, missing)
+    source = source_of(rows_resource(TASK_RUN_LOG_LOADS, rows, change))
+    pipeline.extract(adapt_to_destination(source, pipeline))
     pipeline.normalize()
     pipeline.load()
 
 
 def count_loaded_rows(pipeline: dlt.Pipeline, load_ids: Sequence[str]) -> Mapping[str, int]:
     """Rows in ``task_run_logs`` that these dlt loads wrote, by run."""
+    by_format = {"delta": _count_in_delta, "iceberg": _count_in_iceberg}
+    count = by_format.get(table_format(pipeline), _count_in_sql)
     counts: Counter[str] = Counter()
     for load_id in load_ids:
         with contextlib.suppress(DatabaseUndefinedRelation, DestinationUndefinedEntity):
-            counts.update(_count(pipeline, load_id))
+            counts.update(count(pipeline, load_id))
     return counts
-
-
-def _count(pipeline: dlt.Pipeline, load_id: str) -> Mapping[str, int]:
-    match table_format(pipeline):
-        case "delta":
-            return _count_in_delta(pipeline, load_id)
-        case "iceberg":
-            return _count_in_iceberg(pipeline, load_id)
-        case _:
-            return _count_in_sql(pipeline, load_id)
 
 
 def _count_in_sql(pipeline: dlt.Pipeline, load_id: str) -> Mapping[str, int]:

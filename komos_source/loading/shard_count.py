@@ -22,8 +22,8 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from komos_source import settings, tables
 from komos_source.destinations.write_disposition import merges_in_sql
 from komos_source.exceptions import UsageError
-from komos_source.loading import history
 from komos_source.shard import Shard
+from komos_source.source import rows_resource, source_of
 
 T = TypeVar("T")
 
@@ -48,10 +48,9 @@ def check_shard_count(pipeline: dlt.Pipeline, shard: Shard | None, *, polls: boo
                 "DuckLake"
             )
         return
-    if not shard and not polls:
-        return
     if not shard:
-        _check(pipeline.dataset_name, _stored_counts(pipeline), set())
+        if polls:
+            _check(pipeline.dataset_name, _stored_counts(pipeline), set())
         return
     counts = _retry(lambda: _stored_counts(pipeline))
     if not counts:
@@ -75,7 +74,7 @@ def shards_never_loaded(pipeline: dlt.Pipeline, pipeline_name: str) -> list[Shar
         raise UsageError(
             f"dataset {pipeline.dataset_name!r} is not loaded in shards: there is nothing to do"
         )
-    loaded = set(_column(pipeline, PIPELINE_STATE_TABLE_NAME, "pipeline_name"))
+    loaded = _column(pipeline, PIPELINE_STATE_TABLE_NAME, "pipeline_name")
     shards = [Shard(bucket, of) for of in counts for bucket in range(of)]
     return [shard for shard in shards if pipeline_name + shard.suffix not in loaded]
 
@@ -118,16 +117,16 @@ def _check(dataset: str, stored: set[int], wanted: set[int]) -> None:
 
 
 def _stored_counts(pipeline: dlt.Pipeline) -> set[int]:
-    return set(_column(pipeline, tables.TASK_RUN_SHARDS.name, "buckets"))
+    return _column(pipeline, tables.TASK_RUN_SHARDS.name, "buckets")
 
 
-def _column(pipeline: dlt.Pipeline, table: str, column: str) -> list[Any]:
+def _column(pipeline: dlt.Pipeline, table: str, column: str) -> set[Any]:
     """Distinct values of a column; none if there is no such table."""
     with pipeline.sql_client() as client, contextlib.suppress(DatabaseUndefinedRelation):
         name = client.make_qualified_table_name(table)
         rows = client.execute_sql(f"SELECT DISTINCT {column} FROM {name}")  # noqa: S608 - names from tables.py
-        return [row[0] for row in rows or ()]
-    return []
+        return {row[0] for row in rows or ()}
+    return set()
 
 
 def _store_count(pipeline: dlt.Pipeline, shard: Shard) -> None:
@@ -137,17 +136,8 @@ def _store_count(pipeline: dlt.Pipeline, shard: Shard) -> None:
             f"dataset {pipeline.dataset_name!r} has been loaded without shards: go on without, or "
             "load in shards into another --dataset"
         )
-
-    @dlt.source(name=settings.SOURCE_NAME, section=settings.SOURCE_NAME)
-    def all_tables() -> Any:
-        yield dlt.resource(
-            [tables.TASK_RUN_SHARDS.from_rows([{"buckets": shard.of}])],
-            **tables.TASK_RUN_SHARDS.hints(),
-        )
-        yield history.resource([])
-        for table in tables.ARROW_TABLES:
-            yield dlt.resource([table.from_rows([])], **table.hints())
-
-    pipeline.extract(all_tables())
+    count = rows_resource(tables.TASK_RUN_SHARDS, [{"buckets": shard.of}])
+    others = map(rows_resource, (tables.KOMOS_LOADS, *tables.ARROW_TABLES))
+    pipeline.extract(source_of(count, *others))
     pipeline.normalize()
     load_beside_other_shards(pipeline)

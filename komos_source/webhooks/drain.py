@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import dlt
 
-from komos_source import settings
 from komos_source.exceptions import DestinationError
 from komos_source.extract.log_reader import Batch
 from komos_source.extract.state import State
 from komos_source.metrics import LoadMetrics
-from komos_source.source import table_resources
+from komos_source.source import rows_resource, source_of, table_resources
 from komos_source.tables import TASK_RUN_LOGS
 from komos_source.webhooks.events import KnownIds, batch, decode
 
@@ -91,7 +90,8 @@ def _load(
     try:
         drained.rows += run(_source(deliveries, known, metrics), metrics)
     except DestinationError as error:
-        run(_no_rows(), probe := LoadMetrics())  # raises if nothing can be written
+        # Raises if the destination accepts no load package at all.
+        run(source_of(rows_resource(TASK_RUN_LOGS)), probe := LoadMetrics())
         drained.load_ids += probe.load_ids
         if len(deliveries) == 1:
             drained.problems.append(_set_aside(spool, deliveries[0], error))
@@ -120,28 +120,13 @@ def _set_aside(spool: Spool, delivery: Spooled, error: DestinationError) -> str:
 
 
 def _source(deliveries: Sequence[Spooled], known: KnownIds, metrics: LoadMetrics) -> Any:
-    """The source of one batch. It has the name of the source of the API, and so the same state."""
 
-    @dlt.source(name=settings.SOURCE_NAME, section=settings.SOURCE_NAME)
-    def webhooks() -> Any:
-        @dlt.resource(name="extraction", selected=False)
-        def extraction() -> Iterator[Batch]:
-            stored = dlt.current.resource_state(TASK_RUN_LOGS.name)
-            decoded = decode(deliveries).new(known)
-            metrics.emitted.update(decoded.rows["run_id"].to_pylist())
-            metrics.rejected += len(decoded.rejected)
-            yield batch(decoded, State.read(stored))
+    @dlt.resource(name="extraction", selected=False)
+    def extraction() -> Iterator[Batch]:
+        stored = dlt.current.resource_state(TASK_RUN_LOGS.name)
+        decoded = decode(deliveries).new(known)
+        metrics.emitted.update(decoded.rows["run_id"].to_pylist())
+        metrics.rejected += len(decoded.rejected)
+        yield batch(decoded, State.read(stored))
 
-        return table_resources(extraction)
-
-    return webhooks()
-
-
-def _no_rows() -> Any:
-    """A source without rows: a test whether the destination accepts a load package."""
-
-    @dlt.source(name=settings.SOURCE_NAME, section=settings.SOURCE_NAME)
-    def no_rows() -> Any:
-        return dlt.resource([TASK_RUN_LOGS.schema.empty_table()], **TASK_RUN_LOGS.hints())
-
-    return no_rows()
+    return source_of(*table_resources(extraction))

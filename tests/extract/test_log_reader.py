@@ -21,7 +21,6 @@ from komos_source.extract import log_reader
 from komos_source.extract.cursor import RunCursor
 from komos_source.extract.discovery import Target, named_runs
 from komos_source.extract.log_reader import failure, log_batch, read_logs, success
-from komos_source.extract.options import Patience
 from komos_source.extract.state import Changes, State, TrackedRun
 from komos_source.testing import Emulator, FakeKomos
 
@@ -57,7 +56,7 @@ def address() -> Iterator[str]:
         server.shutdown()
 
 
-PATIENCE = Patience(timedelta(minutes=10), timedelta(days=1))
+SETTLE_AFTER, GIVE_UP_AFTER = timedelta(minutes=10), timedelta(days=1)
 
 
 def test_read_logs_with_a_slow_server_uses_all_allowed_requests_and_keeps_connections(
@@ -68,7 +67,10 @@ def test_read_logs_with_a_slow_server_uses_all_allowed_requests_and_keeps_connec
     async def read() -> list[str]:
         async with KomosClient("sk_live_test", address, max_concurrency=ALLOWED) as client:
             targets = named_runs(run_ids, State()).targets
-            return [each.run_id async for each in read_logs(client, targets, PATIENCE, ALLOWED)]
+            return [
+                each.run_id
+                async for each in read_logs(client, targets, SETTLE_AFTER, GIVE_UP_AFTER, ALLOWED)
+            ]
 
     Handler.connections.clear()
     assert sorted(asyncio.run(read())) == run_ids
@@ -116,14 +118,14 @@ def test_success_settles_a_run_by_both_clocks_and_never_with_fewer_entries_than_
 ) -> None:
     tracked = TrackedRun("task", finished_at=None if finished is None else NOW + finished)
     answer = Answer(read_log(3), None if served is None else NOW + served, [])
-    result = success(target(tracked, known_entries), answer, PATIENCE, NOW + now)
+    result = success(target(tracked, known_entries), answer, SETTLE_AFTER, NOW + now)
     assert (result.outcome, result.settled) == ("ok", settled)
     changes = log_batch([result]).changes
     assert (changes.settled == {RUN}, changes.tracked.keys() == {RUN}) == (settled, not settled)
 
 
 def test_success_with_fewer_entries_than_known_does_not_forget_the_others() -> None:
-    result = success(target(TrackedRun("task"), 4), Answer(read_log(3), NOW, []), PATIENCE, NOW)
+    result = success(target(TrackedRun("task"), 4), Answer(read_log(3), NOW, []), SETTLE_AFTER, NOW)
     assert result.cursor
     assert result.cursor.entry_count == 4
 
@@ -134,7 +136,7 @@ def test_success_notes_when_the_log_changed_and_ends_the_count_of_failures(
 ) -> None:
     before = TrackedRun("task", changed_at=NOW - HOUR, failing_since=NOW - HOUR, failed_loads=2)
     answer = Answer(read_log(3), NOW, [])
-    after = success(target(before, known_entries), answer, PATIENCE, NOW).tracked
+    after = success(target(before, known_entries), answer, SETTLE_AFTER, NOW).tracked
     assert after
     assert after.changed_at == (NOW if changed else NOW - HOUR)
     assert (after.checked_at, after.failing_since, after.failed_loads) == (NOW, None, 0)
@@ -142,7 +144,7 @@ def test_success_notes_when_the_log_changed_and_ends_the_count_of_failures(
 
 def test_success_of_a_run_named_by_id_keeps_its_cursor_only() -> None:
     changes = log_batch(
-        [success(target(None), Answer(read_log(3), NOW, []), PATIENCE, NOW)]
+        [success(target(None), Answer(read_log(3), NOW, []), SETTLE_AFTER, NOW)]
     ).changes
     assert changes == Changes(by_id={RUN: RunCursor.of(read_log(3))})
 
@@ -157,7 +159,7 @@ def test_success_of_a_run_named_by_id_keeps_its_cursor_only() -> None:
 )
 def test_failure_keeps_the_run_tracked_unless_it_is_lost(error: RequestError, outcome: str) -> None:
     long_failing = TrackedRun("task", failing_since=NOW - 48 * HOUR, failed_loads=2)
-    result = failure(target(long_failing, 3), error, PATIENCE, NOW)
+    result = failure(target(long_failing, 3), error, GIVE_UP_AFTER, NOW)
     assert result.outcome == outcome
     changes = log_batch([result]).changes
     assert (changes.lost.keys() == {RUN}, changes.tracked.keys() == {RUN}) == (
@@ -168,7 +170,7 @@ def test_failure_keeps_the_run_tracked_unless_it_is_lost(error: RequestError, ou
 
 
 def test_failure_of_a_run_named_by_id_changes_no_state() -> None:
-    result = failure(target(None), RequestError("410", 410), PATIENCE, NOW)
+    result = failure(target(None), RequestError("410", 410), GIVE_UP_AFTER, NOW)
     assert (result.outcome, log_batch([result]).changes) == ("failed", Changes())
 
 
@@ -188,7 +190,10 @@ def test_read_logs_with_one_log_that_cannot_be_decoded_reads_the_others(
     async def read() -> dict[str, str]:
         async with KomosClient(emulator.api_key, emulator.base_url) as client:
             found = named_runs(runs, State()).targets
-            return {r.run_id: r.outcome async for r in read_logs(client, found, PATIENCE)}
+            return {
+                r.run_id: r.outcome
+                async for r in read_logs(client, found, SETTLE_AFTER, GIVE_UP_AFTER, ALLOWED)
+            }
 
     assert asyncio.run(read()) == {runs[0]: "ok", runs[1]: "failed", runs[2]: "ok"}
 
@@ -201,7 +206,9 @@ def test_read_logs_with_a_refused_key_ends_and_leaves_no_worker(
     async def read() -> int:
         async with KomosClient("sk_live_wrong", emulator.base_url) as client:
             with pytest.raises(AuthenticationError):
-                async for _ in read_logs(client, named_runs(runs, State()).targets, PATIENCE):
+                async for _ in read_logs(
+                    client, named_runs(runs, State()).targets, SETTLE_AFTER, GIVE_UP_AFTER, ALLOWED
+                ):
                     pass
         return len(asyncio.all_tasks())
 

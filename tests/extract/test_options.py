@@ -1,16 +1,9 @@
-import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from komos_source.exceptions import UsageError
-from komos_source.extract.options import (
-    check_client_options,
-    check_patience,
-    check_selection,
-    read_runs_file,
-)
+from komos_source.extract.options import check_selection, read_runs_file
 
 RUN = "9c77d908-7bf4-4e7f-9a20-2c5e7fdf2e94"
 
@@ -51,32 +44,3 @@ def test_a_missing_runs_file_is_named(tmp_path: Path) -> None:
 def test_check_selection_refuses_task_ids_that_no_path_can_hold(task_id: str) -> None:
     with pytest.raises(UsageError, match="is not a task id"):
         check_selection(None, [task_id], None)
-
-
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("max_concurrency", 0),
-        ("max_concurrency", math.inf),
-        ("backoff", math.nan),
-        ("backoff", -1.0),
-        ("max_body", 0),
-        ("max_body", math.inf),
-    ],
-)
-def test_check_client_options_refuses_numbers_out_of_range(option: str, value: Any) -> None:
-    options: Any = {"max_concurrency": 1, "backoff": 1.0, "max_body": 1, option: value}
-    with pytest.raises(UsageError, match=f"{option} must be from"):
-        check_client_options("sk_live_test", "https://api.komos.ai", **options)
-
-
-def test_check_client_options_returns_the_normalised_url() -> None:
-    options = check_client_options("sk_live_test", "HTTPS://api.komos.ai/", 1, 1.0, 1)
-    assert options["base_url"] == "https://api.komos.ai"
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0, -1_000_000.0, 1e300])
-@pytest.mark.parametrize("name", ["settle_after", "give_up_after"])
-def test_check_patience_refuses_numbers_out_of_range(name: str, value: float) -> None:
-    with pytest.raises(UsageError, match=f"{name} must be from 0"):
-        check_patience(**{"settle_after": 0.0, "give_up_after": 0.0, name: value})

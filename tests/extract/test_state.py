@@ -58,7 +58,7 @@ def test_apply_then_read_gives_the_same_values(run: TrackedRun) -> None:
         statuses={"PAUSED"},
     )
     assert State.read(stored_after(changes)) == State(
-        changes.windows, changes.tracked, changes.lost, changes.by_id, frozenset({"PAUSED"})
+        changes.windows, changes.tracked, changes.lost, changes.by_id, {"PAUSED"}
     )
 
 

@@ -44,7 +44,7 @@ def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spool]:
         return deliveries
 
     monkeypatch.setattr(drain_module, "_source", source)
-    monkeypatch.setattr(drain_module, "_no_rows", list)
+    monkeypatch.setattr(drain_module, "source_of", lambda *_: [])
     opened = Spool(f"sqlite:///{tmp_path / 'spool.db'}", reserve=0)
     bodies = [str(number).encode() for number in range(21)]
     opened.put([Delivery("e", "", body, hashlib.sha256(body).hexdigest()) for body in bodies])
