@@ -6,13 +6,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 from uuid import UUID
 
 from komos_source.api.models import is_task_id
 from komos_source.exceptions import UsageError
 from komos_source.shard import Shard
 from komos_source.timestamps import parse_timestamp
+
+
+class SourceOptions(TypedDict, total=False):
+    """Arguments of `komos_source.komos_source` that `komos_source.load` passes on to it."""
+
+    since: str | None
+    full_refresh: bool
+    api_key: str | None
+    base_url: str | None
+    settle_after: float | None
+    give_up_after: float | None
+    max_concurrency: int | None
+    backoff: float | None
+    max_body: int | None
 
 
 @dataclass(frozen=True, slots=True)

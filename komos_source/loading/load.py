@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import dlt
 import pyarrow as pa
@@ -47,6 +47,7 @@ from komos_source.exceptions import (
     RequestError,
     SpoolError,
 )
+from komos_source.extract.options import SourceOptions
 from komos_source.load_result import LoadResult
 from komos_source.loading import history
 from komos_source.loading.reconciliation import count_loaded_rows, find_missing, read_again
@@ -88,7 +89,7 @@ def load(
     poll: bool = True,
     spool: str | Literal[False] | None = None,
     on_start: Callable[[LoadMetrics], None] | None = None,
-    **options: Any,
+    **options: Unpack[SourceOptions],
 ) -> LoadResult:
     """Loads what is new, once: first the webhook deliveries, then what the API shows.
 
@@ -110,8 +111,8 @@ def load(
             use; False loads no deliveries.
         on_start: Called with the metrics of the load, which grow while it runs; another thread may
             read them to show progress.
-        options: The other arguments of `komos_source.komos_source` (``since``, ``full_refresh``,
-            ``api_key`` …); one that is None comes from dlt's configuration.
+        options: The other arguments of `komos_source.komos_source`; one that is None comes from
+            dlt's configuration.
 
     Raises:
         UsageError: An argument cannot be used; nothing has been touched.
