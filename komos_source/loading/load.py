@@ -223,9 +223,10 @@ def _run_package(context: _Context, source: Any, metrics: LoadMetrics) -> int:
             pipeline.extract([adapt_to_destination(each, pipeline) for each in sources])
         if not pipeline.has_pending_data:
             return 0
-        with telemetry.stage(metrics, f"loading into {destination}"), _interrupted_at_end():
-            pipeline.normalize()
-            with context.locked_database():
+        with telemetry.stage(metrics, f"loading into {destination}"):
+            with _interrupted_at_end():
+                pipeline.normalize()
+            with context.locked_database(), _interrupted_at_end():
                 info = load_beside_other_shards(pipeline) if context.shard else pipeline.load()
                 load_ids = info.loads_ids if info else []
                 metrics.load_ids += load_ids
