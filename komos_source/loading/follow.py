@@ -7,8 +7,12 @@ everything does, each for a time that doubles.
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from komos_source.exceptions import (
@@ -70,41 +74,67 @@ def follow(
     Raises:
         KomosError: An error that a retry cannot solve.
     """
-    api, destination = Backoff(interval), Backoff(interval)
-    # Loads of a selection leave the deliveries in the spool, which would never be empty.
-    selected = any(options.get(name) is not None for name in ("run_ids", "task_ids", "shard"))
-    spool = None if selected or options.get("spool") is False else _Spool(options.get("spool"))
-    next_poll = next_load = time.monotonic()
-    while True:
-        now = time.monotonic()
-        poll = now >= next_poll
-        if now < next_load or not (poll or (spool and spool.has_deliveries())):
-            time.sleep(FOLLOW_TICK)
-            continue
-        if poll:
-            next_poll = now + interval
-        api_failure: KomosError | str | None
-        try:
-            result = load(**options, poll=poll)
-        except _NOT_RETRYABLE:
-            raise
-        except (ApiUnreachableError, RequestError) as error:
-            api_failure = error
-        except KomosError as error:
-            next_load = next_poll = time.monotonic() + (wait := destination.next())
-            on_failure(f"{error} Trying again in {wait:.0f} s.")
-            continue
-        else:
-            api_failure = result.api_failure
-            on_load(result, poll)
-            if result.failures or result.problems:
-                next_load = now + interval  # deliveries may have stayed in the spool
-        destination.reset()
-        if api_failure:
-            next_poll = time.monotonic() + (wait := api.next())
-            on_failure(f"{api_failure} Polling again in {wait:.0f} s.")
-        elif poll:
-            api.reset()
+    with _recorded_signals() as signals:
+        api, destination = Backoff(interval), Backoff(interval)
+        # Loads of a selection leave the deliveries in the spool, which would never be empty.
+        selected = any(options.get(name) is not None for name in ("run_ids", "task_ids", "shard"))
+        spool = None if selected or options.get("spool") is False else _Spool(options.get("spool"))
+        next_poll = next_load = time.monotonic()
+        while not signals:
+            now = time.monotonic()
+            poll = now >= next_poll
+            if now < next_load or not (poll or (spool and spool.has_deliveries())):
+                time.sleep(FOLLOW_TICK)
+                continue
+            if poll:
+                next_poll = now + interval
+            api_failure: KomosError | str | None
+            try:
+                result = load(**options, poll=poll)
+            except _NOT_RETRYABLE:
+                raise
+            except (ApiUnreachableError, RequestError) as error:
+                api_failure = error
+            except KomosError as error:
+                next_load = next_poll = time.monotonic() + (wait := destination.next())
+                on_failure(f"{error} Trying again in {wait:.0f} s.")
+                continue
+            else:
+                api_failure = result.api_failure
+                on_load(result, poll)
+                if result.failures or result.problems:
+                    next_load = now + interval  # deliveries may have stayed in the spool
+            destination.reset()
+            if api_failure:
+                next_poll = time.monotonic() + (wait := api.next())
+                on_failure(f"{api_failure} Polling again in {wait:.0f} s.")
+            elif poll:
+                api.reset()
+    raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _recorded_signals() -> Iterator[list[int]]:
+    """Raises KeyboardInterrupt on SIGINT and SIGTERM, and records them.
+
+    Python drops an exception that is raised within a finalizer or a callback of a C library; the
+    record is what ends the loop then.
+    """
+    received: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handlers[number] = signal.signal(number, interrupt)
+    try:
+        yield received
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 class _Spool:

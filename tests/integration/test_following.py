@@ -23,7 +23,7 @@ import sqlalchemy
 
 from komos_source.load_result import LoadResult
 from komos_source.loading import follow as following
-from komos_source.loading.follow import Outage
+from komos_source.loading.follow import Backoff
 from komos_source.testing import FakeKomos, Webhooks, WorldClock
 from komos_source.testing.world import iso
 from komos_source.webhooks.signature import Delivery
@@ -377,7 +377,7 @@ def test_the_pipeline_to_copy_receives_and_loads(
         assert process.wait(timeout=60) == 0
 
 
-def test_a_stop_is_heeded_even_where_a_load_would_swallow_it(
+def test_follow_ends_after_a_signal_whose_exception_a_load_has_swallowed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loads = []
@@ -387,7 +387,7 @@ def test_a_stop_is_heeded_even_where_a_load_would_swallow_it(
         assert len(loads) < 20, "goes on"
         if len(loads) == 2:
             threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT)).start()
-        with contextlib.suppress(KeyboardInterrupt):  # as dlt does, and callbacks of Python's
+        with contextlib.suppress(KeyboardInterrupt):  # as Python does in a finalizer
             time.sleep(0.2)
         return LoadResult(0, 0, 0, 0, 0, 0, 0, 0.2)
 
@@ -397,8 +397,8 @@ def test_a_stop_is_heeded_even_where_a_load_would_swallow_it(
 
 
 def test_the_wait_doubles_up_to_a_minute_and_starts_anew_after_a_success() -> None:
-    outage = Outage(pace=2.0)
-    assert [outage.failed() for _ in range(7)] == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
-    outage.ended()
-    assert outage.failed() == 2.0
-    assert Outage(pace=0.1).failed() == 1.0
+    backoff = Backoff(first=2.0)
+    assert [backoff.next() for _ in range(7)] == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+    backoff.reset()
+    assert backoff.next() == 2.0
+    assert Backoff(first=0.1).next() == 1.0

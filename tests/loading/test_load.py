@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dlt
 import pytest
 
 from komos_source import after_shards, load, load_shard
@@ -108,3 +110,22 @@ def test_load_calls_on_start_with_metrics_that_grow(home: LoadEnv, world: FakeKo
     started = []
     home.load(on_start=started.append)
     assert [metrics.entries for metrics in started] == [2]
+
+
+@pytest.mark.parametrize("step", ["normalize", "load"])
+def test_load_interrupted_within_a_step_of_dlt_ends_after_that_step(
+    home: LoadEnv, world: FakeKomos, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    world.append(world.add_run(world.add_task("Orders")), {})
+    original = getattr(dlt.Pipeline, step)
+
+    def interrupted(pipeline: dlt.Pipeline, *args: Any, **options: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return original(pipeline, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dlt.Pipeline, step, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            home.load()
+    home.load()
+    assert len(home.table()) == 1
