@@ -84,7 +84,8 @@ def test_mask_secrets_masks_them(text: str) -> None:
 def test_describe_error_gives_the_root_cause_and_advice(error: Exception, start: str) -> None:
     sentence = describe_error(error, "postgres")
     assert sentence.startswith(start)
-    assert sentence.endswith("(`komos check --destination postgres` tests the destination)")
+    assert "(`komos check --destination postgres` tests the destination" in sentence
+    assert sentence.endswith("[destination.postgres] in .dlt/secrets.toml)")
     assert "Traceback" not in sentence
 
 
