@@ -146,7 +146,7 @@ def komos_source(
                 async for result in arriving:
                     _count(result, metrics)
                     results.append(result)
-                    size += result.rows.nbytes
+                    size += result.rows.nbytes + result.rejected.nbytes
                     if size >= settings.BYTES_PER_BATCH or len(results) >= settings.LOGS_PER_BATCH:
                         yield log_batch(results)
                         results, size = [], 0

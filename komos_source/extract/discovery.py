@@ -72,7 +72,8 @@ def named_runs(run_ids: Sequence[str], state: State) -> Discovery:
         tracked = state.tracked.get(run_id)
         return state.by_id.get(run_id) or (tracked.cursor if tracked else None)
 
-    targets = [Target(run_id, None, cursor(run_id)) for run_id in run_ids]
+    # A lost run that can be read again is tracked again.
+    targets = [Target(run_id, state.lost.get(run_id), cursor(run_id)) for run_id in run_ids]
     return Discovery(targets=targets, runs_seen=len(targets))
 
 

@@ -125,8 +125,8 @@ class State:
     def without_logs(self, task_ids: Container[str | None] | None = None) -> State:
         """The same as if no log had been read: of these tasks, or (None) of all.
 
-        Of all, lost runs are tracked again, too. Windows keep their run ids, so that a gap between
-        two lists is still detected.
+        Of all, lost runs are tracked again, too, and runs named by id are read whole. Windows keep
+        their run ids, so that a gap between two lists is still detected.
         """
 
         def applies(task_id: str | None) -> bool:
@@ -145,6 +145,7 @@ class State:
                 run_id: replace(run, cursor=None) if applies(run.task_id) else run
                 for run_id, run in tracked.items()
             },
+            by_id={} if task_ids is None else self.by_id,
         )
 
 

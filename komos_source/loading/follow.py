@@ -102,7 +102,7 @@ def follow(
             else:
                 api_failure = result.api_failure
                 on_load(result, poll)
-                if result.failures or result.problems:
+                if not poll and (result.failures or result.problems):
                     next_load = now + interval  # deliveries may have stayed in the spool
             destination.reset()
             if api_failure:

@@ -26,7 +26,7 @@ from dlt.common.runtime.signals import intercepted_signals, raise_if_signalled
 
 from komos_source import settings, telemetry
 from komos_source.analytics.views import create_views
-from komos_source.config import time_zone
+from komos_source.config import check_number, time_zone
 from komos_source.destinations.error_messages import translate_errors
 from komos_source.destinations.locking import lock_database, lock_pipeline
 from komos_source.destinations.pipeline import (
@@ -120,6 +120,7 @@ def load(
             as it was.
     """
     check_names(pipeline_name, dataset_name)
+    check_number("lock_timeout", lock_timeout, 0)
     metrics = LoadMetrics()
     if on_start:
         on_start(metrics)
@@ -259,9 +260,13 @@ def _maintain(context: _Context, zone: str | None, spool_url: str | None) -> Non
     pipeline, problems = context.pipeline, context.metrics.problems
     if not merges_in_sql(pipeline):
         return
-    delete_old_states(pipeline)
-    if spool_url:
-        count_recovered_runs(pipeline)
+    try:
+        with translate_errors(pipeline):
+            delete_old_states(pipeline)
+            if spool_url:
+                count_recovered_runs(pipeline)
+    except KomosError as error:
+        problems.append(f"The data is loaded, but not all of its upkeep is done: {error}")
     if zone:
         try:
             create_views(pipeline, zone)

@@ -402,3 +402,33 @@ def test_the_wait_doubles_up_to_a_minute_and_starts_anew_after_a_success() -> No
     backoff.reset()
     assert backoff.next() == 2.0
     assert Backoff(first=0.1).next() == 1.0
+
+
+def test_follower_loads_deliveries_at_once_although_a_run_cannot_be_polled(
+    home: LoadEnv, world: FakeKomos
+) -> None:
+    home.emulator.faults.add("/logs", "status", status=500)
+    world.add_run(world.add_task("Orders"))
+    url = f"sqlite:///{home.directory / 'spool.db'}"
+    loads: list[bool] = []
+
+    def loaded(result: LoadResult, polled: bool) -> None:
+        loads.append(polled)
+        if len(loads) == 1:
+            assert result.failures
+            Spool(url, reserve=0).put([Delivery("task-run.log", "", b"{}", "digest")])
+        else:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        following.follow(
+            20.0,
+            loaded,
+            lambda _: None,
+            spool=url,
+            api_key=home.emulator.api_key,
+            base_url=home.emulator.base_url,
+            pipelines_dir=str(home.directory / "pipelines"),
+            backoff=0.01,
+        )
+    assert loads == [True, False]

@@ -19,6 +19,7 @@ from komos_source import settings
 from komos_source.analytics.views import VIEWS
 from komos_source.destinations.locking import lock_pipeline
 from komos_source.exceptions import AuthenticationError, LockedError, UsageError
+from komos_source.extract.log_reader import log_batch
 from komos_source.testing import FakeKomos, api, make_sample_data
 from komos_source.testing.world import iso
 from tests.conftest import LoadEnv, expected
@@ -565,3 +566,27 @@ def test_states_that_are_past_do_not_pile_up(home: LoadEnv, world: FakeKomos) ->
     assert kept < 20
     home.load()
     assert home.table() == expected(world)
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan")])
+def test_load_with_unusable_lock_timeout_raises_usage_error(home: LoadEnv, timeout: float) -> None:
+    with pytest.raises(UsageError, match="lock_timeout"):
+        home.load(lock_timeout=timeout)
+
+
+def test_batches_are_limited_by_the_bytes_of_rejected_entries_too(
+    home: LoadEnv, world: FakeKomos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def recorded(results: Any) -> Any:
+        sizes.append(len(results))
+        return log_batch(results)
+
+    monkeypatch.setattr("komos_source.source.log_batch", recorded)
+    monkeypatch.setattr(settings, "BYTES_PER_BATCH", 1_000)
+    task = world.add_task("Orders")
+    for _ in range(3):
+        add_finished_run(world, task, {"message": {"screenshot": "x" * 2_000}})
+    assert home.load().entries_rejected == 3
+    assert sizes == [1, 1, 1]

@@ -251,3 +251,29 @@ def test_load_with_one_odd_list_loads_the_other_tasks(home: LoadEnv, world: Fake
     home.emulator.faults.add(f"{odd}/runs", "body", body=b'{"runs": 7}')
     assert home.load().exit_code == 3
     assert {found for found, _ in home.table()} == {run_id}
+
+
+def test_full_refresh_of_a_named_run_loads_rows_that_were_deleted(
+    home: LoadEnv, world: FakeKomos
+) -> None:
+    run = add_finished_run(world, world.add_task("Orders"))
+    home.load(run_ids=[run])
+    home.rows("DELETE FROM task_run_logs")
+    home.load(run_ids=[run], full_refresh=True)
+    assert home.table() == expected(world)
+
+
+def test_lost_run_that_was_read_by_id_is_read_by_later_loads(
+    home: LoadEnv, world: FakeKomos
+) -> None:
+    run = world.add_run(world.add_task("Orders"))
+    world.append(run, {})
+    home.emulator.faults.add("/logs", "status", status=410)
+    for _ in range(3):
+        home.load(give_up_after=0)
+    assert outcome(home, run) == "lost"
+    home.emulator.faults.clear()
+    home.load(run_ids=[run])
+    world.append(run, {})
+    assert home.load().exit_code == 0
+    assert home.table() == expected(world)

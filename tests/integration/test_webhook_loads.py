@@ -456,3 +456,16 @@ def test_webhooks_into_postgres_from_a_spool_in_postgres(
         rows = connection.exec_driver_sql("SELECT id, position FROM komos.task_run_logs").all()
     engine.dispose()
     assert dict(tuple(row) for row in rows) == {e["id"]: n for _, n, e in world.entries()}
+
+
+def test_load_whose_upkeep_fails_reports_it_and_is_in_the_history(
+    home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
+) -> None:
+    home.load()
+    home.rows("DROP TABLE task_run_window_gaps")
+    world.append(run_id, {})
+    report = home.load()
+    assert report.exit_code == 3
+    assert home.table() == expected(world)
+    assert "task_run_window_gaps" in report.problems[0]
+    assert home.rows("SELECT exit_code FROM komos_loads ORDER BY started_at") == [(0,), (3,)]
