@@ -69,7 +69,7 @@ QUIET_AFTER = 3_600.0
 """Seconds without a change after which a run that has left its task's window is looked up less
 often, ..."""
 QUIET_SHARE = 20
-"""... at most every 1/20 of the time it has not changed."""
+"""... at most every 1/20 of the time it has not changed. Deliveries set aside are tried likewise."""
 MAX_KEPT_RUNS = 10_000
 """Cursors of runs named by id, and lost runs, that are kept; the oldest are dropped first."""
 MAX_STATUSES = 100
@@ -144,6 +144,9 @@ DRAIN_DELIVERIES = 5_000
 """Deliveries that are drained at once at most, ..."""
 DRAIN_BYTES = 32 * 2**20
 """... and bytes of their bodies: so memory does not grow with the spool."""
+MAX_REFUSED = 10
+"""Deliveries that the destination may refuse, and load no other, before a load gives up; and
+deliveries set aside that a load tries again."""
 
 # Following.
 FOLLOW_TICK = 0.1

@@ -164,7 +164,13 @@ def _check_spool(url: str) -> SetupCheck:
 
     try:
         with contextlib.closing(open_spool(url)) as spool:
-            detail = f"{spool.waiting()} deliveries wait in {spool.name}"
+            stats = spool.stats()
+            detail = f"{stats.waiting} deliveries wait in {spool.name}"
+            if stats.set_aside:
+                detail += (
+                    f"; {stats.set_aside} that the destination refused are in "
+                    "komos_deliveries_failed there"
+                )
             return SetupCheck("webhook spool", True, detail)
     except KomosError as error:
         return SetupCheck("webhook spool", False, str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dlt
@@ -12,6 +13,7 @@ from komos_source.exceptions import DestinationError
 from komos_source.extract.log_reader import Batch
 from komos_source.extract.state import State
 from komos_source.metrics import LoadMetrics
+from komos_source.settings import GIVE_UP_AFTER, MAX_REFUSED
 from komos_source.source import rows_resource, source_of, table_resources
 from komos_source.tables import TASK_RUN_LOGS
 from komos_source.webhooks.events import KnownIds, batch, decode
@@ -35,6 +37,7 @@ class Drained:
         run_ids: Runs they were about.
         rows: Rows of ``task_run_logs`` that were loaded.
         rejected: Entries that cannot be rows.
+        refused: How many deliveries the destination refused; they are set aside.
         failures: Why rows of a run were not loaded, by run id; its deliveries stay in the spool.
         problems: Other problems, in sentences.
         load_ids: dlt's ids of the load packages.
@@ -44,6 +47,7 @@ class Drained:
     run_ids: set[str] = field(default_factory=set)
     rows: int = 0
     rejected: int = 0
+    refused: int = 0
     failures: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     load_ids: list[str] = field(default_factory=list)
@@ -55,7 +59,8 @@ def drain(spool: Spool, run: Run, known: KnownIds, owner: str | None = None) -> 
     Each batch is a load of its own, so that memory does not grow with the spool. After a crash
     between commit and deletion some deliveries are loaded again, which changes nothing.
 
-    A delivery that the destination refuses is moved to a table of the spool; the others are loaded.
+    A delivery that the destination refuses is set aside in a table of the spool, and the others are
+    loaded. Later loads try it again; they report it as a problem for `GIVE_UP_AFTER`.
 
     Args:
         spool: The spool.
@@ -79,13 +84,22 @@ def drain(spool: Spool, run: Run, known: KnownIds, owner: str | None = None) -> 
     last = spool.last_number()
     while (deliveries := spool.take()) and deliveries[0].number <= last and not drained.failures:
         _load(spool, run, known, deliveries, drained)
+    for delivery in spool.take_set_aside(MAX_REFUSED, datetime.now(UTC)):
+        _load(spool, run, known, [delivery], drained)
+    if problem := _refused_lately(spool):
+        drained.problems.append(problem)
     return drained
 
 
 def _load(
     spool: Spool, run: Run, known: KnownIds, deliveries: Sequence[Spooled], drained: Drained
 ) -> None:
-    """Loads some deliveries; if the destination refuses them, each half on its own."""
+    """Loads some deliveries; if the destination refuses them, each half on its own.
+
+    Raises:
+        DestinationError: The destination accepts no load package, or has refused many deliveries
+            and loaded none: the deliveries are not what is wrong.
+    """
     metrics = LoadMetrics()
     try:
         drained.rows += run(_source(deliveries, known, metrics), metrics)
@@ -94,7 +108,10 @@ def _load(
         run(source_of(rows_resource(TASK_RUN_LOGS)), probe := LoadMetrics())
         drained.load_ids += probe.load_ids
         if len(deliveries) == 1:
-            drained.problems.append(_set_aside(spool, deliveries[0], error))
+            spool.set_aside(deliveries[0].number, str(error)[:_REASON_LENGTH])
+            drained.refused += 1
+            if drained.refused >= MAX_REFUSED and not drained.deliveries:
+                raise
             return
         middle = len(deliveries) // 2
         for half in (deliveries[:middle], deliveries[middle:]):
@@ -109,13 +126,14 @@ def _load(
     drained.load_ids += metrics.load_ids
 
 
-def _set_aside(spool: Spool, delivery: Spooled, error: DestinationError) -> str:
-    reason = str(error)[:_REASON_LENGTH]
-    spool.set_aside(delivery.number, reason)
+def _refused_lately(spool: Spool) -> str | None:
+    """A sentence about the deliveries that are set aside, unless all of them were long ago."""
+    refused, reason = spool.set_aside_since(datetime.now(UTC) - timedelta(seconds=GIVE_UP_AFTER))
+    if not refused:
+        return None
     return (
-        f"the destination refused webhook delivery {delivery.number} ({delivery.event}, run "
-        f"{delivery.run_id or 'unknown'}), which is now in komos_deliveries_failed of the spool "
-        f"{spool.name}: {reason}"
+        f"the destination refused {refused} webhook deliveries, which are kept in "
+        f"komos_deliveries_failed of the spool {spool.name} and tried again by later loads: {reason}"
     )
 
 

@@ -12,14 +12,14 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from komos_source.exceptions import ConfigurationError, SpoolError
-from komos_source.settings import DRAIN_BYTES, DRAIN_DELIVERIES, SPOOL_RESERVE
+from komos_source.settings import DRAIN_BYTES, DRAIN_DELIVERIES, QUIET_AFTER, QUIET_SHARE, SPOOL_RESERVE
 from komos_source.webhooks.signature import Delivery
 from komos_source.webhooks.spool_database import (
     OPENED_FILE,
@@ -100,11 +100,13 @@ class SpoolStats:
         waiting: Number of deliveries.
         bytes: Total size of their bodies.
         oldest: When the oldest was received; None if the spool is empty.
+        set_aside: Number of deliveries that the destination refused, which are not among them.
     """
 
     waiting: int = 0
     bytes: int = 0
     oldest: datetime | None = None
+    set_aside: int = 0
 
 
 class Spool:
@@ -230,10 +232,7 @@ class Spool:
                 .where(table.number.between(numbers[0], numbers[-1]))
                 .order_by(table.number)
             )
-            return [
-                Spooled(number, event, run_id, _utc(received_at), body)
-                for number, event, run_id, received_at, body in rows
-            ]
+            return [_spooled(row) for row in rows]
 
     def delete(self, numbers: Sequence[int]) -> None:
         """Deletes deliveries for good; SQLite gives their space back to the disk.
@@ -243,7 +242,8 @@ class Spool:
         """
         with self._transaction() as connection:
             for some in _chunks(numbers):
-                connection.execute(sa.delete(_DELIVERIES).where(_DELIVERIES.c.number.in_(some)))
+                for table in (_DELIVERIES, _FAILED):
+                    connection.execute(sa.delete(table).where(table.c.number.in_(some)))
         if self._directory:
             # What fails here (a receiver holds the lock) is done after the next batch.
             with contextlib.suppress(sqlite3.Error), self._engine.connect() as connection:
@@ -252,21 +252,60 @@ class Spool:
                 cursor.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
 
     def set_aside(self, number: int, reason: str) -> None:
-        """Moves a delivery that cannot be loaded to the table ``komos_deliveries_failed``.
+        """Moves a delivery that the destination refused to the table ``komos_deliveries_failed``.
 
         Raises:
             SpoolError: The spool cannot be written; the delivery is left.
         """
-        columns = _DELIVERIES.c
-        row = sa.select(*columns, sa.literal(datetime.now(UTC)), sa.literal(reason)).where(
-            columns.number == number
-        )
-        digest = sa.select(columns.digest).where(columns.number == number).scalar_subquery()
+        columns, now = _DELIVERIES.c, datetime.now(UTC)
+        waiting = columns.number == number
+        row = sa.select(*columns, sa.literal(now), sa.literal(reason)).where(waiting)
+        digest = sa.select(columns.digest).where(waiting).scalar_subquery()
         with self._transaction() as connection:
+            # One that has been set aside already is in that table only.
+            again = sa.update(_FAILED).where(_FAILED.c.number == number)
+            connection.execute(again.values(failed_at=now, reason=reason))
             connection.execute(sa.delete(_FAILED).where(_FAILED.c.digest == digest))
             names = [*columns.keys(), "failed_at", "reason"]
             connection.execute(sa.insert(_FAILED).from_select(names, row))
-            connection.execute(sa.delete(_DELIVERIES).where(columns.number == number))
+            connection.execute(sa.delete(_DELIVERIES).where(waiting))
+
+    def take_set_aside(self, deliveries: int, now: datetime) -> list[Spooled]:
+        """Deliveries to try again: first those not tried for longest; they stay until deleted.
+
+        A delivery that is older than `QUIET_AFTER` is tried more rarely the older it is.
+
+        Raises:
+            SpoolError: The spool cannot be read.
+        """
+        table = _FAILED.c
+        times = sa.select(table.number, table.received_at, table.failed_at)
+        with self._transaction() as connection:
+            due = [
+                number
+                for number, received_at, failed_at in connection.execute(
+                    times.order_by(table.failed_at)
+                )
+                if _is_due(now - _utc(received_at), now - _utc(failed_at))
+            ]
+            rows = connection.execute(
+                sa.select(table.number, table.event, table.run_id, table.received_at, table.body)
+                .where(table.number.in_(due[:deliveries]))
+                .order_by(table.number)
+            )
+            return [_spooled(row) for row in rows]
+
+    def set_aside_since(self, moment: datetime) -> tuple[int, str]:
+        """How many deliveries received since are set aside, and why the last of them is.
+
+        Raises:
+            SpoolError: The spool cannot be read.
+        """
+        since = _FAILED.c.received_at >= moment
+        last = sa.select(_FAILED.c.reason).where(since).order_by(_FAILED.c.failed_at.desc())
+        with self._transaction() as connection:
+            number = connection.scalar(sa.select(sa.func.count()).where(since)) or 0
+            return number, connection.scalar(last.limit(1)) or ""
 
     def claim(self, owner: str) -> str | None:
         """Records which dataset this spool belongs to, unless that has been recorded before.
@@ -319,7 +358,8 @@ class Spool:
         with self._transaction() as connection:
             waiting, size = connection.execute(sa.select(*count).select_from(_DELIVERIES)).one()
             first = connection.scalar(oldest)
-        return SpoolStats(waiting, int(size), _utc(first) if first else None)
+            set_aside = connection.scalar(sa.select(sa.func.count()).select_from(_FAILED)) or 0
+        return SpoolStats(waiting, int(size), _utc(first) if first else None, set_aside)
 
     def check_free_space(self) -> None:
         """Checks that the disk of a SQLite spool has more room than the reserve.
@@ -390,6 +430,15 @@ def _is_concurrent_put(error: DBAPIError) -> bool:
     """
     state = getattr(error.orig, "sqlstate", None) or ""
     return isinstance(error, IntegrityError) or state.startswith("40")
+
+
+def _is_due(age: timedelta, since_last_try: timedelta) -> bool:
+    return age < timedelta(seconds=QUIET_AFTER) or since_last_try * QUIET_SHARE >= age
+
+
+def _spooled(row: Any) -> Spooled:
+    number, event, run_id, received_at, body = row
+    return Spooled(number, event, run_id, _utc(received_at), body)
 
 
 def _utc(value: datetime) -> datetime:

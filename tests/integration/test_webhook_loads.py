@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from komos_source.exceptions import ApiUnreachableError, ConfigurationError
+from komos_source.exceptions import ApiUnreachableError, ConfigurationError, DestinationError
 from komos_source.testing import FakeKomos
 from komos_source.testing.webhooks import signed_headers
 from komos_source.testing.world import iso
@@ -393,7 +393,7 @@ def test_load_sets_a_delivery_that_postgres_refuses_aside_and_loads_the_rest(
     inbox.entries(run_id, 6)
     result = home.load(destination="postgres", spool=postgres_url)
     assert result.exit_code == 3
-    assert "now in komos_deliveries_failed" in "".join(result.problems)
+    assert "komos_deliveries_failed" in "".join(result.problems)
     with engine.connect() as connection:
         rows = connection.exec_driver_sql("SELECT id FROM komos.task_run_logs").all()
         failed = connection.exec_driver_sql("SELECT reason FROM komos_deliveries_failed").all()
@@ -401,9 +401,34 @@ def test_load_sets_a_delivery_that_postgres_refuses_aside_and_loads_the_rest(
     assert len(failed) == 1
     assert failed[0][0]
     assert inbox.spool.waiting() == 0
-    assert home.load(destination="postgres", spool=postgres_url).exit_code == 0
+    assert home.load(destination="postgres", spool=postgres_url).exit_code == 3
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "ALTER TABLE komos.task_run_logs DROP CONSTRAINT task_run_logs_message_check"
+        )
+    assert home.load(destination="postgres", spool=postgres_url).problems == ()
+    with engine.connect() as connection:
+        query = "SELECT COUNT(*) FROM komos.task_run_logs WHERE message = 'refused'"
+        assert connection.exec_driver_sql(query).scalar() == 1
     engine.dispose()
     inbox.spool.close()
+
+
+def test_deliveries_that_a_broken_table_refuses_are_loaded_once_it_is_repaired(
+    home: LoadEnv, world: FakeKomos, run_id: str, inbox: Inbox
+) -> None:
+    home.load()
+    home.rows("ALTER TABLE task_run_logs RENAME COLUMN message TO renamed")
+    for place in range(6, 20):
+        world.append(run_id, {"timestamp": iso(world.clock.now() + timedelta(hours=place))})
+        inbox.entries(run_id, place)
+    with pytest.raises(DestinationError):
+        home.load(poll=False)
+    assert inbox.spool.waiting() == 4
+    home.rows("ALTER TABLE task_run_logs RENAME COLUMN renamed TO message")
+    assert home.load(poll=False).exit_code == 0
+    assert home.load().exit_code == 0
+    assert home.table() == expected(world)
 
 
 def test_load_reports_a_spool_that_hangs_and_reads_the_api(

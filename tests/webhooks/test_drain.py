@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from komos_source.exceptions import DestinationError
 from komos_source.metrics import LoadMetrics
+from komos_source.settings import MAX_REFUSED
 from komos_source.webhooks import Spool
 from komos_source.webhooks import drain as drain_module
 from komos_source.webhooks.drain import drain
@@ -56,7 +58,13 @@ def known(*_: Any) -> set[str]:
     return set()
 
 
-@pytest.mark.parametrize("refused", [set(), {"0"}, {"7", "8", "20"}, set(map(str, range(21)))])
+def set_aside(spool: Spool) -> dict[str, str]:
+    with spool._engine.connect() as connection:
+        query = "SELECT body, reason FROM komos_deliveries_failed ORDER BY number"
+        return {body.decode(): reason for body, reason in connection.exec_driver_sql(query)}
+
+
+@pytest.mark.parametrize("refused", [set(), {"0"}, {"7", "8", "20"}, set(map(str, range(9)))])
 def test_drain_loads_all_but_the_refused_deliveries_in_order(
     spool: Spool, refused: set[str]
 ) -> None:
@@ -64,15 +72,52 @@ def test_drain_loads_all_but_the_refused_deliveries_in_order(
     drained = drain(spool, destination.run, known)
     assert destination.rows == [str(n) for n in range(21) if str(n) not in refused]
     assert (drained.deliveries, drained.rows) == (21 - len(refused),) * 2
-    assert spool.waiting() == 0
-    with spool._engine.connect() as connection:
-        failed = connection.exec_driver_sql(
-            "SELECT body, reason FROM komos_deliveries_failed ORDER BY number"
-        ).all()
-    assert {body.decode() for body, _ in failed} == refused
-    assert all("value too long" in reason for _, reason in failed)
-    assert len(drained.problems) == len(refused)
-    assert all("komos_deliveries_failed" in problem for problem in drained.problems)
+    assert (spool.waiting(), spool.stats().set_aside) == (0, len(refused))
+    assert set_aside(spool).keys() == refused
+    assert all("value too long" in reason for reason in set_aside(spool).values())
+    assert len(drained.problems) == bool(refused)
+    assert all(f"refused {len(refused)} webhook" in problem for problem in drained.problems)
+
+
+def test_drain_loads_deliveries_set_aside_once_the_destination_accepts_them(spool: Spool) -> None:
+    destination = Destination({"3", "8"})
+    drain(spool, destination.run, known)
+    destination.refused = {"8"}
+    drained = drain(spool, destination.run, known)
+    assert (drained.deliveries, destination.rows[-1]) == (1, "3")
+    assert set_aside(spool).keys() == {"8"}
+    assert "refused 1 webhook deliveries" in drained.problems[0]
+    destination.refused = set()
+    assert drain(spool, destination.run, known).problems == []
+    assert sorted(destination.rows, key=int) == [str(number) for number in range(21)]
+    assert spool.stats().set_aside == 0
+
+
+def test_drain_reports_a_refused_delivery_for_a_day_and_tries_it_ever_more_rarely(
+    spool: Spool,
+) -> None:
+    destination = Destination({"3"})
+    drain(spool, destination.run, known)
+    day_ago = datetime.now(UTC) - timedelta(hours=24)
+    with spool._engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE komos_deliveries_failed SET received_at = ?", (day_ago.replace(tzinfo=None),)
+        )
+    calls = destination.calls
+    assert drain(spool, destination.run, known).problems == []
+    assert destination.calls == calls
+    later = datetime.now(UTC) + timedelta(hours=2)
+    assert [each.body for each in spool.take_set_aside(10, later)] == [b"3"]
+
+
+def test_drain_ends_if_the_destination_refuses_everything(spool: Spool) -> None:
+    destination = Destination(set(map(str, range(21))))
+    with pytest.raises(DestinationError, match="value too long"):
+        drain(spool, destination.run, known)
+    assert (spool.waiting(), spool.stats().set_aside) == (21 - MAX_REFUSED, MAX_REFUSED)
+    destination.refused = set()
+    drain(spool, destination.run, known)
+    assert sorted(destination.rows, key=int) == [str(number) for number in range(21)]
 
 
 def test_drain_keeps_all_deliveries_if_the_destination_takes_nothing(spool: Spool) -> None:
@@ -89,9 +134,7 @@ def test_drain_sets_nothing_else_aside_if_the_destination_goes_away(
     destination = Destination({"3"}, takes)
     with pytest.raises(DestinationError, match="away"):
         drain(spool, destination.run, known)
-    with spool._engine.connect() as connection:
-        query = "SELECT body FROM komos_deliveries_failed"
-        failed = [body.decode() for (body,) in connection.exec_driver_sql(query)]
+    failed = [*set_aside(spool)]
     waiting = [each.body.decode() for each in spool.take()]
     assert failed in ([], ["3"])
     assert destination.rows + failed + waiting != []
