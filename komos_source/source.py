@@ -89,7 +89,7 @@ def komos_source(
             as a last resort).
         base_url: Scheme and host of the API, without ``/public/v1``.
         run_ids: Load the logs of these runs only; no other endpoint is called.
-        task_ids: Load the runs of these tasks only.
+        task_ids: Load the runs of these tasks only; if empty, only runs that are tracked already.
         since: ISO 8601 date or time; logs of runs created before it are left for a later load.
         full_refresh: Read every visible run again, settled or lost.
         settle_after: Seconds past a run's end after which its log counts as complete.

@@ -255,8 +255,8 @@ class KomosClient:
                 self._throttle.succeed(sent_at, response.headers, served_at or datetime.now(UTC))
                 return response, body
             status = response.status_code
-            if status == HTTPStatus.FORBIDDEN and not self._key_accepted and path != _PROBE:
-                await self._probe()  # if it succeeds, the key is good
+            if path != _PROBE:
+                await self._check_key(status)
             error = error_for_status(
                 status, body, response.headers, served_at, key_accepted=self._key_accepted
             )
@@ -267,6 +267,16 @@ class KomosClient:
             share = self._failures.tries / settings.MAX_TRIES
             if self._throttle.until - started > settings.MAX_RETRY_AFTER * share:
                 raise PostponedError(str(error), error.status, served_at, error.detail)
+
+    async def _check_key(self, status: int) -> None:
+        """Finds out whether an answer that refuses a request is about the key or what was asked.
+
+        A key that has been accepted may have been revoked since.
+        """
+        unauthorized = status == HTTPStatus.UNAUTHORIZED and self._key_accepted
+        if unauthorized or (status == HTTPStatus.FORBIDDEN and not self._key_accepted):
+            self._key_accepted = False
+            await self._probe()  # accepts the key, if the API does
 
     async def _send(self, path: str, held: object) -> tuple[httpx.Response, bytearray]:
         """Sends a request once, and reads the answer as long as it comes fast enough."""

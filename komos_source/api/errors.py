@@ -57,12 +57,12 @@ def error_for_status(
         body: Its body, or the beginning of it.
         headers: Its headers, found in any letter case.
         served_at: The server's clock.
-        key_accepted: Whether another request with the same key has succeeded. Then 403 concerns
-            what was asked for, and not the key.
+        key_accepted: Whether another request with the same key has succeeded. Then 401 and 403
+            concern what was asked for, and not the key.
     """
     said, word = _read_detail(body)
     text = f"{status} {said}".strip()
-    if status == HTTPStatus.UNAUTHORIZED or (status == HTTPStatus.FORBIDDEN and not key_accepted):
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN} and not key_accepted:
         return AuthenticationError(
             f"the API refused the key ({text}). The key was looked for in "
             f"{settings.API_KEY_VARIABLE}, .dlt/secrets.toml ([sources.komos] api_key) and "

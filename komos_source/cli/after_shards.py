@@ -16,7 +16,7 @@ from komos_source.cli.output import Output, echo
 @load_options
 @click.pass_obj
 def after_shards(output: Output, /, **options: Any) -> None:
-    """Finish a load in shards: load webhook deliveries, create views, count window gaps.
+    """Finish a load in shards: webhook deliveries, runs they name, views, window gaps.
 
     \b
     Example:
@@ -26,6 +26,6 @@ def after_shards(output: Output, /, **options: Any) -> None:
     from komos_source.loading.shards import after_shards as run
 
     result = run(**options)
-    echo(f"{result.entries_loaded} entries from webhooks; views and window gaps up to date")
+    echo(f"{result.entries_loaded} entries loaded; views and window gaps up to date")
     output.problems(result)
     sys.exit(result.exit_code)

@@ -108,7 +108,7 @@ async def discover(
         else:
             found.problems += listing.odd
             _add_list(found, state, task_id, listing, now)
-    chosen = choice.task_ids and {*choice.task_ids}
+    chosen = {*choice.task_ids} if choice.task_ids else None
     left = {
         run_id: run
         for run_id, run in state.tracked.items()

@@ -14,8 +14,9 @@ from komos_source.exceptions import (
 from komos_source.extract.state import TrackedRun
 from komos_source.settings import LOADS_BEFORE_LOST
 
-_NOT_ABOUT_THE_RUN = frozenset({401, 402, 403, 404, 407, 408, 421, 425, 429})
-"""The key, the organisation's allotment, a proxy or the moment; 404 is judged by its detail."""
+_PERMANENT = frozenset({410, 422})
+"""Gone, and an id that the API does not accept. Other client errors (400, 405, 414, 451) are often
+a gateway's."""
 
 
 def as_request_error(error: Exception) -> RequestError:
@@ -44,7 +45,7 @@ def is_permanent(error: RequestError, *, listed: bool) -> bool:
     """
     if isinstance(error, NotVisibleError):
         return error.detail == "run_not_found" and not listed
-    return 400 <= (error.status or 0) < 500 and error.status not in _NOT_ABOUT_THE_RUN  # noqa: PLR2004 - client errors
+    return error.status in _PERMANENT
 
 
 def after_failure(

@@ -35,7 +35,7 @@ class Choice:
 
     Attributes:
         run_ids: Canonical UUIDs, each once, in the order given.
-        task_ids: Task ids, each once.
+        task_ids: Task ids, each once; if empty, no task is listed, but all tracked runs are read.
         since: Runs created before are left for a later load.
     """
 

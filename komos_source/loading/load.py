@@ -86,7 +86,7 @@ def load(
     pipelines_dir: str | None = None,
     lock_timeout: float = settings.LOCK_TIMEOUT,
     views: bool = True,
-    poll: bool = True,
+    poll: bool | Literal["tracked"] = True,
     spool: str | Literal[False] | None = None,
     on_start: Callable[[LoadMetrics], None] | None = None,
     **options: Unpack[SourceOptions],
@@ -106,7 +106,8 @@ def load(
         pipelines_dir: Where dlt keeps working directories; its own default if None.
         lock_timeout: Seconds to wait for another load, and for another process to close DuckDB.
         views: Whether to create the views of `komos_source.analytics` where they are missing.
-        poll: Whether to ask the API; if not, only webhook deliveries are loaded.
+        poll: Whether to ask the API; if not, only webhook deliveries are loaded. With ``"tracked"``
+            it is asked only for runs that deliveries have named, or that were not settled before.
         spool: URL of the spool of webhook deliveries. None is the configured one, if a spool is in
             use; False loads no deliveries.
         on_start: Called with the metrics of the load, which grow while it runs; another thread may
@@ -126,7 +127,8 @@ def load(
         on_start(metrics)
     source = None
     if poll:
-        source = build_source(metrics, run_ids=run_ids, task_ids=task_ids, shard=shard, **options)
+        listed = [] if poll == "tracked" else task_ids
+        source = build_source(metrics, run_ids=run_ids, task_ids=listed, shard=shard, **options)
     zone = time_zone()
     selected = run_ids is not None or task_ids is not None or shard is not None
     spool_url = None if selected or spool is False else spool or spool_in_use()
@@ -140,7 +142,7 @@ def load(
         context = _Context(pipeline, metrics, lock_timeout, shard)
         with translate_errors(pipeline), attached(pipeline):
             with context.locked_database():
-                check_shard_count(pipeline, shard, polls=poll)
+                check_shard_count(pipeline, shard, polls=poll is True)
             try:
                 # A spool that is given explicitly is drained whatever dataset it belongs to.
                 owner = None if spool else dataset_label(pipeline)

@@ -7,7 +7,7 @@ dataset (`shard_count`). What concerns all shards is done once, after them.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from komos_source import settings
 from komos_source.analytics.views import create_views
@@ -17,10 +17,12 @@ from komos_source.destinations.locking import lock_database
 from komos_source.destinations.pipeline import check_names, duckdb_file, make_pipeline
 from komos_source.destinations.queries import count_recovered_runs
 from komos_source.exceptions import DestinationError
+from komos_source.extract.options import SourceOptions
 from komos_source.load_result import LoadResult
 from komos_source.loading.load import load
 from komos_source.loading.shard_count import shards_never_loaded
 from komos_source.shard import Shard
+from komos_source.webhooks.config import spool_in_use
 
 
 def load_shard(bucket: int, of: int, **options: Any) -> LoadResult:
@@ -53,11 +55,12 @@ def after_shards(
     lock_timeout: float = settings.LOCK_TIMEOUT,
     views: bool = True,
     spool: str | Literal[False] | None = None,
+    **options: Unpack[SourceOptions],
 ) -> LoadResult:
     """Does what concerns all shards, after they have been loaded and while none is.
 
-    It checks that each shard has been loaded, creates the views, loads the webhook deliveries, and
-    counts which runs these recovered from window gaps.
+    It checks that each shard has been loaded, creates the views, loads the webhook deliveries, reads
+    the runs that these named from the API, and counts which of them were in window gaps.
 
     Args:
         destination: As for `komos_source.load`, like all others.
@@ -67,9 +70,10 @@ def after_shards(
         lock_timeout: Seconds to wait for locks.
         views: Whether to create the views.
         spool: URL of the spool; None is the configured one, False loads no deliveries.
+        options: As for `komos_source.load`; needed if there is a spool.
 
     Returns:
-        The result of loading the deliveries, which ``komos_loads`` has too. A shard that has never
+        The result of this step, which ``komos_loads`` has too. A shard that has never
         been loaded, and a view that could not be created, are problems in it.
 
     Raises:
@@ -97,8 +101,10 @@ def after_shards(
         lock_timeout=lock_timeout,
         views=False,
         spool=spool,
-        poll=False,
+        # No shard tracks the runs that deliveries name: some may have left their task's window.
+        poll=False if spool is False or not (spool or spool_in_use()) else "tracked",
         on_start=lambda metrics: metrics.problems.extend(problems),
+        **options,
     )
     with translate_errors(pipeline), lock_database(duckdb_file(pipeline), lock_timeout):
         count_recovered_runs(pipeline)

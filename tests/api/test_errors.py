@@ -29,7 +29,7 @@ def error_for(status: int, body: bytes = b"", **options: Any) -> KomosError:
         (206, RequestError),
         (301, RequestError),
         (400, RequestError),
-        (401, AuthenticationError),
+        (401, RequestError),
         (402, RequestError),
         (403, RequestError),
         (404, NotVisibleError),
@@ -52,9 +52,10 @@ def test_error_for_status_returns_the_kind_that_fits(status: int, kind: type[Kom
         assert (error.status, error.served_at) == (status, NOW)
 
 
-def test_error_for_status_403_concerns_the_key_until_it_has_been_accepted() -> None:
-    assert isinstance(error_for(403, key_accepted=False), AuthenticationError)
-    assert not isinstance(error_for(403, key_accepted=True), AuthenticationError)
+@pytest.mark.parametrize("status", [401, 403])
+def test_error_for_status_401_and_403_concern_the_key_unless_it_is_accepted(status: int) -> None:
+    assert isinstance(error_for(status, key_accepted=False), AuthenticationError)
+    assert not isinstance(error_for(status, key_accepted=True), AuthenticationError)
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,10 @@ GONE = NotVisibleError("404 run_not_found", 404, detail="run_not_found")
         (GONE, True, False),
         (NotVisibleError("404 <html>", 404), False, False),
         (NotVisibleError("404 Not Found", 404, detail="Not Found"), False, False),
-        *[(RequestError("", status), True, True) for status in (400, 405, 410, 422, 451)],
+        *[(RequestError("", status), True, True) for status in (410, 422)],
         *[
             (RequestError("", status), False, False)
-            for status in (None, 200, 301, 401, 402, 403, 407, 408, 425, 429, 500, 503)
+            for status in (None, 200, 301, 400, 401, 403, 405, 408, 414, 429, 451, 500, 503)
         ],
     ],
     ids=lambda value: f"{value.status} {value.detail}" if isinstance(value, Exception) else "",

@@ -49,13 +49,16 @@ def test_load_with_a_date_beyond_the_calendar_loads_everything(
     assert home.table() == expected(world)
 
 
-def test_load_with_a_403_for_one_run_loads_the_others(home: LoadEnv, world: FakeKomos) -> None:
+@pytest.mark.parametrize("status", [401, 403])
+def test_load_with_one_run_that_the_key_may_not_read_loads_the_others(
+    home: LoadEnv, world: FakeKomos, status: int
+) -> None:
     forbidden, *others = add_runs(world)
-    home.emulator.faults.add(f"{forbidden}/logs", "status", status=403, detail="legal_hold")
+    home.emulator.faults.add(f"{forbidden}/logs", "status", status=status, detail="legal_hold")
     report = home.load()
     assert report.exit_code == 3
     assert list(report.failures) == [forbidden]
-    assert "403 legal_hold" in report.failures[forbidden]
+    assert f"{status} legal_hold" in report.failures[forbidden]
     assert {row[0] for row in home.rows("SELECT run_id FROM task_run_logs")} == set(others)
 
 

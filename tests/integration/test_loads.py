@@ -369,16 +369,22 @@ def test_a_refused_key_loads_nothing_and_harms_nothing(home: LoadEnv, world: Fak
     assert home.table() == before
 
 
-@pytest.mark.parametrize("path", ["/tasks?", "/runs", "/logs"])
-def test_a_key_refused_on_the_way_stops_the_load_wherever_it_is(
-    home: LoadEnv, world: FakeKomos, path: str
+@pytest.mark.parametrize("last_path", ["/tasks?", "/runs", "/logs"])
+def test_load_with_a_key_that_is_revoked_meanwhile_ends(
+    home: LoadEnv, world: FakeKomos, last_path: str
 ) -> None:
     task = world.add_task("Orders")
     for number in range(20):
         add_finished_run(world, task, age_hours=1 + number)
-    home.emulator.faults.add(path, "status", status=401)
+    key = home.emulator.api_key
+
+    def revoke(_: str, body: bytes) -> bytes:
+        home.emulator.api_key = "sk_live_another"
+        return body
+
+    home.emulator.faults.add(last_path, "rewrite", rewrite=revoke)
     with pytest.raises(AuthenticationError):
-        home.load()
+        home.load(api_key=key)
     home.emulator.faults.clear()
     home.load()
     assert home.table() == expected(world)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import time
@@ -14,9 +15,13 @@ import pytest
 
 from komos_source.exceptions import UsageError
 from komos_source.loading.shards import after_shards, load_shard
+from komos_source.settings import RUNS_WINDOW
 from komos_source.testing import Emulator, FakeKomos
 from komos_source.testing.world import iso
+from komos_source.webhooks import Spool
+from komos_source.webhooks.signature import Delivery
 from tests.conftest import LoadEnv, expected
+from tests.integration.test_loads import add_finished_run
 from tests.stores import Store, make_store
 
 WORKERS = 4
@@ -195,6 +200,33 @@ def test_shards_take_turns_in_a_duckdb_file(home: LoadEnv, world: FakeKomos) -> 
     assert home.table() == expected(world)
     with pytest.raises(UsageError, match="is loaded in 2 shards"):
         home.load()
+
+
+def test_after_shards_reads_runs_that_deliveries_name_and_no_list_shows(
+    home: LoadEnv, world: FakeKomos
+) -> None:
+    task = world.add_task("Orders")
+    for number in range(RUNS_WINDOW):
+        add_finished_run(world, task, age_hours=1 + number)
+    old = add_finished_run(world, task, age_hours=1_000)
+    spool_url = f"sqlite:///{home.directory / 'spool.db'}"
+    spool = Spool(spool_url)
+    body = json.dumps(world.run(old)).encode()
+    spool.put([Delivery("task-run.completed", old, body, "0" * 64)])
+    spool.close()
+    options = {
+        "api_key": home.emulator.api_key,
+        "base_url": home.emulator.base_url,
+        "pipelines_dir": str(home.directory / "pipelines"),
+    }
+    for bucket in range(2):
+        assert load_shard(bucket, 2, **options).exit_code == 0
+    assert after_shards(spool=spool_url, **options).exit_code == 0
+    assert home.table() == expected(world)
+    assert home.value(f"SELECT status FROM task_runs WHERE id = '{old}'") == "COMPLETED"
+    home.emulator.requests.clear()
+    assert after_shards(spool=spool_url, **options).exit_code == 0
+    assert not home.emulator.requests  # the run is settled
 
 
 def test_after_shards_has_nothing_to_do_where_there_are_none(home: LoadEnv) -> None:
