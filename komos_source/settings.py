@@ -69,7 +69,9 @@ QUIET_AFTER = 3_600.0
 """Seconds without a change after which a run that has left its task's window is looked up less
 often, ..."""
 QUIET_SHARE = 20
-"""... at most every 1/20 of the time it has not changed. Deliveries set aside are tried likewise."""
+"""... at most every 1/20 of the time it has not changed; deliveries set aside likewise."""
+FORGET_TASK_AFTER = 7 * 86_400.0
+"""Seconds for which no list shows a task before what is kept of its list of runs is dropped."""
 MAX_KEPT_RUNS = 10_000
 """Cursors of runs named by id, and lost runs, that are kept; the oldest are dropped first."""
 MAX_STATUSES = 100

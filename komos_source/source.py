@@ -14,7 +14,10 @@ from typing import Any
 
 import dlt
 import pyarrow as pa
-from dlt.common.configuration.exceptions import ConfigFieldMissingException
+from dlt.common.configuration.exceptions import (
+    ConfigFieldMissingException,
+    ConfigValueCannotBeCoercedException,
+)
 from dlt.sources import DltResource
 
 from komos_source import settings, tables
@@ -63,6 +66,9 @@ def build_source(metrics: LoadMetrics, **options: Any) -> Any:
         return komos_source(**{name: each for name, each in options.items() if each is not None})
     except ConfigFieldMissingException as error:
         raise ConfigurationError(NO_API_KEY) from error
+    except ConfigValueCannotBeCoercedException as error:
+        variable = f"SOURCES__KOMOS__{error.field_name.upper()}"
+        raise ConfigurationError(f"{variable} is not a number: {error.field_value!r}") from error
     finally:
         _metrics.reset(token)
 
@@ -167,11 +173,13 @@ def table_resources(extraction: DltResource) -> list[DltResource]:
     @dlt.transformer(data_from=extraction, **tables.TASKS.hints())
     def tasks(batch: Batch) -> Iterator[Any]:
         changed = state.changed_tasks(batch.found.tasks, _state("tasks"))
+        state.forget(batch.changes.forgotten, _state("tasks"))
         yield from _rows(tables.TASKS, [task.to_row() for task in changed])
 
     @dlt.transformer(data_from=extraction, **tables.TASK_RUNS.hints())
     def task_runs(batch: Batch) -> Iterator[Any]:
         changed = state.changed_runs(batch.found.listed, _state("task_runs"))
+        state.forget(batch.changes.forgotten, _state("task_runs"))
         rows = [run.to_row() for run in (*changed, *batch.found.looked_up)]
         yield from _rows(tables.TASK_RUNS, rows)
 
@@ -189,6 +197,7 @@ def table_resources(extraction: DltResource) -> list[DltResource]:
         def rows(batch: Batch) -> Iterator[Any]:
             yield from _rows(table, batch.tables.get(table.name))
             _filled(table.name).update(dict.fromkeys(batch.changes.windows, True))
+            state.forget(batch.changes.forgotten, _state(table.name))
 
         return rows
 

@@ -1,11 +1,12 @@
 """The dlt source checks its arguments before any request."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from komos_source import komos_source
+from komos_source import komos_source, load
 from komos_source.exceptions import ConfigurationError, UsageError
 
 
@@ -28,3 +29,12 @@ def test_komos_source_refuses_a_limit_of_zero(option: str) -> None:
 def test_komos_source_refuses_a_key_or_url_that_cannot_be_used(key: str, url: str | None) -> None:
     with pytest.raises(ConfigurationError):
         komos_source(key, **({"base_url": url} if url else {}))
+
+
+def test_load_with_a_setting_that_is_no_number_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCES__KOMOS__MAX_CONCURRENCY", "many")
+    message = "SOURCES__KOMOS__MAX_CONCURRENCY is not a number: 'many'"
+    with pytest.raises(ConfigurationError, match=message):
+        load(api_key="sk_live_x", pipelines_dir=str(tmp_path))

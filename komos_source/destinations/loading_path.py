@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import dlt
 
-from komos_source import settings
+from komos_source.config import setting
+from komos_source.exceptions import ConfigurationError
 
 LoadingPath = Literal["direct merge", "dlt"]
 
@@ -26,9 +27,15 @@ def with_direct_merge(client_class: Any) -> Any:
 
     Returns the class itself if ``SOURCES__KOMOS__DIRECT_MERGE`` is false, or if the installed dlt
     lacks something that the direct merge builds on.
+
+    Raises:
+        ConfigurationError: The setting is neither true nor false.
     """
-    if dlt.config.get(f"sources.{settings.SOURCE_NAME}.direct_merge", bool) is False:
+    configured = str(setting("direct_merge")).lower()  # TOML has a bool, the environment a text
+    if configured in {"false", "0", "no", "off"}:
         return client_class
+    if configured not in {"none", "true", "1", "yes", "on"}:
+        raise ConfigurationError("SOURCES__KOMOS__DIRECT_MERGE has to be true or false")
     return _direct(client_class) or client_class
 
 

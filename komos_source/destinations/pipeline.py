@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ _TRANSACTIONAL = frozenset(
 _PIPELINE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 _DATASET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _MADE_BY_DLT = frozenset({"schemas", "extract", "normalize", "load", "trace.pickle"})
+_TEMPORARY_FILE = re.compile("[0-9a-f]{16}")
+"""dlt renames such a file once it is written."""
 
 
 def make_pipeline(
@@ -151,7 +154,7 @@ def remove_working_directory(pipelines_dir: Path, pipeline_name: str) -> None:
     """Removes dlt's working directory of a pipeline, which the next load makes again.
 
     Raises:
-        UsageError: The directory would not be one that dlt made for a pipeline of this name.
+        UsageError: The directory would not be one that dlt made for a pipeline of this package.
     """
     directory = pipelines_dir / pipeline_name
     # Names are checked before; this is the last check before something is deleted.
@@ -160,12 +163,25 @@ def remove_working_directory(pipelines_dir: Path, pipeline_name: str) -> None:
     if not directory.exists():
         return
     found = {path.name for path in directory.iterdir()}
-    if "state.json" not in found and not found <= _MADE_BY_DLT:
+    if "state.json" in found:
+        is_ours = _schema_names(directory) <= {settings.SOURCE_NAME}
+    else:  # a first load was killed
+        is_ours = all(name in _MADE_BY_DLT or _TEMPORARY_FILE.fullmatch(name) for name in found)
+    if not is_ours:
         raise UsageError(
-            f"{directory} holds files that are not dlt's: it was left as it is. Use another "
-            "--pipeline-name, or move the files."
+            f"{directory} belongs to another dlt pipeline, or holds files that dlt did not make: "
+            "it was left as it is. Use another --pipeline-name."
         )
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def _schema_names(directory: Path) -> set[str]:
+    """Names of the schemas of a pipeline; one without a name if its state cannot be read."""
+    try:
+        state: Any = json.loads((directory / "state.json").read_text("utf-8"))
+        return {*(state.get("schema_names") or ())}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {""}
 
 
 def duckdb_file(pipeline: dlt.Pipeline) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from komos_source.shard import Shard
 T = TypeVar("T")
 
 _QUIET_AFTER = timedelta(seconds=settings.QUIET_AFTER)
+_FORGET_AFTER = timedelta(seconds=settings.FORGET_TASK_AFTER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,8 @@ async def discover(
         tasks = {task.id: task for page in pages for task in page.tasks}
         found.tasks = [task for task in tasks.values() if not shard or shard.holds(task.id)]
         task_ids = [task.id for task in found.tasks]
+        if tasks and not found.problems:  # else the list may be incomplete
+            _add_missing_tasks(found.changes, state, tasks, now)
     not_listed = set()
     for task_id, listing in zip(task_ids, await _gather(client.task_runs, task_ids), strict=True):
         if isinstance(listing, RequestError):
@@ -114,7 +117,9 @@ async def discover(
         for run_id, run in state.tracked.items()
         if run_id not in found.changes.tracked and (chosen is None or run.task_id in chosen)
     }
-    in_windows = {run_id for window in found.changes.windows.values() for run_id in window.runs}
+    in_windows = {
+        run_id for task_id in found.listed for run_id in found.changes.windows[task_id].runs
+    }
     found.runs_seen = len(in_windows | left.keys())
 
     def target(run_id: str, run: TrackedRun) -> Target:
@@ -168,6 +173,22 @@ def _add_list(
             }
         )
     found.changes.windows[task_id] = next_window(before, runs)
+
+
+def _add_missing_tasks(
+    changes: Changes, state: State, listed: Container[str], now: datetime
+) -> None:
+    """Records which known tasks the list of all tasks does not show, and since when.
+
+    A task that comes back soon (the API's list lagged) keeps its window, and so its gaps are found.
+    """
+    for task_id, window in state.windows.items():
+        if task_id in listed:
+            continue
+        if window.missing_since is None:
+            changes.windows[task_id] = replace(window, missing_since=now)
+        elif now - window.missing_since >= _FORGET_AFTER:
+            changes.forgotten.add(task_id)
 
 
 def next_window(before: Window | None, runs: Sequence[Run]) -> Window:

@@ -29,10 +29,12 @@ class Window:
     Attributes:
         runs: Digest of each run's status and end (`outcome_digest`) by run id; at most 50.
         newest_created_at: When the newest of them was created.
+        missing_since: Since when no list of tasks shows the task; None if the last one does.
     """
 
     runs: Mapping[str, str]
     newest_created_at: datetime | None
+    missing_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +157,11 @@ class Changes(State):
 
     Attributes:
         settled: Runs to track no longer.
+        forgotten: Tasks whose windows are dropped.
     """
 
     settled: set[str] = field(default_factory=set)
+    forgotten: set[str] = field(default_factory=set)
 
 
 def apply(changes: Changes, stored: MutableMapping[str, Any]) -> None:
@@ -169,7 +173,10 @@ def apply(changes: Changes, stored: MutableMapping[str, Any]) -> None:
         stored["windows"][task_id] = {
             "runs": dict(window.runs),
             "newest_created_at": _to_json(window.newest_created_at),
+            **({"missing_since": _to_json(since)} if (since := window.missing_since) else {}),
         }
+    for task_id in changes.forgotten:
+        stored["windows"].pop(task_id, None)
     for run_id in changes.tracked.keys() | changes.settled | changes.lost.keys():
         stored["tracked"].pop(run_id, None)
         stored["lost"].pop(run_id, None)
@@ -225,6 +232,13 @@ def changed_runs(
     return changed
 
 
+def forget(task_ids: Iterable[str], stored: MutableMapping[str, Any]) -> None:
+    """Drops what dlt's state of another resource than ``task_run_logs`` keeps of these tasks."""
+    for task_id in task_ids:
+        for by_task in ("digests", "filled"):
+            stored.get(by_task, {}).pop(task_id, None)
+
+
 def outcome_digest(run: Run) -> str:
     """A digest of what changes if a run that has ended is started again under the same id."""
     return _digest([run.status, run.finished_at])
@@ -236,8 +250,12 @@ def _digest(value: Any) -> str:
 
 
 def _read_window(stored: Mapping[str, Any]) -> Window:
-    newest = stored["newest_created_at"]
-    return Window(stored["runs"], newest and datetime.fromisoformat(newest))
+    newest, missing = stored["newest_created_at"], stored.get("missing_since")
+    return Window(
+        stored["runs"],
+        newest and datetime.fromisoformat(newest),
+        missing and datetime.fromisoformat(missing),
+    )
 
 
 def _read_runs(stored: Mapping[str, Any]) -> dict[str, TrackedRun]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -117,8 +118,8 @@ def follow(
 def _recorded_signals() -> Iterator[list[int]]:
     """Raises KeyboardInterrupt on SIGINT and SIGTERM, and records them.
 
-    Python drops an exception that is raised within a finalizer or a callback of a C library; the
-    record is what ends the loop then.
+    An exception that is raised within a finalizer or a callback of a C library goes no further, and
+    Python prints it. The record ends the loop then, and nothing needs to be printed.
     """
     received: list[int] = []
 
@@ -126,15 +127,22 @@ def _recorded_signals() -> Iterator[list[int]]:
         received.append(number)
         raise KeyboardInterrupt
 
+    def print_others(dropped: sys.UnraisableHookArgs) -> None:
+        if not isinstance(dropped.exc_value, KeyboardInterrupt):
+            hook(dropped)
+
     handlers = {}
+    hook = sys.unraisablehook
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
             handlers[number] = signal.signal(number, interrupt)
+        sys.unraisablehook = print_others
     try:
         yield received
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+        sys.unraisablehook = hook
 
 
 class _Spool:

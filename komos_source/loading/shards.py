@@ -59,8 +59,8 @@ def after_shards(
 ) -> LoadResult:
     """Does what concerns all shards, after they have been loaded and while none is.
 
-    It checks that each shard has been loaded, creates the views, loads the webhook deliveries, reads
-    the runs that these named from the API, and counts which of them were in window gaps.
+    It checks that each shard has been loaded, creates the views, loads the webhook deliveries,
+    reads the runs that these named from the API, and counts which of them were in window gaps.
 
     Args:
         destination: As for `komos_source.load`, like all others.

@@ -133,7 +133,8 @@ def _refused_lately(spool: Spool) -> str | None:
         return None
     return (
         f"the destination refused {refused} webhook deliveries, which are kept in "
-        f"komos_deliveries_failed of the spool {spool.name} and tried again by later loads: {reason}"
+        f"komos_deliveries_failed of the spool {spool.name} and tried again by later loads: "
+        f"{reason}"
     )
 
 

@@ -19,7 +19,13 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from komos_source.exceptions import ConfigurationError, SpoolError
-from komos_source.settings import DRAIN_BYTES, DRAIN_DELIVERIES, QUIET_AFTER, QUIET_SHARE, SPOOL_RESERVE
+from komos_source.settings import (
+    DRAIN_BYTES,
+    DRAIN_DELIVERIES,
+    QUIET_AFTER,
+    QUIET_SHARE,
+    SPOOL_RESERVE,
+)
 from komos_source.webhooks.signature import Delivery
 from komos_source.webhooks.spool_database import (
     OPENED_FILE,

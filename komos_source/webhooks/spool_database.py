@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sqlite3
@@ -21,6 +22,10 @@ _SECRET_OPTION = re.compile("pass|secret|token|key|cred", re.IGNORECASE)
 def create_engine(url: sa.URL) -> sa.Engine:
     """Creates an engine; raises what SQLAlchemy raises."""
     sqlite = url.get_backend_name() == "sqlite"
+    if sqlite and not (url.database or "").startswith("file:"):
+        # For the owner only; SQLite gives its other files the same mode.
+        with contextlib.suppress(OSError):
+            os.close(os.open(url.database or "", os.O_CREAT | os.O_RDWR, 0o600))
     engine = sa.create_engine(url, connect_args=_connect_args(url), pool_pre_ping=not sqlite)
     if sqlite:
         sa.event.listen(engine, "connect", _set_up_sqlite)

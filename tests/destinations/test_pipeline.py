@@ -110,13 +110,24 @@ def test_duckdb_memory_in_the_direct_merge_is_limited_unless_configured(
     assert limit() == "512.0 MiB"
 
 
-@pytest.mark.parametrize(("value", "path"), [(None, "direct merge"), ("false", "dlt")])
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [(None, "direct merge"), ("True", "direct merge"), ("false", "dlt"), ("off", "dlt")],
+)
 def test_loading_path_follows_the_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None, path: str
 ) -> None:
     if value:
         monkeypatch.setenv("SOURCES__KOMOS__DIRECT_MERGE", value)
     assert loading_path(make_pipeline(pipelines_dir=str(tmp_path))) == path
+
+
+def test_loading_path_refuses_a_setting_that_is_neither_true_nor_false(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCES__KOMOS__DIRECT_MERGE", "maybe")
+    with pytest.raises(ConfigurationError, match="has to be true or false"):
+        make_pipeline(pipelines_dir=str(tmp_path))
 
 
 def test_loading_path_of_other_destinations_is_dlt(tmp_path: Path) -> None:

@@ -51,12 +51,18 @@ def make_run(
 class Api:
     """The answers of one moment, without HTTP: an exception is raised, anything else answered."""
 
-    def __init__(self, lists: dict[str, Any], runs: dict[str, Any] | None = None) -> None:
-        self.lists, self.runs = lists, runs or {}
+    def __init__(
+        self,
+        lists: dict[str, Any],
+        runs: dict[str, Any] | None = None,
+        page: TaskPage | None = None,
+    ) -> None:
+        tasks = [Task(task_id, None, None, None) for task_id in lists]
+        self.lists, self.runs, self.page = lists, runs or {}, page or TaskPage(tasks, None, [])
         self.looked_up: list[str] = []
 
     async def tasks(self) -> Any:
-        yield TaskPage([Task(task_id, None, None, None) for task_id in self.lists], None, [])
+        yield self.page
 
     async def task_runs(self, task_id: str) -> Any:
         return self._answer(self.lists[task_id])
@@ -175,6 +181,32 @@ def test_discover_with_an_empty_list_keeps_the_window_and_reads_nothing_again() 
     empty = look(Api({"task": []}), state)
     again = look(Api({"task": full}), replace(state, windows=empty.changes.windows))
     assert (again.gaps, again.targets) == ([], [])
+
+
+def test_discover_forgets_a_task_that_no_list_has_shown_for_a_week() -> None:
+    gone = window(make_run(1))
+    first = look(Api({"task": []}), State(windows={"gone": gone}))
+    noted = first.changes.windows["gone"]
+    assert noted.missing_since is not None
+    assert first.changes.forgotten == set()
+    again = look(Api({"task": []}), State(windows={"gone": noted}))
+    assert "gone" not in again.changes.windows
+    assert again.changes.forgotten == set()
+    long_ago = replace(gone, missing_since=noted.missing_since - timedelta(days=7))
+    assert look(Api({"task": []}), State(windows={"gone": long_ago})).changes.forgotten == {"gone"}
+    back = look(Api({"gone": [make_run(1)]}), State(windows={"gone": long_ago}))
+    assert back.changes.windows["gone"].missing_since is None
+    assert back.changes.forgotten == set()
+
+
+@pytest.mark.parametrize("lists", [{}, None], ids=["no tasks", "an odd list"])
+def test_discover_forgets_no_task_if_the_list_may_be_incomplete(lists: Any) -> None:
+    long_ago = replace(window(make_run(1)), missing_since=NOW - timedelta(days=700))
+    api = Api(lists or {})
+    if lists is None:
+        page = TaskPage([Task("task", None, None, None)], 5, ["the API lists 1 tasks, not 5"])
+        api = Api({"task": []}, page=page)
+    assert look(api, State(windows={"gone": long_ago})).changes.forgotten == set()
 
 
 def test_discover_reports_an_undocumented_status_once() -> None:

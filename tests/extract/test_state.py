@@ -20,6 +20,7 @@ from komos_source.extract.state import (
     apply,
     changed_runs,
     changed_tasks,
+    forget,
     outcome_digest,
     reset_cursors,
 )
@@ -95,6 +96,19 @@ def test_apply_keeps_a_bounded_number_of_lost_runs_and_of_cursors_by_id() -> Non
     state = State.read(stored_after(first, Changes(by_id={"5": CURSOR, "new": CURSOR})))
     assert list(state.lost) == names[5:]
     assert list(state.by_id) == [*names[7:], "5", "new"]
+
+
+def test_forget_drops_what_is_kept_of_a_task() -> None:
+    stored: dict[str, Any] = {}
+    changes = Changes(windows={"a": Window({}, NOW, missing_since=NOW), "b": Window({}, NOW)})
+    apply(changes, stored)
+    assert State.read(stored).windows == changes.windows
+    apply(Changes(forgotten={"a", "unknown"}), stored)
+    assert State.read(stored).windows.keys() == {"b"}
+    for stored in ({"digests": {"a": 1, "b": 2}}, {"filled": {"a": 1, "b": 2}}):
+        forget({"a", "unknown"}, stored)
+        assert [*stored.values()] == [{"b": 2}]
+    forget({"a"}, {})
 
 
 def test_settled_in_gives_the_runs_of_the_window_that_are_not_tracked() -> None:

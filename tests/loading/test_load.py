@@ -65,7 +65,7 @@ def test_load_whose_working_directory_holds_foreign_files_leaves_them(
     home: LoadEnv, world: FakeKomos
 ) -> None:
     file = precious(home.directory / "pipelines" / "mine")
-    with pytest.raises(UsageError, match="holds files that are not dlt's"):
+    with pytest.raises(UsageError, match="belongs to another dlt pipeline"):
         home.load(pipeline_name="mine")
     assert file.read_text() == "precious"
 
@@ -80,13 +80,41 @@ def test_remove_working_directory_does_not_follow_a_link(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "found", [[], ["state.json", "schemas"], ["load"], ["trace.pickle", "normalize", "extract"]]
+    "found", [[], ["schemas", "0f" * 8], ["load"], ["trace.pickle", "normalize", "extract"]]
 )
 def test_remove_working_directory_removes_what_dlt_made(tmp_path: Path, found: list[str]) -> None:
     for name in found:
         (tmp_path / "mine" / name).mkdir(parents=True)
     remove_working_directory(tmp_path, "mine")
     assert not (tmp_path / "mine").exists()
+
+
+def test_load_into_another_pipeline_of_the_user_leaves_its_working_directory(
+    home: LoadEnv, world: FakeKomos
+) -> None:
+    pipelines = home.directory / "pipelines"
+    database = str(home.directory / "other.duckdb")
+    destination = dlt.destinations.duckdb(database)
+    other = dlt.pipeline("other", pipelines_dir=str(pipelines), destination=destination)
+    other.extract([{"id": 1}], table_name="precious")
+    with pytest.raises(UsageError, match="belongs to another dlt pipeline"):
+        home.load(pipeline_name="other")
+    assert not home.emulator.requests
+    other.normalize()
+    other.load()
+    with other.sql_client() as client:
+        assert client.execute_sql(f"SELECT COUNT(*) FROM {other.dataset_name}.precious") == [(1,)]
+
+
+@pytest.mark.parametrize("state", ["", "[]", '{"schema_names": ["other", "komos"]}'])
+def test_remove_working_directory_leaves_a_state_that_is_not_of_this_package(
+    tmp_path: Path, state: str
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "state.json").write_text(state)
+    with pytest.raises(UsageError, match="belongs to another dlt pipeline"):
+        remove_working_directory(tmp_path, "mine")
+    assert (tmp_path / "mine" / "state.json").read_text() == state
 
 
 def test_load_leaves_no_rows_in_the_working_directory(home: LoadEnv, world: FakeKomos) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import sqlite3
 import threading
@@ -52,6 +53,19 @@ def test_take_returns_deliveries_in_the_order_of_put(spool: Spool) -> None:
     assert bodies(spool) == ["b", "a", "c"]
     (first, *_) = spool.take()
     assert (first.event, first.run_id) == ("task-run.log", "run")
+
+
+def test_spool_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    umask = os.umask(0o022)
+    try:
+        spool = open_spool(f"sqlite:///{path}")
+        spool.put([delivery("a")])
+        modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    finally:
+        os.umask(umask)
+    spool.close()
+    assert modes == dict.fromkeys(["spool.db", "spool.db-shm", "spool.db-wal"], 0o600)
 
 
 def test_received_at_is_utc_whatever_the_time_zone_of_the_database(postgres_url: str) -> None:
