@@ -22,13 +22,9 @@ def configure_process() -> None:
 
 
 def import_loading() -> None:
-    """Imports what a load needs, without garbage collection, and exempts it from later ones.
-
-    Modules stay for as long as the process: collecting among them takes an eighth of a small load.
-    """
+    """Imports what a load needs, without garbage collection, which would find nothing."""
     gc.disable()
     import_module("komos_source.loading.load")
-    gc.freeze()
     gc.enable()
 
 

@@ -16,7 +16,7 @@ from komos_source.decoding.lenient import read_leniently
 from komos_source.exceptions import AnswerError
 from komos_source.tables import TASK_RUN_LOGS_REJECTED
 
-_NONE_REJECTED = TASK_RUN_LOGS_REJECTED.schema.empty_table()
+_NONE_REJECTED = TASK_RUN_LOGS_REJECTED.empty()
 
 
 @dataclass(frozen=True, slots=True)

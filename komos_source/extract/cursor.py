@@ -78,7 +78,7 @@ def unseen(log: RunLog, cursor: RunCursor | None) -> tuple[pa.Table, pa.Table]:
         return log.rows, log.rejected
     now = RunCursor.of(log)
     if now == cursor:
-        return log.rows.schema.empty_table(), log.rejected.schema.empty_table()
+        return log.rows.slice(0, 0), log.rejected.slice(0, 0)
     known, last = cursor.last_timestamp, now.last_timestamp
     if known is None or last is None or last < known:
         return log.rows, log.rejected

@@ -180,8 +180,8 @@ def failure(
         settled=lost,
         checked_at=now,
         cursor=target.cursor,
-        rows=TASK_RUN_LOGS.schema.empty_table(),
-        rejected=TASK_RUN_LOGS_REJECTED.schema.empty_table(),
+        rows=TASK_RUN_LOGS.empty(),
+        rejected=TASK_RUN_LOGS_REJECTED.empty(),
         error=error,
     )
 

@@ -66,13 +66,14 @@ class _Context:
     """What the steps of a load share."""
 
     pipeline: dlt.Pipeline
+    database_file: str | None
     metrics: LoadMetrics
     lock_timeout: float
     shard: Shard | None
 
     def locked_database(self) -> AbstractContextManager[None]:
         """Keeps other processes out of a DuckDB file; other destinations need no lock."""
-        return lock_database(duckdb_file(self.pipeline), self.lock_timeout)
+        return lock_database(self.database_file, self.lock_timeout)
 
 
 def load(
@@ -139,14 +140,13 @@ def load(
         # A load that was killed may have left the working directory in any state.
         remove_working_directory(directory, name)
         pipeline = make_pipeline(destination, dataset_name, name, pipelines_dir, shard)
-        context = _Context(pipeline, metrics, lock_timeout, shard)
+        context = _Context(pipeline, duckdb_file(pipeline), metrics, lock_timeout, shard)
         with translate_errors(pipeline), attached(pipeline):
             with context.locked_database():
                 check_shard_count(pipeline, shard, polls=poll is True)
             try:
                 # A spool that is given explicitly is drained whatever dataset it belongs to.
-                owner = None if spool else dataset_label(pipeline)
-                drained = _load_deliveries(context, spool_url, owner)
+                drained = _load_deliveries(context, spool_url, check_owner=not spool)
                 api_rows, api_failure = _load_from_api(context, source, drained)
             except (DestinationError, LockedError):
                 raise  # the history cannot be written either
@@ -162,7 +162,7 @@ def load(
     return result
 
 
-def _load_deliveries(context: _Context, url: str | None, owner: str | None) -> Drained:
+def _load_deliveries(context: _Context, url: str | None, *, check_owner: bool) -> Drained:
     """Loads the webhook deliveries in the spool; the API is asked even if that is not possible."""
     pipeline, metrics = context.pipeline, context.metrics
     if url is None:
@@ -182,6 +182,7 @@ def _load_deliveries(context: _Context, url: str | None, owner: str | None) -> D
             telemetry.stage(metrics, "loading webhook deliveries"),
             contextlib.closing(open_spool(url)) as spool,
         ):
+            owner = dataset_label(pipeline) if check_owner else None
             drained = drain(spool, functools.partial(_run_package, context), known, owner)
     except SpoolError as error:
         metrics.problems.append(str(error))

@@ -60,8 +60,8 @@ class Decoded:
 def decode(deliveries: Iterable[Spooled]) -> Decoded:
     """Decodes deliveries; of an entry in several deliveries, the last one counts."""
     run_ids: set[str] = set()
-    rows = [TASK_RUN_LOGS.schema.empty_table()]
-    rejected = [TASK_RUN_LOGS_REJECTED.schema.empty_table()]
+    rows = [TASK_RUN_LOGS.empty()]
+    rejected = [TASK_RUN_LOGS_REJECTED.empty()]
     for delivery in deliveries:
         body = delivery.body.removeprefix(codecs.BOM_UTF8)
         try:
