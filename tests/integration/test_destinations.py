@@ -38,8 +38,8 @@ MATRIX = {
 destination: DuckLake, which is slow, skips those steps."""
 
 
-def history(world: FakeKomos) -> list[str]:
-    """Nine runs of three tasks, three of them ended."""
+def add_runs(world: FakeKomos) -> list[str]:
+    """Adds nine runs of three tasks, three of them ended; returns their ids."""
     tasks = [world.add_task(f"Task {number}") for number in range(3)]
     now = world.clock.now()
     runs = [world.add_run(task, created_at=now - timedelta(hours=2)) for task in tasks * 3]
@@ -50,8 +50,8 @@ def history(world: FakeKomos) -> list[str]:
     return runs
 
 
-def news(world: FakeKomos, runs: list[str], number: int) -> None:
-    """Changes a world in every way: later, late and undated entries, a new run of an old day."""
+def add_changes(world: FakeKomos, runs: list[str], number: int) -> None:
+    """Adds entries with later, earlier and no timestamps, and a new run of an earlier day."""
     now = world.clock.now()
     world.append(
         runs[3 + number % 6],
@@ -70,12 +70,12 @@ def news(world: FakeKomos, runs: list[str], number: int) -> None:
 def test_load_killed_at_any_step_is_exact_after_the_next_load(
     name: str, tmp_path: Path, emulator: Emulator, world: FakeKomos, request: pytest.FixtureRequest
 ) -> None:
-    runs = history(world)
+    runs = add_runs(world)
     store = make_store(name, tmp_path, request)
     store.load(emulator)
     assert store.table() == expected(world)
     for number, step in enumerate(MATRIX[name]):
-        news(world, runs, number)
+        add_changes(world, runs, number)
         # A full refresh deletes rows that a later load does not read again: they are lost for good
         # unless the merge is one transaction.
         whole = ["--full-refresh"] if step == kill_at.WITHIN_THE_MERGE else []
@@ -88,14 +88,14 @@ def test_load_killed_at_any_step_is_exact_after_the_next_load(
         assert store.table() == expected(world), step
 
 
-def test_postgres_tables_have_indexes_on_the_key_and_on_the_load(
+def test_load_into_postgres_creates_indexes_on_the_key_and_on_the_load_id(
     postgres_url: str,
     tmp_path: Path,
     emulator: Emulator,
     world: FakeKomos,
     request: pytest.FixtureRequest,
 ) -> None:
-    history(world)
+    add_runs(world)
     store = make_store("postgres", tmp_path, request)
     store.load(emulator)
     indexes = "SELECT schemaname, indexdef FROM pg_indexes WHERE tablename = 'task_run_logs'"
@@ -105,7 +105,7 @@ def test_postgres_tables_have_indexes_on_the_key_and_on_the_load(
     assert sorted(map(sorted, columns)) == [["_dlt_load_id"], sorted(TASK_RUN_LOGS.key)]
 
 
-def test_postgres_id_that_no_index_takes_is_rejected_and_the_others_load(
+def test_load_into_postgres_with_an_id_too_long_for_an_index_rejects_it_and_loads_the_others(
     postgres_url: str,
     tmp_path: Path,
     emulator: Emulator,
@@ -127,7 +127,7 @@ def test_postgres_id_that_no_index_takes_is_rejected_and_the_others_load(
 def test_load_into_files_leaves_the_spool_alone_and_reports_it(
     tmp_path: Path, emulator: Emulator, world: FakeKomos, request: pytest.FixtureRequest
 ) -> None:
-    history(world)
+    add_runs(world)
     store = make_store("delta", tmp_path, request)
     spool = {"SOURCES__KOMOS__SPOOL": f"sqlite:///{tmp_path / 'spool.db'}"}
     store = replace(store, environment={**store.environment, **spool})

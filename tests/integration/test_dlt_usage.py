@@ -1,4 +1,4 @@
-"""The source in a pipeline of the user's own, with dlt's own destination and dlt's own options."""
+"""The source in a pipeline that a user creates, with a destination and options of dlt."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.integration.test_loads import add_finished_run
 
 RESOURCES = [table.name for table in tables.ARROW_TABLES]
 REFILLED = [name for name in RESOURCES if name != tables.TASK_RUN_WINDOW_GAPS.name]
-"""What the API still shows. A gap between two lists is seen once."""
+"""Tables that a load can fill again. A window gap is found only once."""
 REFRESHES: Any = ["drop_data", "drop_resources"]
 
 
 @dataclass
 class OwnPipeline:
-    """A pipeline as a user of dlt makes it."""
+    """A pipeline as a user of dlt creates it."""
 
     directory: Path
     emulator: Emulator
@@ -108,14 +108,12 @@ def test_run_of_logs_alone_for_a_time_and_then_of_all_fills_all_tables(
     assert own.content() == other.content()
 
 
-def test_run_without_resources_that_need_logs_reads_none(own: OwnPipeline) -> None:
+def test_run_without_resources_that_need_logs_requests_no_log(own: OwnPipeline) -> None:
     assert own.run("tasks", "task_runs") == 1 + 2
 
 
 @pytest.mark.parametrize("refresh", REFRESHES)
-def test_refresh_of_everything_brings_back_what_the_api_shows(
-    own: OwnPipeline, refresh: Any
-) -> None:
+def test_refresh_of_all_resources_loads_everything_again(own: OwnPipeline, refresh: Any) -> None:
     own.run()
     whole = own.content()
     for _ in range(2):
@@ -125,7 +123,7 @@ def test_refresh_of_everything_brings_back_what_the_api_shows(
 
 @pytest.mark.parametrize("refresh", REFRESHES)
 @pytest.mark.parametrize("name", REFILLED)
-def test_refresh_of_one_resource_brings_back_its_rows_and_leaves_the_others(
+def test_refresh_of_one_resource_loads_its_rows_again_and_keeps_the_others(
     own: OwnPipeline, name: str, refresh: Any
 ) -> None:
     own.run()
@@ -137,9 +135,7 @@ def test_refresh_of_one_resource_brings_back_its_rows_and_leaves_the_others(
 
 
 @pytest.mark.parametrize("name", REFILLED)
-def test_drop_of_one_resource_brings_back_its_rows_with_the_next_run(
-    own: OwnPipeline, name: str
-) -> None:
+def test_run_after_a_drop_of_one_resource_loads_its_rows_again(own: OwnPipeline, name: str) -> None:
     own.run()
     whole = own.content()
     pipeline_drop(own.pipeline, resources=[name])()
@@ -148,7 +144,7 @@ def test_drop_of_one_resource_brings_back_its_rows_with_the_next_run(
     assert own.content() == whole
 
 
-def test_run_with_chosen_tasks_after_a_drop_refills_those_and_later_the_others(
+def test_run_of_chosen_tasks_after_a_drop_loads_them_again_and_later_the_others(
     own: OwnPipeline, world: FakeKomos
 ) -> None:
     own.run()
@@ -162,9 +158,7 @@ def test_run_with_chosen_tasks_after_a_drop_refills_those_and_later_the_others(
     assert own.content() == whole
 
 
-def test_run_after_the_window_of_a_task_has_moved_on_still_settles_what_left(
-    own: OwnPipeline, world: FakeKomos
-) -> None:
+def test_run_after_a_run_has_left_the_window_settles_it(own: OwnPipeline, world: FakeKomos) -> None:
     own.run()
     task = world.tasks()[1]["id"]
     (running,) = (run["id"] for run in world.runs(task) if run["status"] == "RUNNING")

@@ -1,4 +1,4 @@
-"""Messages of up to a megabyte each, which a load keeps within its memory."""
+"""Loads of messages of up to a megabyte each, with limited memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LIMITED = {"duckdb", "postgres"}
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "share"), [("duckdb", 1), ("duckdb-dlt", 6), ("postgres", 6)])
-def test_load_of_large_messages_stays_within_its_memory(
+def test_load_of_large_messages_stays_within_the_memory_limit(
     name: str,
     share: int,
     tmp_path: Path,

@@ -33,7 +33,7 @@ def add_finished_run(world: FakeKomos, task_id: str, *entries: Any, age_hours: f
     return run_id
 
 
-def test_three_loads_of_a_changing_world_hold_each_entry_once(
+def test_load_repeated_while_logs_grow_stores_each_entry_once(
     home: LoadEnv, world: FakeKomos
 ) -> None:
     task = world.add_task("Orders")
@@ -51,7 +51,7 @@ def test_three_loads_of_a_changing_world_hold_each_entry_once(
     assert home.value("SELECT COUNT(*) FROM task_run_logs WHERE timestamp IS NULL") == 4
 
 
-def test_runs_found_later_whose_entries_are_all_older_arrive_whole(
+def test_load_of_runs_found_later_with_older_entries_stores_all_entries(
     home: LoadEnv, world: FakeKomos
 ) -> None:
     task = world.add_task("Orders")
@@ -65,7 +65,7 @@ def test_runs_found_later_whose_entries_are_all_older_arrive_whole(
     assert len(discovered) == 2
 
 
-def test_settled_runs_cost_no_request(home: LoadEnv, world: FakeKomos) -> None:
+def test_load_requests_no_log_of_a_settled_run(home: LoadEnv, world: FakeKomos) -> None:
     for number in range(20):
         task = world.add_task(f"Task {number}")
         for run in range(50):
@@ -78,7 +78,7 @@ def test_settled_runs_cost_no_request(home: LoadEnv, world: FakeKomos) -> None:
     assert home.table() == expected(world)
 
 
-def test_a_run_settles_only_after_its_log_was_read_late_enough(
+def test_load_settles_a_run_once_settle_after_has_passed_since_its_end(
     home: LoadEnv, world: FakeKomos
 ) -> None:
     run_id = world.add_run(world.add_task("Orders"))
@@ -93,7 +93,7 @@ def test_a_run_settles_only_after_its_log_was_read_late_enough(
     assert home.emulator.count("/logs") == 0
 
 
-def test_an_entry_that_arrives_late_is_loaded_once(home: LoadEnv, world: FakeKomos) -> None:
+def test_load_with_a_late_entry_stores_it_once(home: LoadEnv, world: FakeKomos) -> None:
     run_id = world.add_run(world.add_task("Orders"))
     now = world.clock.now()
     world.append(run_id, *({"timestamp": iso(now + timedelta(seconds=n))} for n in range(5)))
@@ -103,7 +103,7 @@ def test_an_entry_that_arrives_late_is_loaded_once(home: LoadEnv, world: FakeKom
     assert home.table() == expected(world)
 
 
-def test_a_run_that_left_its_tasks_window_is_followed_until_settled(
+def test_load_reads_a_run_outside_the_window_until_it_is_settled(
     home: LoadEnv, world: FakeKomos
 ) -> None:
     task = world.add_task("Orders")
@@ -129,7 +129,7 @@ def test_a_run_that_left_its_tasks_window_is_followed_until_settled(
     assert home.emulator.count(long_running) == 0
 
 
-def test_runs_that_may_have_slipped_by_are_recorded_as_a_gap(
+def test_load_that_may_have_missed_runs_records_a_window_gap(
     home: LoadEnv, world: FakeKomos
 ) -> None:
     task = world.add_task("Orders")
@@ -145,7 +145,7 @@ def test_runs_that_may_have_slipped_by_are_recorded_as_a_gap(
     assert home.load().window_gaps == 0
 
 
-def test_a_full_refresh_reads_settled_runs_again_and_keeps_what_is_out_of_sight(
+def test_full_refresh_reads_settled_runs_again_and_keeps_rows_of_removed_runs(
     home: LoadEnv, world: FakeKomos
 ) -> None:
     task = world.add_task("Orders")
@@ -157,7 +157,9 @@ def test_a_full_refresh_reads_settled_runs_again_and_keeps_what_is_out_of_sight(
     assert home.table() == before
 
 
-def test_since_leaves_older_runs_to_a_later_load(home: LoadEnv, world: FakeKomos) -> None:
+def test_load_since_a_time_leaves_older_runs_to_a_later_load(
+    home: LoadEnv, world: FakeKomos
+) -> None:
     task = world.add_task("Orders")
     add_finished_run(world, task, age_hours=1)
     add_finished_run(world, task, age_hours=100)
@@ -167,7 +169,7 @@ def test_since_leaves_older_runs_to_a_later_load(home: LoadEnv, world: FakeKomos
     assert home.table() == expected(world)
 
 
-def test_only_the_logs_of_named_runs_are_asked_for(home: LoadEnv, world: FakeKomos) -> None:
+def test_load_by_run_id_requests_only_the_log_of_that_run(home: LoadEnv, world: FakeKomos) -> None:
     run_id = add_finished_run(world, world.add_task("Orders"))
     home.load(run_ids=[run_id])
     report = home.load(run_ids=[run_id])
@@ -178,13 +180,13 @@ def test_only_the_logs_of_named_runs_are_asked_for(home: LoadEnv, world: FakeKom
     assert report.entries_loaded == 0
 
 
-def test_a_run_whose_id_is_spelled_otherwise_elsewhere_is_the_same_run(
+def test_load_with_a_run_id_in_upper_and_lower_case_stores_one_run(
     home: LoadEnv, world: FakeKomos
 ) -> None:
     run_id = world.add_run(world.add_task("Orders"), run_id=world.new_id().upper())
     world.append(run_id, {}, {})
-    known_as_well = f"{run_id.lower()}/logs"
-    home.emulator.faults.add(known_as_well, "body", body=world.log_body(run_id))
+    lower_case_log = f"{run_id.lower()}/logs"
+    home.emulator.faults.add(lower_case_log, "body", body=world.log_body(run_id))
     home.load()
     home.load(run_ids=[run_id])
     rows = home.rows("SELECT DISTINCT run_id FROM task_run_logs")
@@ -204,7 +206,7 @@ def test_load_with_one_entry_id_in_two_runs_keeps_an_entry_of_each(
     assert home.table().keys() >= {(first, "same"), (second, "same")}
 
 
-def test_odd_entries_are_loaded_or_rejected_but_not_lost(home: LoadEnv, world: FakeKomos) -> None:
+def test_load_with_odd_entries_stores_or_rejects_each(home: LoadEnv, world: FakeKomos) -> None:
     run_id = world.add_run(world.add_task("Orders"))
     world.append(
         run_id,
@@ -228,7 +230,7 @@ def test_odd_entries_are_loaded_or_rejected_but_not_lost(home: LoadEnv, world: F
     assert home.value("SELECT COUNT(*) FROM task_run_logs_rejected") == 2
 
 
-def test_load_unusual_timestamps_are_rows(home: LoadEnv, world: FakeKomos) -> None:
+def test_load_with_unusual_timestamps_stores_all_entries(home: LoadEnv, world: FakeKomos) -> None:
     run_id = world.add_run(world.add_task("Orders"))
     times = [
         "2016-12-31T23:59:60Z",
@@ -246,7 +248,7 @@ def test_load_unusual_timestamps_are_rows(home: LoadEnv, world: FakeKomos) -> No
     assert [day for (day,) in days] == ["2025-10-15", "2025-10-15", "2017-01-01", None, None]
 
 
-def test_load_null_log_is_empty(home: LoadEnv, world: FakeKomos) -> None:
+def test_load_of_a_null_log_stores_no_entry(home: LoadEnv, world: FakeKomos) -> None:
     run_id = world.add_run(world.add_task("Orders"))
     null = b'\xef\xbb\xbf{"runId":"%s","logEntries":null}' % run_id.encode()
     home.emulator.faults.add(f"/task-runs/{run_id}/logs", "body", body=null)
@@ -268,7 +270,7 @@ def test_load_null_log_is_empty(home: LoadEnv, world: FakeKomos) -> None:
     ],
     ids=lambda value: value["kind"] if isinstance(value, dict) else "",
 )
-def test_one_run_that_cannot_be_fetched_harms_no_other_and_is_tried_again(
+def test_load_with_a_run_that_cannot_be_fetched_stores_the_others_and_retries_it(
     home: LoadEnv, world: FakeKomos, fault: dict[str, Any], status: int | None
 ) -> None:
     task = world.add_task("Orders")
@@ -291,7 +293,7 @@ def test_one_run_that_cannot_be_fetched_harms_no_other_and_is_tried_again(
     [{"kind": "status", "status": 429, "headers": {"Retry-After": "1"}}, {"kind": "reset"}],
     ids=["429", "reset"],
 )
-def test_what_passes_leaves_no_trace(
+def test_load_with_a_transient_failure_retries_it_and_stores_all_runs(
     home: LoadEnv, world: FakeKomos, fault: dict[str, Any]
 ) -> None:
     task = world.add_task("Orders")
@@ -310,7 +312,7 @@ def test_what_passes_leaves_no_trace(
         {"deep": 10**30},
         functools.reduce(lambda inner, _: [inner], range(300), 0),
     ],
-    ids=["beyond 63 bits", "beyond 64 bits", "beyond 64 bits, within", "300 levels"],
+    ids=["beyond 63 bits", "beyond 64 bits", "beyond 64 bits, nested", "300 levels"],
 )
 def test_load_of_a_task_with_values_that_no_column_can_hold_keeps_them_in_extra(
     home: LoadEnv, world: FakeKomos, odd: Any
@@ -320,7 +322,7 @@ def test_load_of_a_task_with_values_that_no_column_can_hold_keeps_them_in_extra(
     assert json.loads(home.value("SELECT extra FROM tasks")) == {"odd": odd}
 
 
-def test_a_task_that_cannot_be_listed_is_reported_and_the_others_load(
+def test_load_with_a_failing_list_of_runs_reports_it_and_loads_the_other_tasks(
     home: LoadEnv, world: FakeKomos
 ) -> None:
     bad, good = world.add_task("Bad"), world.add_task("Good")
@@ -334,23 +336,23 @@ def test_a_task_that_cannot_be_listed_is_reported_and_the_others_load(
 
 
 @pytest.mark.parametrize("name", ["logs.prod.duckdb", "main.duckdb", "a-b c", ".logs"])
-def test_a_database_file_may_have_any_name(
+def test_load_into_a_duckdb_file_of_any_name_succeeds(
     home: LoadEnv, world: FakeKomos, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_finished_run(world, world.add_task("Orders"))
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(home.directory / name))
-    assert home.load().entries_loaded == 1  # counted there
+    assert home.load().entries_loaded == 1  # counted in that file
     assert (home.directory / name).exists()
 
 
-def test_a_semicolon_in_the_working_directorys_name_is_no_obstacle(
+def test_load_with_a_semicolon_in_the_working_directory_succeeds(
     home: LoadEnv, world: FakeKomos
 ) -> None:
     add_finished_run(world, world.add_task("Orders"))
     assert home.load(pipelines_dir=str(home.directory / "a;b")).entries_loaded == 1
 
 
-def test_duckdb_has_one_schema_and_nothing_staged(home: LoadEnv, world: FakeKomos) -> None:
+def test_load_into_duckdb_creates_no_staging_schema(home: LoadEnv, world: FakeKomos) -> None:
     add_finished_run(world, world.add_task("Orders"))
     home.load()
     schemas = (
@@ -360,7 +362,7 @@ def test_duckdb_has_one_schema_and_nothing_staged(home: LoadEnv, world: FakeKomo
     assert home.rows(schemas) == [("komos",)]
 
 
-def test_a_refused_key_loads_nothing_and_harms_nothing(home: LoadEnv, world: FakeKomos) -> None:
+def test_load_with_a_refused_key_raises_and_changes_no_row(home: LoadEnv, world: FakeKomos) -> None:
     add_finished_run(world, world.add_task("Orders"))
     home.load()
     before = home.table()
@@ -370,7 +372,7 @@ def test_a_refused_key_loads_nothing_and_harms_nothing(home: LoadEnv, world: Fak
 
 
 @pytest.mark.parametrize("last_path", ["/tasks?", "/runs", "/logs"])
-def test_load_with_a_key_that_is_revoked_meanwhile_ends(
+def test_load_with_a_key_revoked_during_the_load_raises_and_the_next_is_exact(
     home: LoadEnv, world: FakeKomos, last_path: str
 ) -> None:
     task = world.add_task("Orders")
@@ -390,13 +392,13 @@ def test_load_with_a_key_that_is_revoked_meanwhile_ends(
     assert home.table() == expected(world)
 
 
-def test_an_unknown_destination_is_refused_before_any_request(home: LoadEnv) -> None:
+def test_load_into_an_unknown_destination_is_refused_before_any_request(home: LoadEnv) -> None:
     with pytest.raises(UsageError, match="'nowhere'"):
         home.load(destination="nowhere")
     assert not home.emulator.requests
 
 
-def test_rows_that_got_lost_on_the_way_are_noticed_and_read_again(
+def test_load_with_missing_rows_reports_the_run_and_the_next_reads_it_again(
     home: LoadEnv, world: FakeKomos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from komos_source.loading import load as loading
@@ -404,12 +406,12 @@ def test_rows_that_got_lost_on_the_way_are_noticed_and_read_again(
     run_id = add_finished_run(world, world.add_task("Orders"), {"id": "a"}, {"id": "b"})
     count = loading.count_loaded_rows
 
-    def lose_one(pipeline: Any, load_ids: Any) -> dict[str, int]:
+    def delete_one(pipeline: Any, load_ids: Any) -> dict[str, int]:
         with pipeline.sql_client() as client:
             client.execute_sql("DELETE FROM task_run_logs WHERE id = 'a'")
         return count(pipeline, load_ids)
 
-    monkeypatch.setattr(loading, "count_loaded_rows", lose_one)
+    monkeypatch.setattr(loading, "count_loaded_rows", delete_one)
     report = home.load()
     assert report.failures == {run_id: "2 entries were emitted, 1 were loaded"}
     assert home.value("SELECT outcome FROM task_run_log_loads") == "failed"
@@ -419,7 +421,7 @@ def test_rows_that_got_lost_on_the_way_are_noticed_and_read_again(
     assert home.table() == expected(world)
 
 
-def test_a_lost_database_is_loaded_anew_whatever_the_working_directory_says(
+def test_load_after_the_database_is_deleted_loads_everything_again(
     home: LoadEnv, world: FakeKomos
 ) -> None:
     add_finished_run(world, world.add_task("Orders"))
@@ -429,7 +431,7 @@ def test_a_lost_database_is_loaded_anew_whatever_the_working_directory_says(
     assert home.table() == expected(world)
 
 
-def test_two_databases_under_one_pipeline_name_do_not_mix_up_their_states(
+def test_load_into_two_databases_with_one_pipeline_name_uses_the_state_of_each(
     home: LoadEnv, world: FakeKomos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = world.add_task("Orders")
@@ -448,7 +450,7 @@ def test_two_databases_under_one_pipeline_name_do_not_mix_up_their_states(
     assert home.table() == expected(world)
 
 
-def test_another_process_in_the_duckdb_file_is_waited_for_and_then_named(
+def test_load_into_a_duckdb_file_open_in_another_process_waits_and_names_the_process(
     home: LoadEnv, world: FakeKomos
 ) -> None:
     add_finished_run(world, world.add_task("Orders"))
@@ -469,7 +471,7 @@ def test_another_process_in_the_duckdb_file_is_waited_for_and_then_named(
     assert home.load().exit_code == 0
 
 
-def test_the_duckdb_file_is_let_go_while_a_slow_api_is_read(
+def test_load_from_a_slow_api_releases_the_duckdb_file_meanwhile(
     home: LoadEnv, world: FakeKomos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = world.add_task("Orders")
@@ -492,13 +494,13 @@ def test_the_duckdb_file_is_let_go_while_a_slow_api_is_read(
         while subprocess.run(
             [sys.executable, "-c", script, str(home.file)], stderr=subprocess.DEVNULL, check=False
         ).returncode:
-            assert time.monotonic() < deadline, "the file is never let go"
+            assert time.monotonic() < deadline, "the file is never released"
         may_answer.set()
         assert loading.result(60).exit_code == 0
     assert home.table() == expected(world)
 
 
-def test_a_second_load_at_the_same_time_waits_and_then_says_who_is_loading(home: LoadEnv) -> None:
+def test_load_during_another_load_waits_and_names_the_process(home: LoadEnv) -> None:
     import os
 
     directory = home.directory / "pipelines"
@@ -509,7 +511,7 @@ def test_a_second_load_at_the_same_time_waits_and_then_says_who_is_loading(home:
         home.load(lock_timeout=0.3)
 
 
-def test_a_made_history_loaded_as_it_grows_arrives_whole(home: LoadEnv) -> None:
+def test_load_of_sample_data_in_steps_stores_all_entries(home: LoadEnv) -> None:
     world = make_sample_data(seed=3, days=6, runs_per_day=5)
     home.emulator.world = world
     end = world.clock.now()
@@ -519,7 +521,7 @@ def test_a_made_history_loaded_as_it_grows_arrives_whole(home: LoadEnv) -> None:
     assert home.table() == expected(world)
 
 
-def test_the_tables_have_the_documented_columns(home: LoadEnv, world: FakeKomos) -> None:
+def test_load_creates_tables_with_the_documented_columns(home: LoadEnv, world: FakeKomos) -> None:
     add_finished_run(world, world.add_task("Orders"))
     home.load()
     with duckdb.connect(str(home.file)) as connection:
@@ -561,7 +563,7 @@ def test_the_tables_have_the_documented_columns(home: LoadEnv, world: FakeKomos)
     }
 
 
-def test_states_that_are_past_do_not_pile_up(home: LoadEnv, world: FakeKomos) -> None:
+def test_load_deletes_old_states(home: LoadEnv, world: FakeKomos) -> None:
     task = world.add_task("Orders")
     for _ in range(23):
         add_finished_run(world, task)
@@ -580,7 +582,7 @@ def test_load_with_unusable_lock_timeout_raises_usage_error(home: LoadEnv, timeo
         home.load(lock_timeout=timeout)
 
 
-def test_batches_are_limited_by_the_bytes_of_rejected_entries_too(
+def test_load_limits_batches_by_the_bytes_of_rejected_entries(
     home: LoadEnv, world: FakeKomos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []

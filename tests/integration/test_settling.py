@@ -67,7 +67,7 @@ def run_that_left_and_was_removed(home: LoadEnv, world: FakeKomos) -> str:
     return run_id
 
 
-def test_load_of_a_run_the_api_no_longer_shows_loses_it_after_three_loads_and_says_so_once(
+def test_load_of_a_run_the_api_no_longer_returns_loses_it_after_three_loads_and_reports_it_once(
     home: LoadEnv, world: FakeKomos
 ) -> None:
     run_id = run_that_left_and_was_removed(home, world)
@@ -85,7 +85,7 @@ def test_load_of_a_run_the_api_no_longer_shows_loses_it_after_three_loads_and_sa
     assert (run_id, home.rows("SELECT id FROM task_run_logs")[0][0]) in home.table()
 
 
-def test_load_of_a_lost_run_asks_for_it_by_id_and_in_a_full_refresh(
+def test_load_of_a_lost_run_requests_it_by_id_and_in_a_full_refresh(
     home: LoadEnv, world: FakeKomos
 ) -> None:
     run_id = run_that_left_and_was_removed(home, world)
@@ -104,7 +104,7 @@ def test_load_of_a_lost_run_asks_for_it_by_id_and_in_a_full_refresh(
     assert outcome(home, run_id) == "ok"
 
 
-def test_load_of_a_run_the_api_no_longer_shows_waits_a_day_before_it_is_lost(
+def test_load_of_a_run_the_api_no_longer_returns_loses_it_only_after_a_day(
     home: LoadEnv, world: FakeKomos
 ) -> None:
     run_id = run_that_left_and_was_removed(home, world)
