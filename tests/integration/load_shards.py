@@ -1,4 +1,4 @@
-"""Loads some buckets, one after the other, in one process, and says when each is done.
+"""Loads some buckets, one after the other, in one process, and prints a line after each.
 
 python load_shards.py DESTINATION OF BUCKET…
 """

@@ -1,4 +1,4 @@
-"""`komos load --follow` beside a receiver: processes that are killed, a world that never rests."""
+"""`komos load --follow` next to a receiver: killed processes, an API that keeps changing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SOAK_SECONDS = float(os.environ.get("KOMOS_SOAK_SECONDS", "25"))
 
 @pytest.fixture
 def world() -> FakeKomos:
-    """A world whose clock is the real one: deliveries are signed with the time."""
+    """An emulated organisation with the real time, because deliveries are signed with it."""
     return FakeKomos(WorldClock(datetime.now(UTC), pace=1.0))
 
 
@@ -100,23 +100,23 @@ def follow(home: LoadEnv) -> Iterator[Callable[..., Follower]]:
 
 
 def wait_until(reached: Callable[[], bool], timeout: float = 120.0) -> None:
-    """The only use of time here: an upper bound, generous enough for any machine."""
+    """Waits for a condition; the timeout is an upper bound for slow machines."""
     deadline = time.monotonic() + timeout
     while not reached():
         assert time.monotonic() < deadline, "not reached in time"
-        time.sleep(0.2)  # looking opens the file, and keeps the loader out meanwhile
+        time.sleep(0.2)  # a check opens the file, which blocks loads meanwhile
 
 
 def table_if_free(home: LoadEnv) -> dict[tuple[str, str], tuple[Any, ...]]:
-    """The table; empty while a load has the file, or before there is one."""
+    """The table; empty while a load has the file open, and before the first load."""
     try:
         return home.table()
     except (duckdb.IOException, duckdb.CatalogException):
         return {}
 
 
-class Life(threading.Thread):
-    """Runs that start, write, write late, end, and come in bursts beyond the window."""
+class RunActivity(threading.Thread):
+    """Starts and ends runs, also more at once than a window holds; writes entries, some late."""
 
     def __init__(self, world: FakeKomos) -> None:
         super().__init__(daemon=True)
@@ -129,13 +129,13 @@ class Life(threading.Thread):
         self.counts: dict[str, int] = {}
 
     def run(self) -> None:
-        deeds = [(self.write, 60), (self.write_late, 8), (self.start_run, 8), (self.end_run, 6)]
-        deeds += [(self.write_after_the_end, 3), (self.burst, 1)]
-        names, weights = zip(*deeds, strict=True)
+        actions = [(self.write, 60), (self.write_late, 8), (self.start_run, 8), (self.end_run, 6)]
+        actions += [(self.write_after_the_end, 3), (self.burst, 1)]
+        names, weights = zip(*actions, strict=True)
         while not self.ended.wait(0.03):
-            deed = self.random.choices(names, weights)[0]
-            deed()
-            self.counts[deed.__name__] = self.counts.get(deed.__name__, 0) + 1
+            action = self.random.choices(names, weights)[0]
+            action()
+            self.counts[action.__name__] = self.counts.get(action.__name__, 0) + 1
 
     def start_run(self, task: str | None = None) -> str:
         run_id = self.world.add_run(task or self.random.choice(self.tasks))
@@ -182,12 +182,12 @@ class Life(threading.Thread):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_world_receiver_and_loader_run_together_are_killed_and_the_table_is_the_world(
+def test_follower_and_receiver_killed_repeatedly_load_each_entry_once(
     home: LoadEnv, world: FakeKomos, follow: Callable[..., Follower]
 ) -> None:
     pick = random.Random(11)
     spool = f"sqlite:///{home.directory / 'spool.db'}"
-    life = Life(world)
+    activity = RunActivity(world)
     with Receiver(home.directory, spool) as receiver:
         follower = follow(SOURCES__KOMOS__SPOOL=spool)
         with Webhooks(
@@ -197,13 +197,13 @@ def test_world_receiver_and_loader_run_together_are_killed_and_the_table_is_the_
             duplicates=0.1,
             disorder=0.2,
         ) as webhooks:
-            life.start()
-            for victim in pick.sample([receiver, follower] * 5, 10):
+            activity.start()
+            for process in pick.sample([receiver, follower] * 5, 10):
                 time.sleep(SOAK_SECONDS / 10)
-                victim.kill()
-                victim.start()
-            life.ended.set()
-            life.join()
+                process.kill()
+                process.start()
+            activity.ended.set()
+            activity.join()
             time.sleep(6)  # until the last entry is visible
             webhooks.flush()
             wait_until(lambda: table_if_free(home) == expected(world))
@@ -214,23 +214,23 @@ def test_world_receiver_and_loader_run_together_are_killed_and_the_table_is_the_
         "seconds": SOAK_SECONDS,
         "runs": len(world.run_ids()),
         "entries": len(table),
-        "deeds": life.counts,
+        "actions": activity.counts,
         "deliveries": webhooks.delivered,
         "failed tries": webhooks.failures,
-        "given up": webhooks.lost,
+        "dropped": webhooks.lost,
         "loads": len(follower.lines),
         "gaps": home.rows("SELECT COUNT(*), SUM(runs_recovered) FROM task_run_window_gaps"),
     }
     print(json.dumps(report))  # noqa: T201 - evidence
     assert table == expected(world)
-    # A delivery is given up after six retries: a slow machine's receiver may be down for all of
-    # them. What it said comes home by polling.
+    # A delivery is dropped after six retries: on a slow machine the receiver may be down for all of
+    # them. Its entries are then loaded by polling.
     assert webhooks.lost <= webhooks.delivered / 50
     assert home.value("SELECT COUNT(*) FROM task_run_logs WHERE position IS NULL") == 0
     assert "Traceback" not in receiver.log + follower.log.read_text()
 
 
-def test_between_two_looks_at_the_api_deliveries_are_drained_at_once(
+def test_follower_between_two_polls_loads_deliveries_at_once(
     home: LoadEnv, world: FakeKomos, follow: Callable[..., Follower]
 ) -> None:
     run_id = world.add_run(world.add_task("Orders"))
@@ -241,17 +241,17 @@ def test_between_two_looks_at_the_api_deliveries_are_drained_at_once(
     ):
         follower = follow(pace=3600, SOURCES__KOMOS__SPOOL=spool)
         wait_until(lambda: any("logs read" in line for line in follower.lines))
-        asked = len(home.emulator.requests)
+        requests = len(home.emulator.requests)
         world.append(run_id, {}, {})
         wait_until(lambda: len(table_if_free(home)) == 2)
-        # The rows are there before the load has ended, and it says so at its end.
+        # The rows are visible before the load ends, which prints the line.
         drained = "webhooks loaded, 2 entries loaded"
         wait_until(lambda: any(drained in line for line in follower.lines))
-        assert len(home.emulator.requests) == asked
+        assert len(home.emulator.requests) == requests
         assert follower.stop() == 0
 
 
-def test_an_outage_of_the_api_is_said_and_survived_and_webhooks_load_meanwhile(
+def test_follower_during_an_api_outage_reports_it_and_loads_deliveries(
     home: LoadEnv, world: FakeKomos, follow: Callable[..., Follower]
 ) -> None:
     spool = f"sqlite:///{home.directory / 'spool.db'}"
@@ -274,7 +274,7 @@ def test_an_outage_of_the_api_is_said_and_survived_and_webhooks_load_meanwhile(
     assert "Traceback" not in follower.log.read_text()
 
 
-def test_an_outage_of_the_destination_is_said_and_survived(
+def test_follower_during_a_destination_outage_reports_it_and_retries(
     home: LoadEnv, world: FakeKomos, follow: Callable[..., Follower]
 ) -> None:
     world.append(world.add_run(world.add_task("Orders")), {})
@@ -287,7 +287,7 @@ def test_an_outage_of_the_destination_is_said_and_survived(
     assert "Traceback" not in follower.log.read_text()
 
 
-def test_chosen_runs_can_be_followed_and_the_spool_is_left_alone(
+def test_follower_of_chosen_runs_loads_them_and_leaves_the_spool_alone(
     home: LoadEnv, world: FakeKomos, follow: Callable[..., Follower]
 ) -> None:
     run_id = world.add_run(world.add_task("Orders"))
@@ -303,7 +303,7 @@ def test_chosen_runs_can_be_followed_and_the_spool_is_left_alone(
     spool.close()
 
 
-def test_two_shards_are_followed_beside_each_other_and_leave_the_spool_alone(
+def test_followers_of_two_shards_load_all_runs_and_leave_the_spool_alone(
     home: LoadEnv,
     world: FakeKomos,
     follow: Callable[..., Follower],
@@ -341,7 +341,7 @@ def test_two_shards_are_followed_beside_each_other_and_leave_the_spool_alone(
     spool.close()
 
 
-def test_what_no_waiting_will_mend_ends_following(
+def test_follower_with_a_refused_key_exits_with_1(
     home: LoadEnv, follow: Callable[..., Follower]
 ) -> None:
     follower = follow(SOURCES__KOMOS__API_KEY="sk_live_wrong")
@@ -349,7 +349,7 @@ def test_what_no_waiting_will_mend_ends_following(
     assert "refused the key" in follower.log.read_text()
 
 
-def test_the_pipeline_to_copy_receives_and_loads(
+def test_webhook_receiver_script_receives_and_loads_deliveries(
     home: LoadEnv, world: FakeKomos, tmp_path: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -400,7 +400,7 @@ def test_follow_ends_after_a_signal_within_a_finalizer_and_prints_nothing(
     assert (len(loads), printed) == (1, [])
 
 
-def test_the_wait_doubles_up_to_a_minute_and_starts_anew_after_a_success() -> None:
+def test_backoff_doubles_up_to_a_minute_and_restarts_after_a_success() -> None:
     backoff = Backoff(first=2.0)
     assert [backoff.next() for _ in range(7)] == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
     backoff.reset()
@@ -408,7 +408,7 @@ def test_the_wait_doubles_up_to_a_minute_and_starts_anew_after_a_success() -> No
     assert Backoff(first=0.1).next() == 1.0
 
 
-def test_follower_loads_deliveries_at_once_although_a_run_cannot_be_polled(
+def test_follower_with_a_run_that_cannot_be_polled_loads_deliveries_at_once(
     home: LoadEnv, world: FakeKomos
 ) -> None:
     home.emulator.faults.add("/logs", "status", status=500)

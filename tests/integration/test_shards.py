@@ -1,4 +1,4 @@
-"""Shards: loaded beside each other, killed, retried, and kept to the number they began with."""
+"""Shards: loaded in parallel, killed, retried, and refused if their number changes."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def postgres(tmp_path: Path, request: pytest.FixtureRequest) -> Store:
     return make_store("postgres", tmp_path, request)
 
 
-def crowd(world: FakeKomos, tasks: int, entries: int) -> None:
-    """Tasks of two runs each, one ended, with so many entries between all of them."""
+def add_tasks(world: FakeKomos, tasks: int, entries: int) -> None:
+    """Adds tasks with two runs each, one of them ended; `entries` is the total of all runs."""
     now = world.clock.now()
     for number in range(tasks):
         task = world.add_task(f"Task {number}")
@@ -46,8 +46,8 @@ def crowd(world: FakeKomos, tasks: int, entries: int) -> None:
 
 
 def start(store: Store, emulator: Emulator, buckets: int, worker: int) -> subprocess.Popen[str]:
-    mine = map(str, range(worker, buckets, WORKERS))
-    return store.start(emulator, LOADER, store.destination, str(buckets), *mine)
+    assigned = map(str, range(worker, buckets, WORKERS))
+    return store.start(emulator, LOADER, store.destination, str(buckets), *assigned)
 
 
 def finish(worker: subprocess.Popen[str]) -> None:
@@ -58,22 +58,22 @@ def finish(worker: subprocess.Popen[str]) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("name", ["postgres", "ducklake-postgres"])
-def test_four_processes_load_all_buckets_exactly_though_one_is_killed(
+def test_shards_loaded_by_four_processes_with_one_killed_hold_each_entry_once(
     name: str, tmp_path: Path, emulator: Emulator, world: FakeKomos, request: pytest.FixtureRequest
 ) -> None:
     full = request.config.getoption("--full-size")
     buckets, tasks, entries = (64, 256, 200_000) if full else (6, 16, 4_000)
-    crowd(world, tasks, entries)
+    add_tasks(world, tasks, entries)
     store = make_store(name, tmp_path, request)
     workers = [start(store, emulator, buckets, number) for number in range(WORKERS)]
-    victim = random.randrange(WORKERS)
-    output = workers[victim].stdout
+    killed = random.randrange(WORKERS)
+    output = workers[killed].stdout
     assert output is not None
-    assert output.readline(), workers[victim].communicate()
+    assert output.readline(), workers[killed].communicate()
     time.sleep(random.uniform(0, 1))  # anywhere in the next bucket
-    workers[victim].kill()
-    workers[victim].communicate()
-    workers[victim] = start(store, emulator, buckets, victim)
+    workers[killed].kill()
+    workers[killed].communicate()
+    workers[killed] = start(store, emulator, buckets, killed)
     for worker in workers:
         finish(worker)
     table = store.table()
@@ -82,10 +82,10 @@ def test_four_processes_load_all_buckets_exactly_though_one_is_killed(
     assert store.table("whole") == table
 
 
-def test_the_next_loads_of_all_shards_bring_what_is_new_once(
+def test_shards_loaded_again_add_each_new_entry_once(
     postgres: Store, emulator: Emulator, world: FakeKomos
 ) -> None:
-    crowd(world, 6, 120)
+    add_tasks(world, 6, 120)
     load_all(postgres, emulator, 3)
     later = iso(world.clock.now() + timedelta(hours=1))
     running = world.run_ids()[::2]
@@ -96,10 +96,10 @@ def test_the_next_loads_of_all_shards_bring_what_is_new_once(
     assert postgres.query("komos", "SELECT COUNT(*), COUNT(DISTINCT id) FROM {tasks}") == [(6, 6)]
 
 
-def test_named_runs_are_shared_out_by_their_own_ids(
+def test_shards_of_named_runs_are_divided_by_run_id(
     postgres: Store, emulator: Emulator, world: FakeKomos
 ) -> None:
-    crowd(world, 2, 120)
+    add_tasks(world, 2, 120)
     names = [option for run in world.run_ids() for option in ("--run-id", run)]
     load_all(postgres, emulator, 3, *names)
     assert postgres.table() == expected(world)
@@ -107,7 +107,7 @@ def test_named_runs_are_shared_out_by_their_own_ids(
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "says"),
+    ("first", "second", "message"),
     [
         (["--shard", "0/2"], ["--shard", "0/3"], "'komos' is loaded in 2 shards"),
         (["--shard", "0/2"], [], "load each of --shard 0/2 to 1/2"),
@@ -116,24 +116,24 @@ def test_named_runs_are_shared_out_by_their_own_ids(
     ],
     ids=["another number", "no shards", "no shards, another name", "shards too late"],
 )
-def test_a_dataset_is_loaded_in_the_number_of_shards_it_was_first_loaded_in(
+def test_load_with_another_number_of_shards_than_the_first_is_refused(
     postgres: Store,
     emulator: Emulator,
     world: FakeKomos,
     first: list[str],
     second: list[str],
-    says: str,
+    message: str,
 ) -> None:
-    crowd(world, 2, 40)
+    add_tasks(world, 2, 40)
     postgres.load(emulator, *first)
     before = postgres.table()
     emulator.requests.clear()
-    assert says in postgres.load(emulator, *second, exit_code=2)["error"]
+    assert message in postgres.load(emulator, *second, exit_code=2)["error"]
     assert not emulator.requests
     assert postgres.table() == before
 
 
-def test_files_are_not_loaded_in_shards(
+def test_load_of_a_shard_into_files_is_refused(
     tmp_path: Path, emulator: Emulator, request: pytest.FixtureRequest
 ) -> None:
     files = make_store("delta", tmp_path, request)
@@ -149,17 +149,17 @@ def load_all(store: Store, emulator: Emulator, of: int, *options: str) -> int:
     return sum(report["entries_loaded"] for report in reports)
 
 
-def test_after_shards_the_views_are_there_and_a_bucket_left_out_is_named(
+def test_after_shards_creates_the_views_and_names_a_shard_never_loaded(
     postgres: Store, emulator: Emulator, world: FakeKomos
 ) -> None:
-    crowd(world, 6, 120)
+    add_tasks(world, 6, 120)
     command = ("-m", "komos_source", "after-shards", "--destination", "postgres")
-    for bucket, code, says in (("0", 3, "shard 1/2 has never been loaded"), ("1", 0, "up to date")):
+    for bucket, code, text in (("0", 3, "shard 1/2 has never been loaded"), ("1", 0, "up to date")):
         postgres.load(emulator, "--shard", f"{bucket}/2")
         process = postgres.start(emulator, *command)
         output, error = process.communicate(timeout=60)
         assert process.returncode == code, error
-        assert says in output + error
+        assert text in output + error
     rows = (
         "SELECT exit_code, problems FROM {komos_loads}"
         " WHERE pipeline_name = 'komos_task_run_logs_after_shards' ORDER BY started_at"
@@ -173,10 +173,10 @@ def test_after_shards_the_views_are_there_and_a_bucket_left_out_is_named(
     assert "is loaded in 2 shards" in refused["error"]
 
 
-def test_the_number_of_shards_can_be_changed_while_nothing_runs(
+def test_shards_after_a_change_of_their_number_hold_each_entry_once(
     postgres: Store, emulator: Emulator, world: FakeKomos
 ) -> None:
-    crowd(world, 6, 120)
+    add_tasks(world, 6, 120)
     load_all(postgres, emulator, 2)
     world.append(world.run_ids()[0], {"timestamp": iso(world.clock.now() + timedelta(hours=1))})
     unsettled = postgres.query("komos", "SELECT run_id FROM {task_run_log_loads} WHERE NOT settled")
@@ -187,8 +187,10 @@ def test_the_number_of_shards_can_be_changed_while_nothing_runs(
     assert "loaded in 3 shards" in postgres.load(emulator, "--shard", "0/2", exit_code=2)["error"]
 
 
-def test_shards_take_turns_in_a_duckdb_file(home: LoadEnv, world: FakeKomos) -> None:
-    crowd(world, 6, 120)
+def test_shards_loaded_in_turn_into_duckdb_hold_each_entry_once(
+    home: LoadEnv, world: FakeKomos
+) -> None:
+    add_tasks(world, 6, 120)
     options = {
         "api_key": home.emulator.api_key,
         "base_url": home.emulator.base_url,
@@ -229,7 +231,7 @@ def test_after_shards_reads_runs_that_deliveries_name_and_no_list_shows(
     assert not home.emulator.requests  # the run is settled
 
 
-def test_after_shards_has_nothing_to_do_where_there_are_none(home: LoadEnv) -> None:
+def test_after_shards_of_a_dataset_without_shards_is_refused(home: LoadEnv) -> None:
     home.load()
     with pytest.raises(UsageError, match="is not loaded in shards"):
         after_shards(pipelines_dir=str(home.directory / "pipelines"))
