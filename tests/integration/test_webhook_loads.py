@@ -1,4 +1,4 @@
-"""Deliveries and polling fill the same tables: real HTTP both ways, a real spool, DuckDB."""
+"""Loads of deliveries and by polling into the same tables: real HTTP, a real spool, DuckDB."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.receiver import SECRET
 
 
 class Inbox:
-    """The spool of a test, into which it puts signed deliveries as a receiver would."""
+    """A spool, into which a test puts signed deliveries as a receiver would."""
 
     def __init__(self, url: str, world: FakeKomos) -> None:
         self.spool = Spool(url)
@@ -32,7 +32,7 @@ class Inbox:
         self.spool.put([verify(headers, body, secrets=[SECRET])])
 
     def entries(self, run_id: str, *which: int) -> None:
-        """A delivery of a run's entries at these places in its log."""
+        """Puts a delivery of the entries at these indexes of a log."""
         log = self.world.log(run_id)
         self.put("task-run.log", {"runId": run_id, "logEntries": [log[place] for place in which]})
 
@@ -61,7 +61,7 @@ def positions(home: LoadEnv) -> list[int | None]:
     return [row[0] for row in home.rows("SELECT position FROM task_run_logs ORDER BY timestamp")]
 
 
-def test_pushed_entries_are_loaded_without_the_api_and_get_their_position_from_it(
+def test_load_without_polling_stores_pushed_entries_and_polling_adds_their_positions(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     inbox.entries(run_id, 2, 3)
@@ -73,7 +73,7 @@ def test_pushed_entries_are_loaded_without_the_api_and_get_their_position_from_i
     assert home.table() == expected(world)
 
 
-def test_entries_pushed_and_polled_are_loaded_once(
+def test_load_of_entries_pushed_and_polled_stores_each_once(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     inbox.entries(run_id, 0, 1)
@@ -83,7 +83,7 @@ def test_entries_pushed_and_polled_are_loaded_once(
     assert inbox.spool.waiting() == 0
 
 
-def test_late_delivery_keeps_the_positions_of_loaded_entries(
+def test_load_of_a_late_delivery_keeps_the_positions_of_loaded_entries(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     home.load()
@@ -98,7 +98,7 @@ def test_late_delivery_keeps_the_positions_of_loaded_entries(
     assert home.table() == expected(world)
 
 
-def test_entry_pushed_before_the_api_shows_it_gets_its_position_later(
+def test_load_of_an_entry_pushed_before_the_api_returns_it_adds_its_position_later(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     home.load()
@@ -135,7 +135,7 @@ def test_load_with_the_api_down_loads_pushed_entries(
     assert home.table() == expected(world)
 
 
-def test_event_does_not_change_the_status_that_the_api_shows(
+def test_load_of_an_event_keeps_the_status_that_the_api_returns(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     inbox.event(run_id, "started")
@@ -148,7 +148,7 @@ def test_event_does_not_change_the_status_that_the_api_shows(
     assert home.value("SELECT status FROM task_runs") == "FAILED"
 
 
-def test_new_pushed_entries_of_a_settled_run_make_the_load_read_it_again(
+def test_load_with_new_pushed_entries_of_a_settled_run_reads_it_again(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     world.finish(run_id)
@@ -160,13 +160,13 @@ def test_new_pushed_entries_of_a_settled_run_make_the_load_read_it_again(
     assert home.load().runs_fetched == 1
     assert home.table() == expected(world)
     home.emulator.requests.clear()
-    inbox.entries(run_id, 1, 2, 6)  # nothing new: no reason to ask
+    inbox.entries(run_id, 1, 2, 6)  # nothing new: no request is needed
     assert home.load().runs_fetched == 0
     assert home.emulator.count("/logs") == 0
     assert home.table() == expected(world)
 
 
-def test_run_outside_the_window_is_loaded_by_its_event_and_counted_in_the_gap(
+def test_load_of_events_of_runs_outside_the_window_loads_them_and_counts_them_as_recovered(
     home: LoadEnv, world: FakeKomos, inbox: Inbox
 ) -> None:
     task = world.add_task("Orders")
@@ -189,7 +189,7 @@ def test_run_outside_the_window_is_loaded_by_its_event_and_counted_in_the_gap(
     assert home.value("SELECT COUNT(*) FROM task_runs") == 54
 
 
-def test_hundred_new_runs_are_all_loaded_with_webhooks_and_leave_a_gap_without(
+def test_load_of_a_hundred_new_runs_is_complete_with_webhooks_and_has_a_window_gap_without(
     home: LoadEnv, world: FakeKomos, inbox: Inbox
 ) -> None:
     with_webhooks, without = world.add_task("With"), world.add_task("Without")
@@ -213,7 +213,7 @@ def test_hundred_new_runs_are_all_loaded_with_webhooks_and_leave_a_gap_without(
     assert {run["id"] for run in world.runs(with_webhooks)[:100]} <= loaded
 
 
-def test_unknown_events_and_invalid_entries_are_rejected_with_their_content(
+def test_load_of_unknown_events_and_invalid_entries_rejects_them_with_their_content(
     home: LoadEnv, inbox: Inbox, world: FakeKomos, run_id: str
 ) -> None:
     inbox.put("task.created", {"id": run_id})
@@ -233,7 +233,7 @@ def test_unknown_events_and_invalid_entries_are_rejected_with_their_content(
     assert inbox.spool.waiting() == 0
 
 
-def test_load_of_a_delivery_whose_run_the_api_does_not_show_asks_for_it_until_it_is_lost(
+def test_load_of_a_delivery_whose_run_is_not_found_requests_it_until_it_is_lost(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     foreign = world.new_id()
@@ -250,7 +250,7 @@ def test_load_of_a_delivery_whose_run_the_api_does_not_show_asks_for_it_until_it
     assert home.load(give_up_after=0).failures == {foreign: "404 run_not_found"}
 
 
-def test_long_spool_is_drained_in_bounded_batches(
+def test_load_of_a_long_spool_takes_bounded_batches(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.append(run_id, *({} for _ in range(94)))
@@ -270,7 +270,7 @@ def test_long_spool_is_drained_in_bounded_batches(
     assert home.table() == expected(world)
 
 
-def test_deliveries_stay_until_their_load_has_committed(
+def test_load_that_crashes_keeps_its_deliveries_in_the_spool(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import dlt
@@ -291,7 +291,7 @@ def test_deliveries_stay_until_their_load_has_committed(
     assert len(home.table()) == 2
 
 
-def test_deliveries_of_rows_that_were_not_loaded_stay_in_the_spool(
+def test_load_with_missing_rows_keeps_their_deliveries_in_the_spool(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from komos_source.loading import load as loading
@@ -360,7 +360,7 @@ def test_load_drains_the_default_spool_if_it_exists_and_creates_none(
 def test_load_into_another_dataset_leaves_the_spool_alone_unless_it_is_given(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
-    home.load()  # the spool belongs to its dataset, although nothing waits
+    home.load()  # the spool then belongs to this dataset, although it is empty
     inbox.entries(run_id, 0)
     result = home.load(dataset_name="scratch", pipeline_name="scratch")
     assert "the spool" in result.problems[0]
@@ -414,7 +414,7 @@ def test_load_sets_a_delivery_that_postgres_refuses_aside_and_loads_the_rest(
     inbox.spool.close()
 
 
-def test_deliveries_that_a_broken_table_refuses_are_loaded_once_it_is_repaired(
+def test_load_after_the_repair_of_a_table_stores_deliveries_that_it_refused(
     home: LoadEnv, world: FakeKomos, run_id: str, inbox: Inbox
 ) -> None:
     home.load()
@@ -449,7 +449,7 @@ def test_load_reports_a_spool_that_hangs_and_reads_the_api(
     assert home.table() == expected(world)
 
 
-def test_delivery_with_a_byte_order_mark_is_loaded(
+def test_load_of_a_delivery_with_a_byte_order_mark_stores_its_entries(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     for event, value in (
@@ -464,7 +464,7 @@ def test_delivery_with_a_byte_order_mark_is_loaded(
     assert home.rows("SELECT raw FROM task_run_logs_rejected") == [('{"a": 1}',)]
 
 
-def test_webhooks_into_postgres_from_a_spool_in_postgres(
+def test_load_into_postgres_from_a_spool_in_postgres_stores_each_entry_once(
     home: LoadEnv, world: FakeKomos, run_id: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import sqlalchemy as sa
@@ -483,7 +483,7 @@ def test_webhooks_into_postgres_from_a_spool_in_postgres(
     assert dict(tuple(row) for row in rows) == {e["id"]: n for _, n, e in world.entries()}
 
 
-def test_load_whose_upkeep_fails_reports_it_and_is_in_the_history(
+def test_load_whose_maintenance_fails_reports_it_and_records_the_load(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     home.load()

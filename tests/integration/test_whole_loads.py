@@ -1,4 +1,4 @@
-"""A fake Komos and random loads: after each good load, the table equals the API."""
+"""An emulated organisation and random loads: after each success, the table equals the API."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ seconds = st.integers(0, 30)
 
 
 class CrashError(BaseException):
-    """Stands for the process going away; tests/integration/test_crashes.py really kills it."""
+    """Simulates the end of the process; tests/integration/test_crashes.py kills real ones."""
 
 
 CRASHES: dict[str, tuple[Any, str]] = {
@@ -39,8 +39,8 @@ CRASHES: dict[str, tuple[Any, str]] = {
 }
 
 
-class Organisation(RuleBasedStateMachine):
-    """What may happen to runs and to the loads that follow them."""
+class RandomLoads(RuleBasedStateMachine):
+    """Changes of runs, and loads in between, in random order."""
 
     @initialize(direct_merge=st.booleans())
     def begin(self, direct_merge: bool) -> None:
@@ -93,7 +93,7 @@ class Organisation(RuleBasedStateMachine):
     @rule()
     def newer_runs_push_the_others_out_of_the_window(self) -> None:
         if len(self.world.runs(self.task)) < 100:
-            self.load()  # so that no run is unseen: that would be a gap, and rightly missing
+            self.load()  # so that no run is missed, which would be a window gap
             for _ in range(45):
                 self.world.add_run(
                     self.task, status="COMPLETED", finished_at=self.world.clock.now()
@@ -143,7 +143,7 @@ class Organisation(RuleBasedStateMachine):
         shutil.rmtree(self.directory / "pipelines", ignore_errors=True)
 
     @rule()
-    def a_load_goes_well(self) -> None:
+    def a_load_succeeds(self) -> None:
         assert self.load().exit_code == 0
         self.exact = True
 
@@ -151,10 +151,10 @@ class Organisation(RuleBasedStateMachine):
         return self.home.load(backoff=0.0)
 
     @invariant()
-    def after_a_good_load_the_table_equals_the_world(self) -> None:
+    def the_table_equals_the_api_after_a_successful_load(self) -> None:
         if getattr(self, "exact", False):
             assert self.home.table() == expected(self.world)
 
 
-TestOrganisation = pytest.mark.slow(Organisation.TestCase)
-TestOrganisation.settings = settings(max_examples=12, stateful_step_count=15, deadline=None)
+TestRandomLoads = pytest.mark.slow(RandomLoads.TestCase)
+TestRandomLoads.settings = settings(max_examples=12, stateful_step_count=15, deadline=None)

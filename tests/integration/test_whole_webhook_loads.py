@@ -1,6 +1,6 @@
-"""The same life as in `test_whole_loads`, with deliveries that come twice, late, and after the end.
+"""The random loads of `test_whole_loads`, with repeated and late deliveries.
 
-After each good load, table and world are equal, positions included.
+After each successful load, the table equals the API, positions included.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from hypothesis.stateful import initialize, rule
 
 from komos_source.webhooks.signature import Delivery
 from komos_source.webhooks.spool import Spool
-from tests.integration.test_whole_loads import Organisation
+from tests.integration.test_whole_loads import RandomLoads
 
 
-class Announced(Organisation):
-    """An organisation whose runs are also told of by webhooks."""
+class RandomWebhookLoads(RandomLoads):
+    """Random loads of runs and of the webhook deliveries about them."""
 
     @initialize(direct_merge=st.booleans())
     def begin(self, direct_merge: bool) -> None:
@@ -47,13 +47,13 @@ class Announced(Organisation):
             self.put("task-run.log", run_id, {"runId": run_id, "logEntries": chosen})
 
     @rule(which=st.integers(0, 99), event=st.sampled_from(["started", "completed", "updated"]))
-    def an_event_comes(self, which: int, event: str) -> None:
+    def an_event_arrives(self, which: int, event: str) -> None:
         run_ids = self.world.run_ids()
         run_id = run_ids[which % len(run_ids)]
         self.put(f"task-run.{event}", run_id, self.world.run(run_id))
 
     @rule()
-    def the_spool_is_drained_between_two_looks_at_the_api(self) -> None:
+    def the_spool_is_drained_without_polling(self) -> None:
         self.home.load(spool=self.spool_url, poll=False)
         self.exact = False
 
@@ -69,5 +69,5 @@ class Announced(Organisation):
         return self.home.load(backoff=0.0, spool=self.spool_url)
 
 
-TestAnnounced = pytest.mark.slow(Announced.TestCase)
-TestAnnounced.settings = settings(max_examples=10, stateful_step_count=15, deadline=None)
+TestRandomWebhookLoads = pytest.mark.slow(RandomWebhookLoads.TestCase)
+TestRandomWebhookLoads.settings = settings(max_examples=10, stateful_step_count=15, deadline=None)
