@@ -28,17 +28,17 @@ from komos_source.testing import Emulator, FakeKomos
 
 _DAG = Path(__file__).parents[1] / "pipelines" / "airflow_dag.py"
 _AIRFLOW = Path(sys.executable).with_name("airflow")
-_PATIENCE = 600.0
+_TIMEOUT = 600.0
 Tasks = list[tuple[str, str]]
 
 
 def main() -> int:
     print("Airflow", version("apache-airflow"))
-    well = [_all_is_well(shards) for shards in (1, 2)]
-    return 0 if all(well) else 1
+    passed = [_test_shards(shards) for shards in (1, 2)]
+    return 0 if all(passed) else 1
 
 
-def _all_is_well(shards: int) -> bool:
+def _test_shards(shards: int) -> bool:
     world = FakeKomos()
     tasks = [world.add_task(name) for name in ("Orders", "Prices", "Stock")]
     with tempfile.TemporaryDirectory() as directory, Emulator(world) as emulator:
@@ -53,17 +53,17 @@ def _all_is_well(shards: int) -> bool:
         _new_runs(world, tasks)
         _run(home, environment, *test)
         tested = _ended_tasks(home / "airflow.db", "manual")
-        well = [_told(f"dags test, shards: {shards}", tested, home, world)]
+        passed = [_is_complete(f"dags test, shards: {shards}", tested, home, world)]
 
         _new_runs(world, tasks)
         with _standalone(home, environment):
             scheduled = _ended_tasks(home / "airflow.db", "scheduled")
-        well.append(_told(f"standalone, shards: {shards}", scheduled, home, world))
+        passed.append(_is_complete(f"standalone, shards: {shards}", scheduled, home, world))
 
         _run(home, environment | {"SOURCES__KOMOS__API_KEY": "sk_live_wrong"}, *test, ends=1)
         refused = dict(_ended_tasks(home / "airflow.db", "manual"))
         print(f"key refused, shards: {shards}:", refused)
-        return all(well) and refused["load 0"] == refused["outcome -1"] == "failed"
+        return all(passed) and refused["load 0"] == refused["outcome -1"] == "failed"
 
 
 def _new_runs(world: FakeKomos, tasks: list[str]) -> None:
@@ -72,13 +72,13 @@ def _new_runs(world: FakeKomos, tasks: list[str]) -> None:
             world.append(world.add_run(task), *[{}] * 20)
 
 
-def _told(what: str, tasks: Tasks, home: Path, world: FakeKomos) -> bool:
-    """Prints how a run went, and says whether it went well."""
+def _is_complete(what: str, tasks: Tasks, home: Path, world: FakeKomos) -> bool:
+    """Prints the result of a run; returns whether tasks and table are as expected."""
     with duckdb.connect(str(home / "komos_task_run_logs.duckdb")) as connection:
         rows = connection.sql("SELECT id FROM komos.task_run_logs").fetchall()
     wanted = {entry["id"] for _, _, entry in world.entries()}
     print(f"{what}: world {len(wanted)} entries, table {len(rows)} rows;", *map(" ".join, tasks))
-    # The last task is there to fail if another has.
+    # The last task fails only if another task has failed.
     ends = all(state == ("skipped" if "outcome" in name else "success") for name, state in tasks)
     return ends and sorted(row[0] for row in rows) == sorted(wanted)
 
@@ -138,13 +138,13 @@ def _standalone(home: Path, environment: dict[str, str]) -> Iterator[None]:
 
 def _ended_tasks(database: Path, run_type: str) -> Tasks:
     """Tasks of the newest run of a type that has ended, with their states."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT
     while time.monotonic() < deadline:
         time.sleep(2)
         try:
             connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
         except sqlite3.Error:
-            continue  # Airflow has not made it yet
+            continue  # Airflow has not created it yet
         try:
             ended = connection.execute(
                 "SELECT run_id FROM dag_run WHERE state IN ('success', 'failed') AND run_type = ?"
@@ -161,7 +161,7 @@ def _ended_tasks(database: Path, run_type: str) -> Tasks:
             continue
         finally:
             connection.close()
-    raise SystemExit(f"no {run_type} run of the DAG has ended within {_PATIENCE:.0f} s")
+    raise SystemExit(f"no {run_type} run of the DAG has ended within {_TIMEOUT:.0f} s")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def checks(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
     return {each.check_name: each.passed for each in result.get_asset_check_evaluations()}
 
 
-def test_every_table_is_an_asset_with_its_key_and_columns() -> None:
+def test_definitions_have_an_asset_per_table_with_key_and_columns() -> None:
     specs = {spec.key.path[-1]: spec for spec in definitions().load_tables.specs}
     assert specs.keys() == {
         "tasks",
@@ -63,7 +63,7 @@ def test_every_table_is_an_asset_with_its_key_and_columns() -> None:
     assert columns["extra"] == "json"
 
 
-def test_materialising_loads_each_entry_once_and_says_how_many(
+def test_load_job_loads_each_entry_once_and_reports_the_count(
     home: LoadEnv, world: FakeKomos, instance: dg.DagsterInstance
 ) -> None:
     world.append(world.add_run(world.add_task("Orders")), {}, {})
@@ -79,7 +79,7 @@ def test_materialising_loads_each_entry_once_and_says_how_many(
     assert home.table() == expected(world)
 
 
-def test_checks_and_counts_come_from_what_was_loaded(
+def test_checks_job_after_a_load_passes_and_reports_the_row_count(
     world: FakeKomos, instance: dg.DagsterInstance
 ) -> None:
     run_id = world.add_run(world.add_task("Orders"))
@@ -104,7 +104,7 @@ def test_checks_and_counts_come_from_what_was_loaded(
     assert counted.metadata["dagster/row_count"].value == 2
 
 
-def test_a_planted_gap_and_a_rejected_entry_turn_their_checks_red(
+def test_checks_job_with_a_window_gap_and_a_rejected_entry_fails_these_checks(
     world: FakeKomos, instance: dg.DagsterInstance
 ) -> None:
     world.clock.set(datetime.now(UTC))
@@ -119,7 +119,7 @@ def test_a_planted_gap_and_a_rejected_entry_turn_their_checks_red(
     assert (found["freshness"], found["no_regression"]) == (True, True)
 
 
-def test_a_run_that_could_not_be_fetched_fails_the_load_and_keeps_the_rest(
+def test_load_job_with_a_run_that_cannot_be_fetched_fails_and_keeps_the_others(
     home: LoadEnv, world: FakeKomos, instance: dg.DagsterInstance
 ) -> None:
     task = world.add_task("Orders")
@@ -136,7 +136,7 @@ def test_a_run_that_could_not_be_fetched_fails_the_load_and_keeps_the_rest(
     assert list(details.metadata["failures"].value) == [bad]
 
 
-def test_shards_are_partitions_that_together_hold_everything(
+def test_load_job_of_each_partition_loads_its_shard(
     home: LoadEnv, world: FakeKomos, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in "ABCDEF":
@@ -147,7 +147,7 @@ def test_shards_are_partitions_that_together_hold_everything(
     assert checks(run("komos_checks", instance))["freshness"]
 
 
-def test_a_shard_that_was_never_loaded_is_told_after_all_the_others(
+def test_checks_job_with_a_shard_never_loaded_reports_it_and_runs_the_checks(
     world: FakeKomos, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.append(world.add_run(world.add_task("Orders")), {})
@@ -162,7 +162,7 @@ def test_a_shard_that_was_never_loaded_is_told_after_all_the_others(
     assert checks(result)
 
 
-def test_a_load_in_progress_is_waited_for_not_joined(home: LoadEnv, world: FakeKomos) -> None:
+def test_load_asset_during_another_load_requests_a_retry(home: LoadEnv, world: FakeKomos) -> None:
     world.add_task("Orders")
     module = definitions()
     module.LOCK_TIMEOUT = 0.1
@@ -175,7 +175,7 @@ def test_a_load_in_progress_is_waited_for_not_joined(home: LoadEnv, world: FakeK
     assert home.emulator.requests == []
 
 
-def test_a_tick_asks_for_the_shards_that_are_idle(
+def test_load_schedule_requests_idle_shards_only(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KOMOS_SHARDS", "3")
@@ -189,7 +189,7 @@ def test_a_tick_asks_for_the_shards_that_are_idle(
     assert [request.partition_key for request in module.load_schedule(context)] == ["0", "2"]
 
 
-def test_a_tick_is_passed_over_while_the_only_load_is_in_progress(
+def test_load_schedule_during_a_load_skips(
     instance: dg.DagsterInstance,
 ) -> None:
     module = definitions()
@@ -198,7 +198,7 @@ def test_a_tick_is_passed_over_while_the_only_load_is_in_progress(
     assert isinstance(module.load_schedule(dg.build_schedule_context(instance)), dg.SkipReason)
 
 
-def test_the_sensor_asks_for_a_load_when_a_delivery_waits(
+def test_webhook_sensor_with_a_waiting_delivery_requests_a_load(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = definitions()
@@ -213,7 +213,7 @@ def test_the_sensor_asks_for_a_load_when_a_delivery_waits(
     assert request.run_config["ops"]["load"]["config"]["poll"] is False
 
 
-def test_with_shards_a_delivery_is_taken_after_all_of_them(
+def test_webhook_sensor_with_shards_requests_the_job_after_all_shards(
     home: LoadEnv, world: FakeKomos, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = world.add_run(world.add_task("Orders"))

@@ -1,4 +1,4 @@
-"""Dagster really running: the daemon, its schedules and sensors, runs and steps as processes."""
+"""The Dagster daemon with its schedules and sensors; runs and steps are processes."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from tests.dagster_code import DEFINITIONS, INSTANCE_SETTINGS
 from tests.integration.test_webhook_loads import Inbox
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-_PATIENCE = 240.0
-"""Seconds; a schedule ticks at full minutes, and machines may be busy."""
+_TIMEOUT = 240.0
+"""Seconds; a schedule runs at full minutes, and machines may be busy."""
 
 
 @contextlib.contextmanager
 def daemon(home: LoadEnv, postgres_url: str, **environment: str) -> Iterator[dg.DagsterInstance]:
-    """Dagster's daemon on our definitions, with the settings we ship for an instance."""
+    """Runs the Dagster daemon with the definitions and instance settings of this repository."""
     dagster_home = home.directory / "dagster_home"
     dagster_home.mkdir()
     shutil.copy(INSTANCE_SETTINGS, dagster_home)
-    # First here: two processes that create an instance's databases at once break them (alembic
-    # then finds "more than one head"), and the daemon goes on without our definitions.
+    # The instance is created here first: two processes that create its databases at once break
+    # them (alembic reports "more than one head"), and the daemon then runs without definitions.
     with (
         dg.DagsterInstance.from_config(str(dagster_home)) as instance,
         (home.directory / "daemon.log").open("w") as log,
@@ -69,20 +69,20 @@ def daemon(home: LoadEnv, postgres_url: str, **environment: str) -> Iterator[dg.
             except subprocess.TimeoutExpired:
                 running.kill()
                 running.wait()
-            # pytest shows it where a test fails
+            # pytest shows it if the test fails
             sys.stdout.write((home.directory / "daemon.log").read_text())
 
 
-def wait_for(question: Callable[[], Any]) -> Any:
-    """The first answer that is neither false nor empty."""
-    deadline = time.monotonic() + _PATIENCE
-    while not (answer := question()):
+def wait_for(read: Callable[[], Any]) -> Any:
+    """Returns the first result that is neither false nor empty."""
+    deadline = time.monotonic() + _TIMEOUT
+    while not (result := read()):
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.5)
-    return answer
+    return result
 
 
-def ended_well(instance: dg.DagsterInstance, job: str, **tags: str) -> list[dg.DagsterRun]:
+def successful_runs(instance: dg.DagsterInstance, job: str, **tags: str) -> list[dg.DagsterRun]:
     return instance.get_runs(
         dg.RunsFilter(
             job_name=job,
@@ -93,10 +93,10 @@ def ended_well(instance: dg.DagsterInstance, job: str, **tags: str) -> list[dg.D
 
 
 def evaluations(instance: dg.DagsterInstance, check: str) -> list[bool]:
-    """What a check has said, newest first."""
+    """Whether a check passed, newest evaluation first."""
     return [
         record.event_log_entry.dagster_event.asset_check_evaluation_data.passed
-        for run in ended_well(instance, "komos_checks")
+        for run in successful_runs(instance, "komos_checks")
         for record in instance.get_records_for_run(
             run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
         ).records
@@ -123,7 +123,7 @@ def table(postgres_url: str) -> Iterator[Callable[[], dict[tuple[str, str], tupl
     engine.dispose()
 
 
-def test_the_schedule_ticks_the_sensor_fires_and_a_planted_gap_turns_a_check_red(
+def test_daemon_runs_schedule_and_sensor_and_fails_the_check_after_a_window_gap(
     home: LoadEnv,
     world: FakeKomos,
     postgres_url: str,
@@ -136,28 +136,28 @@ def test_the_schedule_ticks_the_sensor_fires_and_a_planted_gap_turns_a_check_red
     spool = f"sqlite:///{home.directory / 'spool.db'}"
     inbox = Inbox(spool, world)
     with daemon(home, postgres_url, SOURCES__KOMOS__SPOOL=spool) as instance:
-        wait_for(lambda: ended_well(instance, "komos_load", schedule_name="load_schedule"))
+        wait_for(lambda: successful_runs(instance, "komos_load", schedule_name="load_schedule"))
         assert table() == expected(world)
         wait_for(lambda: True in evaluations(instance, "no_window_gap"))
         for _ in range(60):
             world.add_run(task_id)
 
-        def sensed() -> list[dg.DagsterRun]:
-            if not inbox.spool.waiting():  # a tick may take a delivery before the sensor sees it
+        def sensor_runs() -> list[dg.DagsterRun]:
+            if not inbox.spool.waiting():  # a scheduled load may drain it before the sensor runs
                 world.append(run_id, {"message": "pushed"})
                 inbox.entries(run_id, -1)
-            return ended_well(instance, "komos_load", sensor_name="webhook_sensor")
+            return successful_runs(instance, "komos_load", sensor_name="webhook_sensor")
 
-        wait_for(sensed)
+        wait_for(sensor_runs)
         wait_for(lambda: False in evaluations(instance, "no_window_gap"))
         assert False not in evaluations(instance, "freshness")
         wait_for(lambda: table() == expected(world))
-    # Dagster notes here what it is going to tell its makers.
+    # Dagster stores here the telemetry that it is going to send.
     assert not (home.directory / "dagster_home" / ".telemetry").exists()
     inbox.spool.close()
 
 
-def test_a_shard_that_is_killed_is_retried_and_everything_is_there_once(
+def test_daemon_with_a_killed_shard_retries_it_and_loads_each_entry_once(
     home: LoadEnv,
     world: FakeKomos,
     postgres_url: str,
@@ -171,11 +171,11 @@ def test_a_shard_that_is_killed_is_retried_and_everything_is_there_once(
     holder = home.directory / "dlt" / "pipelines" / ".komos_task_run_logs_1_of_2.holder"
     with daemon(home, postgres_url, KOMOS_SHARDS="2") as instance:
         wait_for(holder.exists)
-        victim = int(wait_for(holder.read_text))
+        killed_pid = int(wait_for(holder.read_text))
         wait_for(lambda: home.emulator.count("/logs") > 5)
-        os.kill(victim, signal.SIGKILL)
+        os.kill(killed_pid, signal.SIGKILL)
         home.emulator.faults.clear()
-        (run,) = wait_for(lambda: ended_well(instance, "komos_load", partition="1"))[-1:]
+        (run,) = wait_for(lambda: successful_runs(instance, "komos_load", partition="1"))[-1:]
         events = [
             entry.dagster_event_type
             for entry in instance.all_logs(run.run_id)
@@ -183,6 +183,6 @@ def test_a_shard_that_is_killed_is_retried_and_everything_is_there_once(
         ]
         assert dg.DagsterEventType.STEP_UP_FOR_RETRY in events
         assert dg.DagsterEventType.STEP_RESTARTED in events
-        wait_for(lambda: ended_well(instance, "komos_load", partition="0"))
-        assert int(holder.read_text()) != victim
+        wait_for(lambda: successful_runs(instance, "komos_load", partition="0"))
+        assert int(holder.read_text()) != killed_pid
         assert table() == expected(world)

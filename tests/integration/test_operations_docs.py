@@ -26,17 +26,17 @@ def section(title: str) -> str:
     return OPERATIONS.split(f"## {title}\n")[1].split("\n## ")[0]
 
 
-def test_each_column_of_komos_loads_is_documented() -> None:
+def test_operations_documents_each_column_of_komos_loads() -> None:
     rows = re.findall(r"^\| (`.*?) \|", section("komos_loads"), re.MULTILINE)
     assert re.findall(r"`(\w+)`", " ".join(rows)) == KOMOS_LOADS.schema.names
 
 
-def test_each_check_is_documented() -> None:
+def test_operations_documents_each_check() -> None:
     documented = re.findall(r"^\| `(\w+)` \|", section("Data-quality checks"), re.MULTILINE)
     assert documented == [*checks.CHECKS]
 
 
-def test_the_queries_of_operations_run(home: LoadEnv, world: FakeKomos) -> None:
+def test_queries_of_operations_run(home: LoadEnv, world: FakeKomos) -> None:
     world.append(world.add_run(world.add_task("Orders")), {}, {})
     home.load()
     (queries,) = blocks(OPERATIONS, "sql")
@@ -46,7 +46,7 @@ def test_the_queries_of_operations_run(home: LoadEnv, world: FakeKomos) -> None:
     assert problems == []
 
 
-def test_the_examples_of_scheduling_can_be_parsed() -> None:
+def test_examples_of_scheduling_can_be_parsed() -> None:
     for unit in blocks(SCHEDULING, "ini"):
         parser = configparser.ConfigParser(interpolation=None, strict=False)
         parser.read_string(unit)
