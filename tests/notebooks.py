@@ -20,7 +20,7 @@ _ADDRESS = re.compile(r"http://\S+\?access_token=[\w-]+")
 
 
 def environment(directory: Path) -> dict[str, str]:
-    """The environment of a process that shares nothing with others but its arguments."""
+    """The environment of a process without settings of other databases."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("DESTINATION__")}
     return inherited | {"DLT_DATA_DIR": str(directory / "dlt"), "MARIMO_SKIP_UPDATE_CHECK": "1"}
 

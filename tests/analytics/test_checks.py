@@ -121,7 +121,7 @@ def test_run_checks_runs_only_the_named_checks(home: LoadEnv, world: FakeKomos) 
         run_checks(reader(home), ["frishness"])
 
 
-def test_open_database_before_the_first_load_says_what_to_run_and_creates_no_file(
+def test_open_database_before_the_first_load_names_the_command_to_run_and_creates_no_file(
     home: LoadEnv,
 ) -> None:
     with pytest.raises(DestinationError, match="Run `komos load`"):

@@ -50,7 +50,7 @@ def test_view_has_the_documented_columns(engine: Engine) -> None:
     ]
 
 
-def test_the_bounds_are_those_of_statsmodels(engine: Engine) -> None:
+def test_bounds_of_node_health_match_statsmodels(engine: Engine) -> None:
     from statsmodels.stats.proportion import proportion_confint
 
     shares = [
@@ -69,7 +69,7 @@ def test_the_bounds_are_those_of_statsmodels(engine: Engine) -> None:
 
 
 def _visits(shares: list[tuple[int, int]]) -> dict[str, list[Row]]:
-    """A task for each share, with so many of its runs having an error at the one node."""
+    """Rows of a task for each share of runs with an error at its node."""
     tables: dict[str, list[Row]] = {"task_runs": [], "task_run_logs": []}
     for task, (hits, runs) in enumerate(shares):
         for number in range(runs):

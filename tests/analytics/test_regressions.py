@@ -1,4 +1,4 @@
-"""What `compare` calls a node, given its days."""
+"""The states that `compare` assigns to nodes from their daily counts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LAST = date(2025, 10, 14)
 def _days(
     node: str, baseline: tuple[int, int], recent: tuple[int, int], **flags: Any
 ) -> list[dict[str, Any]]:
-    """Fourteen days with so many hits and runs each, then two."""
+    """Rows of 14 baseline days and 2 recent days, with these hits and runs on each."""
     return [
         {
             "task_id": "t",
@@ -42,7 +42,7 @@ def _states(*nodes: list[dict[str, Any]], **options: Any) -> pd.DataFrame:
     return found.set_index("node_id")
 
 
-def test_each_state_is_what_it_says() -> None:
+def test_compare_assigns_each_state() -> None:
     found = _states(
         _days("broken", (0, 10), (8, 10)),
         _days("as_ever", (2, 10), (2, 10)),
@@ -68,7 +68,7 @@ def test_each_state_is_what_it_says() -> None:
     assert pd.isna(found.loc["as_ever", "changed_on"])
 
 
-def test_what_only_a_test_of_its_own_would_find_is_on_watch() -> None:
+def test_compare_of_a_node_significant_only_before_adjustment_sets_watch() -> None:
     alone = _states(_days("suspect", (0, 5), (1, 5)))
     assert alone.loc["suspect", "p_value"] == alone.loc["suspect", "p_adjusted"] <= 0.05
     assert alone.loc["suspect", "state"] == "regressed"
@@ -79,13 +79,13 @@ def test_what_only_a_test_of_its_own_would_find_is_on_watch() -> None:
     assert among["watch"].to_dict() == {name: name == "suspect" for name in among.index}
 
 
-def test_a_difference_too_small_to_matter_is_none() -> None:
+def test_compare_of_a_difference_below_minimum_effect_finds_no_regression() -> None:
     days = _days("busy", (10, 1000), (30, 1000))
     assert _states(days).loc["busy", "state"] == "ongoing"
     assert _states(days, minimum_effect=0.01).loc["busy", "state"] == "regressed"
 
 
-def test_a_node_that_writes_only_on_trouble_is_held_against_all_runs_of_its_task() -> None:
+def test_compare_of_a_node_visited_only_on_trouble_counts_all_runs_of_its_task() -> None:
     usual = _days("click", (0, 10), (0, 10))
     cleanup = [
         row
@@ -99,7 +99,7 @@ def test_a_node_that_writes_only_on_trouble_is_held_against_all_runs_of_its_task
     assert row["state"] == "regressed"
 
 
-def test_warnings_can_be_judged_too() -> None:
+def test_compare_with_level_warning_counts_warnings() -> None:
     rows = [
         row | {"runs_with_warning": row["runs_with_error"], "runs_with_error": 0}
         for row in _days("slow", (0, 10), (8, 10))
@@ -108,13 +108,13 @@ def test_warnings_can_be_judged_too() -> None:
     assert _states(rows, level="warning").loc["slow", "state"] == "regressed"
 
 
-def test_a_period_of_no_days_is_refused() -> None:
+def test_node_regressions_of_a_period_without_days_is_refused() -> None:
     for days in ({"recent_days": 0}, {"baseline_days": 0}):
         with pytest.raises(UsageError, match="at least 1"):
-            node_regressions(None, **days)  # type: ignore[arg-type] # refused before it is asked
+            node_regressions(None, **days)  # type: ignore[arg-type] # raised before it is used
 
 
 @pytest.mark.parametrize("recent", [date(2025, 1, 1), date(2026, 1, 1)])
-def test_one_period_without_rows_is_no_error(recent: date) -> None:
+def test_compare_with_one_period_without_rows_finds_no_regression(recent: date) -> None:
     daily = pd.DataFrame(_days("click", (1, 10), (1, 10)))
     assert set(compare(daily, recent_from=recent)["state"]) <= {"new", "quiet"}

@@ -72,7 +72,7 @@ def test_load_of_runs_by_id_alone_creates_the_views(home: LoadEnv, world: FakeKo
     assert home.rows("SELECT run_id, status, entries FROM run_outcomes") == [(run_id, None, 1)]
 
 
-def test_query_before_the_first_load_says_what_to_run(
+def test_query_before_the_first_load_names_the_command_to_run(
     home: LoadEnv, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)
@@ -218,7 +218,7 @@ def test_views_and_functions_work_on_postgres(
         assert rows == _HEALTH
         for view in VIEWS:
             assert connection.execute(f"SELECT COUNT(*) FROM komos.{view}").fetchall() > [(0,)]
-        # What somebody built on a view survives its replacement.
+        # A view that a user created on top of this one is kept.
         connection.execute("CREATE VIEW public.mine AS SELECT * FROM komos.node_health_daily")
         assert not create_views(pipeline, "UTC")
         assert create_views(pipeline, "Asia/Tokyo")

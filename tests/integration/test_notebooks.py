@@ -58,13 +58,13 @@ def test_notebook_runs_as_a_page_and_in_jupyter(name: str, database: Path) -> No
     assert done.returncode == 0, done.stderr
     cells = nbformat.read(ipynb, as_version=4)  # type: ignore[no-untyped-call]
     with pytest.MonkeyPatch.context() as patch:
-        # Jupyter passes no arguments: it reads what the configuration names.
+        # Jupyter passes no arguments: the notebook reads the configured database.
         patch.setenv("DESTINATION__DUCKDB__CREDENTIALS", f"duckdb:///{database}")
         patch.setenv("DLT_DATA_DIR", str(directory / "jupyter"))
         NotebookClient(cells, timeout=120, kernel_name="python3").execute()
 
 
-def test_notebook_without_data_fails_and_says_what_to_run(
+def test_notebook_without_data_fails_and_names_the_command_to_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = tmp_path / "missing.duckdb"
@@ -80,7 +80,9 @@ def test_notebook_without_data_fails_and_says_what_to_run(
     assert "there is no finished run" in done.stderr
 
 
-def test_failing_cell_fails_script_and_page(database: Path, tmp_path: Path) -> None:
+def test_notebook_with_a_failing_cell_fails_as_script_and_as_page(
+    database: Path, tmp_path: Path
+) -> None:
     text = (NOTEBOOKS / "node_health.py").read_text("utf-8")
     broken = tmp_path / "broken.py"
     broken.write_text(text.replace("ranked = ", "ranked = 1 / 0 or "))

@@ -1,4 +1,4 @@
-"""What is planted in a made history is found, and where nothing is, nothing is found."""
+"""Analyses of sample data: they find the planted patterns and nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.warehouse import pipeline_over
 
 
 @pytest.mark.parametrize("seed", [7, 8, 9])
-def test_the_stories_are_found_and_nothing_else(
+def test_analyses_find_the_planted_patterns_and_nothing_else(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make_sample_data(seed)
@@ -45,11 +45,11 @@ def test_the_stories_are_found_and_nothing_else(
 
 
 @pytest.mark.slow
-def test_without_a_story_few_histories_have_a_false_regression(
+def test_node_regressions_without_planted_patterns_has_few_false_positives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     seeds = range(request.config.getoption("--seeds"))
-    alarms = [
+    false_positives = [
         seed
         for seed in seeds
         if "regressed"
@@ -59,10 +59,10 @@ def test_without_a_story_few_histories_have_a_false_regression(
             )["state"]
         )
     ]
-    assert len(alarms) <= 0.05 * len(seeds), alarms
+    assert len(false_positives) <= 0.05 * len(seeds), false_positives
 
 
-def test_an_empty_database_gives_empty_tables(
+def test_analyses_of_an_empty_database_return_empty_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = pipeline_over(FakeKomos(), tmp_path, monkeypatch)
@@ -71,7 +71,7 @@ def test_an_empty_database_gives_empty_tables(
     assert query(pipeline, "node_health_daily").empty
 
 
-def test_a_warning_that_announces_failure_is_found(
+def test_failure_precursors_finds_a_warning_that_precedes_failures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = FakeKomos()

@@ -53,7 +53,7 @@ def test_report_changes_neither_database_nor_working_directory(
     assert not list((loaded.directory / "dlt").glob("pipelines/komos*"))
 
 
-def test_report_without_data_says_what_to_run(home: LoadEnv) -> None:
+def test_report_without_data_names_the_command_to_run(home: LoadEnv) -> None:
     missing = komos(home, "report", "--database", "nowhere.duckdb")
     assert missing.returncode == 1
     assert "there is no database" in missing.stderr
@@ -182,7 +182,7 @@ def test_write_report_that_fails_leaves_the_earlier_page_and_no_other_file(
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
-def test_report_and_check_of_a_truncated_database_say_that_it_is_damaged(
+def test_report_and_check_of_a_truncated_database_report_the_damage(
     loaded: LoadEnv, share: float
 ) -> None:
     whole = loaded.file.read_bytes()
