@@ -1,4 +1,4 @@
-"""A real browser, sample data to show in it, and pages that fail their test on any error."""
+"""Fixtures: a real browser, sample data, and pages whose errors fail the test."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.warehouse import pipeline_over
 _ARGUMENTS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--no-first-run"),
-    "--host-resolver-rules=MAP evil.example 127.0.0.1",  # a foreign page, served by the test
+    "--host-resolver-rules=MAP evil.example 127.0.0.1",  # another site, served by the test
 ]
 _BROWSERS = (
     *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 )
-_WIDEST = "Math.max(...[...document.querySelectorAll('html, #App')].map(e => e.scrollWidth))"
+_CONTENT_WIDTH = "Math.max(...[...document.querySelectorAll('html, #App')].map(e => e.scrollWidth))"
 _SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 EVIL = "<img src=x onerror=\"document.title='broken'\"><script>document.title='broken'</script>"
 
@@ -34,8 +34,8 @@ IMAGE = "https://evil.example/pixel.png?leak"
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Ends with its module: while it lives, an event loop runs in this thread, and no test beside
-    could run one of its own.
+    """Closed after each module: its event loop runs in this thread, in which no other test could
+    run one meanwhile.
     """
     with sync_playwright() as playwright:
         own = playwright.chromium.executable_path
@@ -51,13 +51,13 @@ def browser() -> Iterator[Browser]:
 
 
 @dataclass
-class Watched:
-    """A page, and what went wrong in it.
+class CheckedPage:
+    """A page and its errors.
 
     Attributes:
         page: Playwright's page.
-        errors: What was written to the console as an error, raised, or could not be fetched.
-        hosts: Where it fetched from.
+        errors: Errors on the console, exceptions, and addresses that could not be fetched.
+        hosts: Hosts that it sent requests to.
     """
 
     page: Page
@@ -65,26 +65,26 @@ class Watched:
     hosts: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.page.on("console", self._said)
+        self.page.on("console", self._add_console_error)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("requestfailed", lambda request: self.errors.append(request.url))
-        self.page.on("request", self._asked)
+        self.page.on("request", self._add_host)
 
-    def _said(self, message: ConsoleMessage) -> None:
+    def _add_console_error(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self.errors.append(f"{message.text} {message.location['url']}")
 
-    def _asked(self, request: Request) -> None:
+    def _add_host(self, request: Request) -> None:
         scheme, _, rest = request.url.partition("://")
         if scheme in {"http", "https", "ws", "wss"}:
             self.hosts.add(rest.split("/")[0])
 
-    def looks(self, name: str, height: int = 1000) -> None:
-        """Takes its picture on a screen and a phone, light and dark; nothing may stick out.
+    def take_screenshots(self, name: str, height: int = 1000) -> None:
+        """Takes screenshots, wide and narrow, light and dark; fails if content overflows the width.
 
         Args:
-            name: What the files begin with.
-            height: Of the window, for apps that scroll inside it.
+            name: Beginning of the names of the files.
+            height: Height of the window, for apps that scroll inside it.
         """
         _SCREENSHOTS.mkdir(exist_ok=True)
         for width in (1440, 390):
@@ -92,7 +92,7 @@ class Watched:
             for scheme in ("light", "dark"):
                 self.page.emulate_media(color_scheme=scheme)
                 self.page.wait_for_timeout(300)  # charts follow the window's size
-                assert self.page.evaluate(_WIDEST) <= width
+                assert self.page.evaluate(_CONTENT_WIDTH) <= width
                 file = _SCREENSHOTS / f"{name}-{width}-{scheme}.png"
                 self.page.screenshot(path=file, full_page=True)
         self.page.set_viewport_size({"width": 1440, "height": 1000})
@@ -100,26 +100,26 @@ class Watched:
 
 
 @pytest.fixture
-def watched(browser: Browser) -> Iterator[Watched]:
-    """A new page; the test fails if anything went wrong in it."""
+def checked(browser: Browser) -> Iterator[CheckedPage]:
+    """A new page; the test fails if it has any error."""
     context = browser.new_context(viewport={"width": 1440, "height": 1000})
-    watched = Watched(context.new_page())
-    yield watched
+    checked = CheckedPage(context.new_page())
+    yield checked
     context.close()
-    assert watched.errors == []
+    assert checked.errors == []
 
 
 @dataclass(frozen=True)
-class Made:
-    """A DuckDB file that holds a made history, and where somebody tried to inject something."""
+class SampleDatabase:
+    """A DuckDB file with sample data, some of which contains HTML and the URL of an image."""
 
     file: Path
     world: MadeWorld
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    directory = tmp_path_factory.mktemp("made")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleDatabase:
+    directory = tmp_path_factory.mktemp("sample")
     world = make_sample_data()
     task_id = world.add_task(f"Evil {EVIL}")
     for number in range(6):
@@ -139,9 +139,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
             "INSERT INTO komos.tasks (id, name) VALUES (?, ?)",
             [[task["id"], task["name"]] for task in world.tasks()],
         )
-    return Made(file, world)
+    return SampleDatabase(file, world)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _SCREENSHOTS.exists():
-        terminalreporter.write_line(f"screenshots to look at: {_SCREENSHOTS}")
+        terminalreporter.write_line(f"screenshots to check: {_SCREENSHOTS}")

@@ -13,37 +13,37 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from komos_source.testing import FakeKomos
-from tests.browser.conftest import EVIL, Made, Watched
+from tests.browser.conftest import EVIL, CheckedPage, SampleDatabase
 from tests.conftest import LoadEnv
 from tests.notebooks import app
 
-_PATIENCE = 60_000
-"""Milliseconds; the machine may have other things to do."""
+_TIMEOUT = 60_000
+"""Milliseconds; long enough for a busy machine."""
 
 
 @pytest.fixture(scope="module")
-def node_health(made: Made) -> Iterator[str]:
-    with app("node_health", made.file) as address:
+def node_health(sample: SampleDatabase) -> Iterator[str]:
+    with app("node_health", sample.file) as address:
         yield address
 
 
-def _open(watched: Watched, address: str, until: str) -> Page:
-    page = watched.page
-    page.set_default_timeout(_PATIENCE)
-    expect.set_options(timeout=_PATIENCE)
+def _open(checked: CheckedPage, address: str, until: str) -> Page:
+    page = checked.page
+    page.set_default_timeout(_TIMEOUT)
+    expect.set_options(timeout=_TIMEOUT)
     page.goto(address)
     page.get_by_text(until).first.wait_for()
     return page
 
 
-def _heading(page: Page, says: str) -> Locator:
-    return page.get_by_role("heading", level=2).filter(has_text=says)
+def _heading(page: Page, text: str) -> Locator:
+    return page.get_by_role("heading", level=2).filter(has_text=text)
 
 
 def test_node_health_filters_change_charts_and_clicks_show_entries(
-    watched: Watched, node_health: str
+    checked: CheckedPage, node_health: str
 ) -> None:
-    page = _open(watched, node_health, "more often than chance explains")
+    page = _open(checked, node_health, "more often than chance explains")
     expect(page.locator("canvas")).to_have_count(8)  # six trends, the ranking, the heatmap
     expect(_heading(page, "of the runs that visited it")).to_be_visible()
 
@@ -57,19 +57,21 @@ def test_node_health_filters_change_charts_and_clicks_show_entries(
     expect(_heading(page, "leads: warnings in")).to_be_visible()
     page.get_by_label("task").select_option(label="Price check")
     expect(_heading(page, "wait_prices leads")).to_be_visible()
-    assert watched.hosts == {urlsplit(node_health).netloc}
-    watched.looks("node_health", height=4500)
+    assert checked.hosts == {urlsplit(node_health).netloc}
+    checked.take_screenshots("node_health", height=4500)
 
 
-def test_run_explorer_shows_two_runs_side_by_side(watched: Watched, made: Made) -> None:
-    with app("run_explorer", made.file) as address:
-        page = _open(watched, address, "Tick one run")
+def test_run_explorer_shows_two_runs_side_by_side(
+    checked: CheckedPage, sample: SampleDatabase
+) -> None:
+    with app("run_explorer", sample.file) as address:
+        page = _open(checked, address, "Tick one run")
         expect(_heading(page, ": failed after")).to_be_visible()
         page.get_by_label("task").select_option(label="Price check")
         expect(_heading(page, "Price check: failed after")).to_be_visible()
         expect(_heading(page, "Price check: completed after")).to_be_visible()
         expect(page.locator("canvas")).to_have_count(2)
-        watched.looks("run_explorer", height=1600)
+        checked.take_screenshots("run_explorer", height=1600)
 
 
 _CONNECT = """
@@ -81,7 +83,7 @@ address => new Promise(resolve => {
 """
 
 
-class _EvilPage(BaseHTTPRequestHandler):
+class _OtherSite(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
@@ -90,9 +92,9 @@ class _EvilPage(BaseHTTPRequestHandler):
         pass
 
 
-def test_notebook_refuses_a_foreign_page(browser: Browser, node_health: str) -> None:
+def test_notebook_refuses_requests_of_another_site(browser: Browser, node_health: str) -> None:
     host = urlsplit(node_health).netloc
-    with HTTPServer(("127.0.0.1", 0), _EvilPage) as server:
+    with HTTPServer(("127.0.0.1", 0), _OtherSite) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         context = browser.new_context()
         page = context.new_page()
@@ -105,25 +107,29 @@ def test_notebook_refuses_a_foreign_page(browser: Browser, node_health: str) -> 
     assert (other_name.status_code, other_name.text) == (303, "")
 
 
-def test_run_explorer_fetches_no_image_that_a_message_names(watched: Watched, made: Made) -> None:
-    with app("run_explorer", made.file) as address:
-        page = _open(watched, address, "Tick one run")
+def test_run_explorer_fetches_no_image_that_a_message_names(
+    checked: CheckedPage, sample: SampleDatabase
+) -> None:
+    with app("run_explorer", sample.file) as address:
+        page = _open(checked, address, "Tick one run")
         page.get_by_label("task").select_option(label=f"Evil {EVIL[:35]}…")
         expect(page.get_by_text("evil.example/pixel.png").first).to_be_visible()
         page.wait_for_load_state("networkidle")  # it has fetched all that it shows
-        assert watched.hosts == {urlsplit(address).netloc}
+        assert checked.hosts == {urlsplit(address).netloc}
 
 
-def test_app_of_a_missing_database_says_what_to_run(watched: Watched, tmp_path: Path) -> None:
+def test_app_of_a_missing_database_names_the_command_to_run(
+    checked: CheckedPage, tmp_path: Path
+) -> None:
     with app("node_health", tmp_path / "missing.duckdb") as address:
-        page = _open(watched, address, "there is no database")
+        page = _open(checked, address, "there is no database")
         expect(page.get_by_text("komos demo").first).to_be_visible()
     assert not (tmp_path / "missing.duckdb").exists()
 
 
 @pytest.mark.slow
-def test_open_notebook_blocks_none_of_fifty_loads_and_shows_them(
-    watched: Watched, home: LoadEnv, world: FakeKomos
+def test_app_open_during_fifty_loads_blocks_none_and_shows_their_runs(
+    checked: CheckedPage, home: LoadEnv, world: FakeKomos
 ) -> None:
     task_id = world.add_task("Orders")
 
@@ -138,7 +144,7 @@ def test_open_notebook_blocks_none_of_fifty_loads_and_shows_them(
 
     load_another_run()
     with app("node_health", home.file) as address:
-        page = _open(watched, address, "click leads")
+        page = _open(checked, address, "click leads")
         runs = page.locator("marimo-stat").first
         for loads in range(5, 55, 5):
             read_again()

@@ -1,4 +1,4 @@
-"""The report in a real browser: what is there, what filters change, where a click leads."""
+"""The report in a real browser: its content, filters and links."""
 
 from __future__ import annotations
 
@@ -9,38 +9,40 @@ from playwright.sync_api import Page, expect
 
 from komos_source.analytics import open_database
 from komos_source.report import write_report
-from tests.browser.conftest import Made, Watched
+from tests.browser.conftest import CheckedPage, SampleDatabase
 
 _RANKED = ".for-level:visible .ranking tbody tr:visible"
 
 
 @pytest.fixture(scope="session")
-def file(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def file(sample: SampleDatabase, tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("report") / "report.html"
-    write_report(open_database(database=made.file), file)
+    write_report(open_database(database=sample.file), file)
     return file
 
 
 @pytest.fixture
-def page(watched: Watched, file: Path) -> Page:
-    watched.page.goto(file.as_uri())
-    return watched.page
+def page(checked: CheckedPage, file: Path) -> Page:
+    checked.page.goto(file.as_uri())
+    return checked.page
 
 
-def test_report_shows_all_charts_without_network(watched: Watched, page: Page) -> None:
+def test_report_shows_all_charts_without_network(checked: CheckedPage, page: Page) -> None:
     assert page.locator("svg.trend:visible").count() >= 6
     assert page.locator(".for-level:visible .ranking .ci:visible").count() == 15
     assert page.locator(".for-level:visible td.cell:visible").count() == 15 * 28
     assert page.locator(".coverage tbody tr:visible").count() == 9
     assert page.locator(".trend:visible .change").count() >= 1
-    watched.looks("report")
-    assert watched.hosts == set()
+    checked.take_screenshots("report")
+    assert checked.hosts == set()
 
 
-def test_report_headline_names_the_regression_and_marks_its_day(made: Made, page: Page) -> None:
-    assert made.world.stories is not None
+def test_report_headline_names_the_regression_and_marks_its_day(
+    sample: SampleDatabase, page: Page
+) -> None:
+    assert sample.world.stories is not None
     heading = page.locator("h1").inner_text()
-    assert heading.startswith(f"{made.world.stories.regressed[1]} fails in ")
+    assert heading.startswith(f"{sample.world.stories.regressed[1]} fails in ")
     regressed = page.locator(".for-level:visible .changes tr", has_text="regressed").first
     assert "extract_orders" in regressed.inner_text()
     assert page.locator(".messages tbody tr", has_text="Consent layer").inner_text().count("new")
@@ -85,8 +87,8 @@ def test_report_shows_html_in_data_as_text(page: Page) -> None:
     assert page.locator("img").count() == 0
 
 
-def test_report_without_scripts_shows_all_rows(file: Path, watched: Watched) -> None:
-    context = watched.page.context.browser.new_context(java_script_enabled=False)  # type: ignore[union-attr]
+def test_report_without_scripts_shows_all_rows(file: Path, checked: CheckedPage) -> None:
+    context = checked.page.context.browser.new_context(java_script_enabled=False)  # type: ignore[union-attr]
     page = context.new_page()
     page.goto(file.as_uri())
     assert page.locator(_RANKED).count() > 15
