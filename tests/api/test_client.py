@@ -215,10 +215,10 @@ def test_task_run_with_an_unusable_date_has_no_served_at(
 def test_task_runs_with_an_odd_member_returns_the_others(
     world: FakeKomos, emulator: Emulator, run_id: str
 ) -> None:
-    def add_odd(_: str, body: bytes) -> bytes:
+    def add_odd_run(_: str, body: bytes) -> bytes:
         return json.dumps({"runs": [{"id": "no UUID"}, *json.loads(body)["runs"]]}).encode()
 
-    emulator.faults.add("/runs", "rewrite", rewrite=add_odd)
+    emulator.faults.add("/runs", "rewrite", rewrite=add_odd_run)
     answer, _ = ask(emulator, lambda client: client.task_runs(world.tasks()[0]["id"]))
     assert [run.id for run in answer.value] == [run_id]
     assert len(answer.odd) == 1
@@ -226,7 +226,9 @@ def test_task_runs_with_an_odd_member_returns_the_others(
 
 
 @pytest.mark.parametrize("identity", ["", ".", ".."])
-def test_an_id_that_changes_the_path_is_refused(emulator: Emulator, identity: str) -> None:
+def test_client_with_an_id_that_changes_the_path_raises_usage_error(
+    emulator: Emulator, identity: str
+) -> None:
     for use in (
         lambda client: client.task_runs(identity),
         lambda client: client.task_run(identity),
@@ -237,7 +239,7 @@ def test_an_id_that_changes_the_path_is_refused(emulator: Emulator, identity: st
     assert emulator.requests == []
 
 
-def test_an_id_with_a_slash_is_one_segment_of_the_path(emulator: Emulator) -> None:
+def test_client_with_a_slash_in_an_id_escapes_it(emulator: Emulator) -> None:
     with pytest.raises(RequestError, match="400 invalid_task_id"):
         ask(emulator, lambda client: client.task_runs("a/../b"))
     assert [request.path for request in emulator.requests] == ["/public/v1/tasks/a%2F..%2Fb/runs"]
@@ -248,13 +250,13 @@ def test_an_id_with_a_slash_is_one_segment_of_the_path(emulator: Emulator) -> No
 
 @pytest.mark.parametrize("where", ["tasks", "runs", "logs"])
 @pytest.mark.parametrize("fault", ["204", "null", "byte order mark"])
-def test_an_empty_or_marked_answer_is_read(
+def test_client_with_an_answer_that_is_empty_null_or_marked_reads_it(
     world: FakeKomos, emulator: Emulator, run_id: str, where: str, fault: str
 ) -> None:
     path = {"tasks": "/tasks?", "runs": "/runs", "logs": "/logs"}[where]
     if fault == "204":
         emulator.faults.add(path, "status", status=204)
-    elif fault == "null" and where != "logs":  # of a log that is up to the decoder
+    elif fault == "null" and where != "logs":  # for a log the decoder decides
         emulator.faults.add(path, "body", body=json.dumps({where: None}).encode())
     elif fault == "byte order mark":
         emulator.faults.add(path, "rewrite", rewrite=lambda _, body: b"\xef\xbb\xbf" + body)
@@ -272,7 +274,7 @@ def test_an_empty_or_marked_answer_is_read(
     assert metrics.requests == 1
 
 
-def test_the_log_of_another_run_is_not_asked_for_again(emulator: Emulator, run_id: str) -> None:
+def test_task_run_log_of_another_run_is_not_retried(emulator: Emulator, run_id: str) -> None:
     def refuse(_: bytes | bytearray, __: datetime) -> None:
         raise AnswerError("the log of another run")
 
@@ -286,7 +288,7 @@ def test_the_log_of_another_run_is_not_asked_for_again(emulator: Emulator, run_i
     assert emulator.count("/logs") == 1
 
 
-def test_a_deeply_nested_answer_is_at_most_an_error_of_that_request(
+def test_task_run_with_a_deeply_nested_answer_raises_at_most_answer_error(
     emulator: Emulator, run_id: str
 ) -> None:
     nested = b"[" * 600 + b"]" * 600  # is read; Python 3.11 cannot walk through it
@@ -296,7 +298,7 @@ def test_a_deeply_nested_answer_is_at_most_an_error_of_that_request(
         ask(emulator, lambda client: client.task_run(run_id))
 
 
-def test_no_answer_may_come_from_a_cache(run_id: str) -> None:
+def test_client_sends_cache_control_no_cache(run_id: str) -> None:
     with http_server(b'{"runId": "x", "logEntries": []}') as (address, requests):
         asyncio.run(read_log(address, run_id))
     assert requests[0]["Cache-Control"] == "no-cache"
@@ -322,7 +324,7 @@ def test_no_answer_may_come_from_a_cache(run_id: str) -> None:
     ],
     ids=lambda fault: f"{fault['kind']} {fault.get('status', '')}".strip(),
 )
-def test_a_transient_failure_is_retried(
+def test_client_with_a_transient_failure_retries(
     emulator: Emulator, run_id: str, fault: dict[str, Any]
 ) -> None:
     emulator.faults.add("/logs", times=4, **fault)
@@ -331,7 +333,9 @@ def test_a_transient_failure_is_retried(
     assert metrics.requests == 5
 
 
-def test_a_failure_that_lasts_is_given_up_after_five_tries(emulator: Emulator, run_id: str) -> None:
+def test_client_with_a_lasting_failure_raises_after_five_tries(
+    emulator: Emulator, run_id: str
+) -> None:
     emulator.faults.add("/logs", "status", status=503, detail="maintenance")
     with pytest.raises(RequestError, match=r"503 maintenance \(5 tries\)") as caught:
         ask(emulator, log_of(run_id))
@@ -340,7 +344,7 @@ def test_a_failure_that_lasts_is_given_up_after_five_tries(emulator: Emulator, r
 
 
 @pytest.mark.parametrize("status", [400, 402, 410, 422])
-def test_a_lasting_refusal_is_raised_at_once_with_status_and_detail(
+def test_client_with_a_permanent_error_raises_at_once_with_status_and_detail(
     emulator: Emulator, run_id: str, status: int
 ) -> None:
     emulator.faults.add("/logs", "status", status=status, detail="no_more")
@@ -350,7 +354,7 @@ def test_a_lasting_refusal_is_raised_at_once_with_status_and_detail(
     assert emulator.count("/logs") == 1
 
 
-def test_waits_that_the_api_asks_for_are_bounded_in_all(
+def test_client_with_repeated_retry_after_limits_the_total_wait(
     emulator: Emulator, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "MAX_RETRY_AFTER", 1.5)
@@ -360,7 +364,7 @@ def test_waits_that_the_api_asks_for_are_bounded_in_all(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_wait_beyond_the_limit_is_left_to_the_next_load(
+def test_client_with_retry_after_beyond_the_limit_raises_at_once(
     emulator: Emulator, run_id: str, status: int
 ) -> None:
     emulator.faults.add("/logs", "status", status=status, headers={"Retry-After": "86400"})
@@ -370,7 +374,9 @@ def test_a_wait_beyond_the_limit_is_left_to_the_next_load(
 
 
 @pytest.mark.parametrize("status", [301, 308])
-def test_a_redirect_is_named_and_not_followed(emulator: Emulator, run_id: str, status: int) -> None:
+def test_client_with_a_redirect_names_its_target_and_does_not_follow_it(
+    emulator: Emulator, run_id: str, status: int
+) -> None:
     target = f"{emulator.base_url}/elsewhere"
     emulator.faults.add("/logs", "status", status=status, headers={"Location": target})
     with pytest.raises(RequestError, match=f"redirects to {target}"):
@@ -382,7 +388,7 @@ def test_a_redirect_is_named_and_not_followed(emulator: Emulator, run_id: str, s
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_key_ends_the_load_and_is_not_repeated(
+def test_client_with_a_refused_key_raises_authentication_error_without_the_key(
     emulator: Emulator, run_id: str, status: int
 ) -> None:
     emulator.faults.add("/", "status", status=status)
@@ -393,7 +399,7 @@ def test_a_refused_key_ends_the_load_and_is_not_repeated(
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["key accepted before", "first request"])
-def test_a_403_for_one_run_concerns_that_run_only(
+def test_client_with_a_403_for_one_run_reads_the_others(
     world: FakeKomos, emulator: Emulator, run_id: str, known: bool
 ) -> None:
     other = world.add_run(world.add_task("Other"))
@@ -407,14 +413,18 @@ def test_a_403_for_one_run_concerns_that_run_only(
     assert by_run[other] == []
 
 
-def test_a_missing_run_is_not_visible(world: FakeKomos, emulator: Emulator) -> None:
+def test_client_with_a_missing_run_raises_not_visible_error(
+    world: FakeKomos, emulator: Emulator
+) -> None:
     with pytest.raises(NotVisibleError, match="404 run_not_found") as caught:
         ask(emulator, log_of(world.new_id()))
     assert caught.value.detail == "run_not_found"
     assert caught.value.status == 404
 
 
-def test_a_gateways_404_has_no_detail(emulator: Emulator, run_id: str) -> None:
+def test_client_with_a_404_of_a_gateway_raises_an_error_without_detail(
+    emulator: Emulator, run_id: str
+) -> None:
     emulator.faults.add("/logs", "status", status=404, detail={"gateway": "no route"})
     with pytest.raises(NotVisibleError) as caught:
         ask(emulator, log_of(run_id))
@@ -422,7 +432,7 @@ def test_a_gateways_404_has_no_detail(emulator: Emulator, run_id: str) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 500])
-def test_an_error_that_echoes_the_request_does_not_repeat_the_key(
+def test_client_with_an_error_that_echoes_the_key_raises_without_the_key(
     emulator: Emulator, run_id: str, status: int
 ) -> None:
     key = emulator.api_key
@@ -437,7 +447,9 @@ def test_an_error_that_echoes_the_request_does_not_repeat_the_key(
         assert caught.value.__cause__ is None
 
 
-def test_a_redirect_that_echoes_the_key_does_not_repeat_it(emulator: Emulator, run_id: str) -> None:
+def test_client_with_a_redirect_that_echoes_the_key_raises_without_the_key(
+    emulator: Emulator, run_id: str
+) -> None:
     location = f"https://login.example/?key={emulator.api_key}"
     emulator.faults.add("/logs", "status", status=302, headers={"Location": location})
     with pytest.raises(RequestError, match=r"login\.example") as caught:
@@ -445,7 +457,7 @@ def test_a_redirect_that_echoes_the_key_does_not_repeat_it(emulator: Emulator, r
     assert emulator.api_key not in str(caught.value)
 
 
-def test_the_detail_of_an_error_is_cut_off(emulator: Emulator, run_id: str) -> None:
+def test_client_with_a_long_error_detail_truncates_it(emulator: Emulator, run_id: str) -> None:
     for detail in ("x" * 5_000_000, "x" * 20_000, [{"loc": "x" * 20_000}]):
         emulator.faults.clear()
         emulator.faults.add("/logs", "status", status=400, detail=detail)
@@ -458,13 +470,15 @@ def test_the_detail_of_an_error_is_cut_off(emulator: Emulator, run_id: str) -> N
 # --- an API that is down, and single resources that fail ---
 
 
-def test_an_api_that_never_answers_is_unreachable(emulator: Emulator, run_id: str) -> None:
+def test_client_without_a_connection_raises_api_unreachable_error(
+    emulator: Emulator, run_id: str
+) -> None:
     with pytest.raises(ApiUnreachableError, match="cannot be reached"):
         ask(emulator, log_of(run_id), base_url="http://127.0.0.1:9")
 
 
 @pytest.mark.parametrize("fault", ["reset", "status"])
-def test_an_api_that_goes_down_is_not_asked_for_every_run(
+def test_client_after_16_consecutive_failures_skips_requests(
     world: FakeKomos, emulator: Emulator, run_id: str, fault: Any
 ) -> None:
     async def read(client: KomosClient) -> list[Any]:
@@ -478,7 +492,7 @@ def test_an_api_that_goes_down_is_not_asked_for_every_run(
     assert metrics.requests == 1 + 14 + 12 + 1
 
 
-def test_runs_that_always_fail_do_not_keep_others_from_being_read(
+def test_client_with_runs_that_always_fail_reads_the_others(
     world: FakeKomos, emulator: Emulator
 ) -> None:
     task = world.add_task("Bad")
@@ -505,7 +519,7 @@ def test_runs_that_always_fail_do_not_keep_others_from_being_read(
 # --- rate limits ---
 
 
-def test_a_rate_limit_without_headers_slows_down_and_fails_nothing(
+def test_client_below_a_rate_limit_without_headers_slows_down_and_reads_all_logs(
     world: FakeKomos, emulator: Emulator
 ) -> None:
     runs = [world.add_run(world.add_task("T")) for _ in range(70)]
@@ -520,7 +534,9 @@ def test_a_rate_limit_without_headers_slows_down_and_fails_nothing(
     assert metrics.paused_until > 0
 
 
-def test_a_rate_limit_with_headers_is_waited_for(world: FakeKomos, emulator: Emulator) -> None:
+def test_client_below_a_rate_limit_with_headers_waits_for_its_reset(
+    world: FakeKomos, emulator: Emulator
+) -> None:
     runs = [world.add_run(world.add_task("T")) for _ in range(60)]
     limit = emulator.faults.limit_rate(20, 1.0, headers=True)
 
@@ -531,7 +547,7 @@ def test_a_rate_limit_with_headers_is_waited_for(world: FakeKomos, emulator: Emu
     assert 0 < limit.refused <= 3 * 4  # at most those under way when a span was used up
 
 
-def test_a_429_that_lasts_is_given_up_in_bounded_time(
+def test_client_with_a_lasting_429_raises_in_bounded_time(
     emulator: Emulator, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "MAX_RETRY_AFTER", 0.5)
@@ -544,7 +560,7 @@ def test_a_429_that_lasts_is_given_up_in_bounded_time(
     assert emulator.count("/logs") < 20
 
 
-def test_retry_after_delays_all_requests_of_the_client(
+def test_client_after_retry_after_delays_all_requests(
     world: FakeKomos, emulator: Emulator, run_id: str
 ) -> None:
     others = [world.add_run(world.add_task("Other")) for _ in range(3)]
@@ -564,7 +580,7 @@ def test_retry_after_delays_all_requests_of_the_client(
     assert time.monotonic() - started >= 1.0
 
 
-def test_no_more_requests_are_under_way_than_allowed(world: FakeKomos, emulator: Emulator) -> None:
+def test_client_limits_concurrent_requests(world: FakeKomos, emulator: Emulator) -> None:
     runs = [world.add_run(world.add_task("T")) for _ in range(12)]
     emulator.faults.latency = 0.05
 
@@ -577,11 +593,11 @@ def test_no_more_requests_are_under_way_than_allowed(world: FakeKomos, emulator:
     assert seconds >= 12 / 3 * 0.05
 
 
-# --- answers that take too long or too much ---
+# --- answers that are too slow or too large ---
 
 
 @pytest.mark.parametrize("kind", ["drip", "hints"])
-def test_an_answer_without_end_is_given_up_and_the_others_are_read(
+def test_client_with_an_endless_answer_raises_and_reads_the_others(
     world: FakeKomos,
     emulator: Emulator,
     run_id: str,
@@ -603,7 +619,7 @@ def test_an_answer_without_end_is_given_up_and_the_others_are_read(
     assert metrics.requests == 21
 
 
-def test_an_answer_that_comes_fast_enough_has_more_time(
+def test_client_with_a_long_answer_that_is_fast_enough_reads_it(
     emulator: Emulator, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "TOTAL_TIMEOUT", 0.5)
@@ -614,7 +630,7 @@ def test_an_answer_that_comes_fast_enough_has_more_time(
     assert metrics.requests == 1
 
 
-def test_a_slow_answer_does_not_take_the_memory_of_others(
+def test_client_with_a_slow_answer_reads_the_others_meanwhile(
     world: FakeKomos, emulator: Emulator, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "BUFFERED_BYTES", 1000)
@@ -635,7 +651,7 @@ def test_a_slow_answer_does_not_take_the_memory_of_others(
     assert unfinished
 
 
-def test_a_log_that_is_held_delays_larger_ones_until_it_is_left(
+def test_task_run_log_in_use_delays_others_over_the_memory_limit(
     world: FakeKomos, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "BUFFERED_BYTES", 3_000_000)
@@ -654,7 +670,7 @@ def test_a_log_that_is_held_delays_larger_ones_until_it_is_left(
     assert entries == 100
 
 
-def test_a_body_beyond_the_limit_is_an_error_that_names_the_setting(
+def test_client_with_a_body_beyond_the_limit_raises_and_names_the_setting(
     emulator: Emulator, run_id: str
 ) -> None:
     bomb = gzip.compress(b" " * 50_000_000)
@@ -664,14 +680,16 @@ def test_a_body_beyond_the_limit_is_an_error_that_names_the_setting(
     assert emulator.count("/logs") == 1
 
 
-def test_a_body_packed_several_times_is_refused(emulator: Emulator, run_id: str) -> None:
+def test_client_with_a_body_compressed_twice_raises_answer_error(
+    emulator: Emulator, run_id: str
+) -> None:
     bomb = gzip.compress(gzip.compress(b" " * 1_000_000))
     emulator.faults.add("/logs", "body", body=bomb, headers={"Content-Encoding": "gzip, gzip"})
     with pytest.raises(AnswerError, match="Content-Encoding 'gzip, gzip'"):
         ask(emulator, log_of(run_id))
 
 
-def test_a_body_that_is_announced_as_huge_takes_no_memory_before_it_comes(run_id: str) -> None:
+def test_client_with_a_huge_content_length_reserves_no_memory(run_id: str) -> None:
     def answer(listener: socket.socket) -> None:
         for _ in range(settings.MAX_TRIES):
             connection, _ = listener.accept()
@@ -687,7 +705,7 @@ def test_a_body_that_is_announced_as_huge_takes_no_memory_before_it_comes(run_id
         server.join(10)
 
 
-def test_an_error_answer_is_read_up_to_64_kb(run_id: str) -> None:
+def test_client_with_a_long_error_answer_reads_up_to_64_kb(run_id: str) -> None:
     sent: list[int] = []
 
     def answer(listener: socket.socket) -> None:
@@ -759,7 +777,7 @@ def self_signed(tmp_path: Path) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("scheme", ["https", "HTTPS", "Https"])
-def test_certificates_are_verified_however_the_scheme_is_spelt(
+def test_client_with_https_in_any_case_verifies_certificates(
     self_signed: ssl.SSLContext, run_id: str, scheme: str
 ) -> None:
     with http_server(b"{}", self_signed) as (address, requests):
@@ -769,7 +787,7 @@ def test_certificates_are_verified_however_the_scheme_is_spelt(
     assert requests == []
 
 
-def test_a_missing_certificate_file_is_reported_with_its_variable(
+def test_client_with_a_missing_certificate_file_names_its_variable(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
@@ -777,7 +795,7 @@ def test_a_missing_certificate_file_is_reported_with_its_variable(
         KomosClient("sk_live_test")
 
 
-def test_a_proxy_that_cannot_be_used_is_reported_with_its_variable(
+def test_client_with_an_unusable_proxy_names_its_variable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "gopher://localhost:1")

@@ -80,7 +80,7 @@ def test_error_for_status_reports_the_detail(body: bytes, text: str, detail: str
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_error_for_status_reads_the_wait_that_the_api_asks_for(status: int) -> None:
+def test_error_for_status_reads_the_requested_wait(status: int) -> None:
     error = error_for(status, headers={"retry-after": "7"})
     assert isinstance(error, TransientError)
     assert error.retry_after == 7.0

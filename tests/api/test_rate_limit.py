@@ -71,14 +71,14 @@ def test_throttle_counts_requests_that_were_refused_together_once() -> None:
     assert throttle.until == 101.0
 
 
-def test_throttle_waits_as_long_as_the_api_asks() -> None:
+def test_throttle_with_requested_waits_uses_the_longest() -> None:
     throttle = Throttle(1.0, Clock())
     throttle.refuse(100.0, 7.0)
     throttle.refuse(100.0, 3.0)
     assert throttle.until == 107.0
 
 
-def test_throttle_asked_for_no_wait_waits_all_the_same() -> None:
+def test_throttle_with_a_requested_wait_of_zero_uses_its_own_delay() -> None:
     throttle = Throttle(1.0, Clock())
     throttle.refuse(100.0, 0.0)
     assert throttle.until == 101.0
@@ -152,7 +152,7 @@ def test_byte_budget_counts_a_body_that_has_been_read_until_it_is_removed() -> N
     asyncio.run(main())
 
 
-def test_byte_budget_lets_a_body_that_stalls_hold_up_nobody() -> None:
+def test_byte_budget_with_a_stalled_body_delays_no_other() -> None:
     async def main() -> None:
         budget = ByteBudget(10)
         await budget.add("stalled", 1)
@@ -163,7 +163,7 @@ def test_byte_budget_lets_a_body_that_stalls_hold_up_nobody() -> None:
     asyncio.run(main())
 
 
-def test_failures_leave_fewer_tries_and_successes_give_them_back() -> None:
+def test_failures_reduce_the_tries_and_successes_restore_them() -> None:
     failures = Failures()
     tries = []
     for _ in range(6):
