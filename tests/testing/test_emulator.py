@@ -28,19 +28,19 @@ def get(emulator: Emulator, path: str, key: str | None = None) -> httpx.Response
         ("/elsewhere", 404, "Not Found"),
     ],
 )
-def test_refusals_carry_their_detail(
+def test_emulator_error_response_has_the_documented_detail(
     emulator: Emulator, path: str, status: int, detail: str
 ) -> None:
     answer = get(emulator, path)
     assert (answer.status_code, answer.json()) == (status, {"detail": detail})
 
 
-def test_another_key_is_refused(emulator: Emulator) -> None:
+def test_emulator_without_the_right_key_responds_with_401(emulator: Emulator) -> None:
     assert get(emulator, "/tasks", key="sk_live_other").status_code == 401
     assert httpx.get(emulator.base_url + "/public/v1/tasks").status_code == 401
 
 
-def test_tasks_are_paged_searched_and_filtered(world: FakeKomos, emulator: Emulator) -> None:
+def test_emulator_pages_searches_and_filters_tasks(world: FakeKomos, emulator: Emulator) -> None:
     for number in range(30):
         world.add_task(f"Task {number}", status="READY" if number % 2 else "DRAFT")
     page = get(emulator, "/tasks?offset=25").json()
@@ -51,7 +51,9 @@ def test_tasks_are_paged_searched_and_filtered(world: FakeKomos, emulator: Emula
     assert get(emulator, "/tasks?limit=101").status_code == 422
 
 
-def test_only_the_50_newest_runs_of_a_task_are_listed(world: FakeKomos, emulator: Emulator) -> None:
+def test_emulator_lists_only_the_50_newest_runs_of_a_task(
+    world: FakeKomos, emulator: Emulator
+) -> None:
     task = world.add_task("Orders")
     runs = []
     for _ in range(60):
@@ -61,7 +63,7 @@ def test_only_the_50_newest_runs_of_a_task_are_listed(world: FakeKomos, emulator
     assert [run["id"] for run in listed] == runs[:9:-1]
 
 
-def test_a_run_goes_from_pending_to_its_end_as_the_clock_moves(world: FakeKomos) -> None:
+def test_fake_komos_run_changes_its_status_with_the_clock(world: FakeKomos) -> None:
     now = world.clock.now()
     run_id = world.add_run(
         world.add_task("Orders"),
@@ -86,7 +88,7 @@ def test_a_run_goes_from_pending_to_its_end_as_the_clock_moves(world: FakeKomos)
     assert seen == expected
 
 
-def test_entries_appear_when_persisted_and_stand_in_order_of_time(world: FakeKomos) -> None:
+def test_fake_komos_log_has_the_persisted_entries_in_order_of_time(world: FakeKomos) -> None:
     run_id = world.add_run(world.add_task("Orders"))
     now = world.clock.now()
     later = now + timedelta(seconds=10)
@@ -100,16 +102,18 @@ def test_entries_appear_when_persisted_and_stand_in_order_of_time(world: FakeKom
     assert [entry["id"] for entry in world.log(run_id)] == ["a", "b", "late", "c"]
 
 
-def test_the_date_header_is_the_worlds_clock(world: FakeKomos, emulator: Emulator) -> None:
+def test_emulator_date_header_is_the_time_of_the_clock(
+    world: FakeKomos, emulator: Emulator
+) -> None:
     assert get(emulator, "/tasks").headers["Date"] == "Tue, 14 Oct 2025 18:00:00 GMT"
 
 
-def test_a_clock_with_a_pace_runs_by_itself() -> None:
+def test_world_clock_with_a_pace_advances_by_itself() -> None:
     clock = WorldClock(pace=1e6)
     assert clock.now() < clock.now()
 
 
-def test_faults_hit_what_they_name_as_often_as_they_say(
+def test_faults_apply_to_their_path_the_given_number_of_times(
     world: FakeKomos, emulator: Emulator
 ) -> None:
     emulator.faults.add("/tasks", "status", status=503, times=2, headers={"Retry-After": "1"})
@@ -125,13 +129,13 @@ def test_faults_hit_what_they_name_as_often_as_they_say(
         get(emulator, "/tasks").json()
 
 
-def test_a_made_history_is_the_same_again_for_the_same_seed() -> None:
+def test_make_sample_data_with_the_same_seed_returns_the_same_entries() -> None:
     first, second, other = (make_sample_data(seed, days=3) for seed in (1, 1, 2))
     assert list(first.entries()) == list(second.entries())
     assert list(first.entries()) != list(other.entries())
 
 
-def test_a_made_history_holds_its_stories() -> None:
+def test_make_sample_data_contains_the_planted_patterns() -> None:
     world = make_sample_data(days=28)
     assert world.stories
     task, node = world.stories.regressed
@@ -152,7 +156,7 @@ def test_a_made_history_holds_its_stories() -> None:
     assert make_sample_data(days=2, stories=False).stories is None
 
 
-def test_bulk_has_what_was_asked_for_and_grows() -> None:
+def test_bulk_world_has_the_given_size_and_grows() -> None:
     world = bulk_world(runs=3, entries_per_run=1000, null_timestamp_share=0.01)
     entries = list(world.entries())
     assert len({entry["id"] for _, _, entry in entries}) == 3000

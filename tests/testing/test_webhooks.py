@@ -19,7 +19,7 @@ SECRET = "wh_test_2f6b8a"
 
 
 class Endpoint(ThreadingHTTPServer):
-    """Keeps what it is sent; fails as often as it is told."""
+    """Stores deliveries; answers the first `failures` requests with status 500."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -70,7 +70,9 @@ def endpoint() -> Iterator[Endpoint]:
     running.server_close()
 
 
-def test_a_run_is_told_from_its_start_to_its_end(world: FakeKomos, endpoint: Endpoint) -> None:
+def test_webhooks_send_each_event_and_entry_of_a_run_once(
+    world: FakeKomos, endpoint: Endpoint
+) -> None:
     task = world.add_task("Orders")
     old = world.add_run(task)
     world.append(old, {})
@@ -94,7 +96,7 @@ def test_a_run_is_told_from_its_start_to_its_end(world: FakeKomos, endpoint: End
 
 
 @pytest.mark.parametrize(("failures", "delivered"), [(6, 1), (7, 0)])
-def test_a_failed_delivery_is_tried_six_times_more(
+def test_webhooks_retry_a_failed_delivery_six_times(
     world: FakeKomos, endpoint: Endpoint, failures: int, delivered: int
 ) -> None:
     endpoint.failures = failures
@@ -105,14 +107,16 @@ def test_a_failed_delivery_is_tried_six_times_more(
         assert (webhooks.delivered, webhooks.lost) == (delivered, 1 - delivered)
 
 
-def test_the_waits_between_tries_grow() -> None:
+def test_retry_delays_increase() -> None:
     from komos_source.testing.webhooks import RETRY_DELAYS
 
     assert len(RETRY_DELAYS) == 6
     assert list(RETRY_DELAYS) == sorted(set(RETRY_DELAYS))
 
 
-def test_duplicates_and_disorder_come_on_request(world: FakeKomos, endpoint: Endpoint) -> None:
+def test_webhooks_with_duplicates_and_disorder_repeat_and_reorder_deliveries(
+    world: FakeKomos, endpoint: Endpoint
+) -> None:
     run_id = world.add_run(world.add_task("Orders"))
     with Webhooks(
         world, endpoint.url, SECRET, every=60, duplicates=0.5, disorder=0.5, hold=0.3
