@@ -1,4 +1,4 @@
-"""What can be watched of a load: events in the log, spans and metrics sent to a collector."""
+"""Telemetry of a load: events in the log, spans and metrics sent to a collector."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.conftest import LoadEnv
 
 
 class Collector(http.server.ThreadingHTTPServer):
-    """Takes what OpenTelemetry's exporters send over OTLP/HTTP."""
+    """Receives what the exporters of OpenTelemetry send over OTLP/HTTP."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Received)
@@ -94,7 +94,7 @@ def events(done: subprocess.CompletedProcess[str]) -> list[dict[str, object]]:
     return [json.loads(line) for line in done.stderr.splitlines()]
 
 
-def test_a_load_logs_its_stages_and_counts_as_json(home: LoadEnv, run_id: str) -> None:
+def test_load_with_log_format_json_logs_stages_and_counts(home: LoadEnv, run_id: str) -> None:
     done = komos(home, "load", "--log-format", "json")
     found = events(done)
     assert [event["event"] for event in found] == [
@@ -107,14 +107,16 @@ def test_a_load_logs_its_stages_and_counts_as_json(home: LoadEnv, run_id: str) -
     assert found[-1]["level"] == "info"
 
 
-def test_the_environment_can_ask_for_plain_logs(home: LoadEnv, run_id: str) -> None:
+def test_load_with_log_format_plain_in_the_environment_logs_plain_lines(
+    home: LoadEnv, run_id: str
+) -> None:
     done = komos(home, "load", KOMOS_LOG_FORMAT="plain")
     last = done.stderr.splitlines()[-1]
     assert " INFO load ended exit_code=0 " in last
     assert " entries_loaded=2 " in last
 
 
-def test_what_could_not_be_fetched_is_a_warning(home: LoadEnv, run_id: str) -> None:
+def test_load_with_a_run_that_cannot_be_fetched_logs_a_warning(home: LoadEnv, run_id: str) -> None:
     home.emulator.faults.add("/logs", "status", status=500)
     found = events(komos(home, "load", "--log-format", "json"))
     warnings = [event for event in found if event["level"] == "warning"]
@@ -123,16 +125,14 @@ def test_what_could_not_be_fetched_is_a_warning(home: LoadEnv, run_id: str) -> N
     assert warnings[1]["exit_code"] == 3
 
 
-def test_unless_events_are_asked_for_a_person_reads_sentences_only(
-    home: LoadEnv, run_id: str
-) -> None:
+def test_load_without_log_format_prints_sentences_only(home: LoadEnv, run_id: str) -> None:
     home.emulator.faults.add("/logs", "status", status=500)
-    (said,) = komos(home, "load", "--json").stderr.splitlines()
-    assert said.startswith(f"run {run_id}: ")
+    (line,) = komos(home, "load", "--json").stderr.splitlines()
+    assert line.startswith(f"run {run_id}: ")
 
 
 @pytest.mark.parametrize("log_format", ["plain", "json"])
-def test_a_failing_load_logs_why_and_never_the_key(
+def test_load_that_fails_logs_the_reason_without_the_key(
     home: LoadEnv, run_id: str, log_format: str
 ) -> None:
     done = komos(home, "load", "--log-format", log_format, SOURCES__KOMOS__API_KEY=KEY)
@@ -141,7 +141,7 @@ def test_a_failing_load_logs_why_and_never_the_key(
     assert KEY not in done.stdout + done.stderr
 
 
-def test_a_collector_gets_spans_and_metrics_and_never_the_key(
+def test_load_with_opentelemetry_exports_spans_and_metrics_without_the_key(
     home: LoadEnv, run_id: str, collector: Collector
 ) -> None:
     done = subprocess.run(
@@ -173,7 +173,7 @@ def test_a_collector_gets_spans_and_metrics_and_never_the_key(
     assert all(home.emulator.api_key.encode() not in body for _, body in collector.bodies)
 
 
-def test_a_load_without_opentelemetry_configured_does_not_import_it(
+def test_load_without_opentelemetry_configured_does_not_import_it(
     home: LoadEnv, run_id: str
 ) -> None:
     code = (

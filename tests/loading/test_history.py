@@ -1,4 +1,4 @@
-"""`komos_loads`: what each load did, kept where the data is."""
+"""`komos_loads`: a row per load, in the destination."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run_id(world: FakeKomos) -> str:
     return run_id
 
 
-def test_each_load_is_a_row_also_one_with_nothing_new(
+def test_load_with_nothing_new_adds_a_row_and_no_load_package(
     home: LoadEnv, world: FakeKomos, run_id: str
 ) -> None:
     home.load()
@@ -36,10 +36,10 @@ def test_each_load_is_a_row_also_one_with_nothing_new(
     packages = home.value("SELECT COUNT(*) FROM _dlt_loads")
     home.load()
     assert home.rows(LOADS) == [(0, 2, 3), (0, 0, 3), (0, 0, 2)]
-    assert home.value("SELECT COUNT(*) FROM _dlt_loads") == packages, "a row costs no package"
+    assert home.value("SELECT COUNT(*) FROM _dlt_loads") == packages, "a row needs no load package"
 
 
-def test_a_row_says_when_where_and_with_what_it_was_loaded(home: LoadEnv, run_id: str) -> None:
+def test_load_row_has_pipeline_times_version_and_load_ids(home: LoadEnv, run_id: str) -> None:
     report = home.load()
     row = "pipeline_name, seconds >= ?, ended_at > started_at, problems, komos_source_version"
     assert home.rows(f"SELECT {row.replace('?', str(report.seconds))} FROM komos_loads") == [
@@ -49,7 +49,7 @@ def test_a_row_says_when_where_and_with_what_it_was_loaded(home: LoadEnv, run_id
     assert home.rows("SELECT DISTINCT _dlt_load_id FROM task_run_logs") == [tuple(load_ids)]
 
 
-def test_runs_that_could_not_be_fetched_are_in_the_row(home: LoadEnv, run_id: str) -> None:
+def test_load_row_has_the_runs_that_could_not_be_fetched(home: LoadEnv, run_id: str) -> None:
     home.emulator.faults.add("/logs", "status", status=500)
     home.load()
     assert home.value("SELECT exit_code FROM komos_loads") == 3
@@ -57,7 +57,7 @@ def test_runs_that_could_not_be_fetched_are_in_the_row(home: LoadEnv, run_id: st
     assert problem.startswith(f"run {run_id}: ")
 
 
-def test_a_load_that_could_do_nothing_is_a_row_with_exit_code_1(home: LoadEnv, run_id: str) -> None:
+def test_load_with_a_refused_key_adds_a_row_with_exit_code_1(home: LoadEnv, run_id: str) -> None:
     home.load()
     with pytest.raises(AuthenticationError):
         home.load(api_key="sk_live_canary_1b2c")
@@ -67,7 +67,7 @@ def test_a_load_that_could_do_nothing_is_a_row_with_exit_code_1(home: LoadEnv, r
     assert "canary" not in problem
 
 
-def test_a_load_that_could_not_begin_leaves_no_row(home: LoadEnv, run_id: str) -> None:
+def test_load_of_a_locked_pipeline_adds_no_row(home: LoadEnv, run_id: str) -> None:
     home.load()
     directory = home.directory / "pipelines"
     with (
@@ -78,7 +78,7 @@ def test_a_load_that_could_not_begin_leaves_no_row(home: LoadEnv, run_id: str) -
     assert len(home.rows(LOADS)) == 1
 
 
-def test_a_dataset_loaded_by_an_older_version_gets_the_table(
+def test_load_into_a_dataset_of_an_older_version_creates_the_table(
     home: LoadEnv, world: FakeKomos, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as older:
@@ -91,7 +91,7 @@ def test_a_dataset_loaded_by_an_older_version_gets_the_table(
     assert home.rows(LOADS) == [(0, 0, 3), (0, 0, 2)]
 
 
-def test_loads_into_postgres_are_rows_there(
+def test_load_into_postgres_adds_a_row(
     home: LoadEnv, run_id: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)
@@ -104,7 +104,7 @@ def test_loads_into_postgres_are_rows_there(
     engine.dispose()
 
 
-def test_loads_into_files_are_rows_there(
+def test_load_into_files_adds_a_row(
     home: LoadEnv, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(tmp_path / "lake"))

@@ -1,4 +1,4 @@
-"""What deliveries hold, without a spool and without a destination."""
+"""Decoding of deliveries, without a spool and without a destination."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def test_receiver_refuses_headers_before_it_reads_the_body(receiver: Receiver) -
 
 
 def forged_head(length: int) -> bytes:
-    """A head that only the signature over the body can tell from a real one."""
+    """A head that is valid except for the signature over the body."""
     headers = signed_headers("wh_forged_secret", "task-run.log", b"") | {
         "host": "x",
         "content-length": str(length),
@@ -261,7 +261,7 @@ def test_receiver_stores_a_replayed_delivery_once_whatever_its_unsigned_headers(
     assert spool.waiting() == 1
 
 
-def test_receiver_notices_that_the_file_of_the_spool_is_gone(receiver: Receiver) -> None:
+def test_receiver_detects_that_the_file_of_the_spool_is_removed(receiver: Receiver) -> None:
     assert receiver.post(log_body()).status_code == 204
     for file in receiver.directory.glob("spool.db*"):
         file.unlink()
@@ -411,7 +411,7 @@ def test_receiver_reads_settings_from_the_files_of_dlt(tmp_path: Path) -> None:
 
 
 class Senders:
-    """Sends deliveries over several connections until told to stop; knows what was acknowledged."""
+    """Sends deliveries over several connections until stopped; records those acknowledged."""
 
     def __init__(self, receiver: Receiver, connections: int = 16) -> None:
         self.receiver = receiver

@@ -1,4 +1,4 @@
-"""Whatever comes, the check of a delivery ends in a delivery or in a refusal."""
+"""`verify` of any input returns a delivery or raises a refusal."""
 
 from __future__ import annotations
 
@@ -34,16 +34,14 @@ def outcome(given_headers: list[tuple[str, str]], body: bytes) -> Delivery | Ref
 
 
 @given(headers, st.binary())
-def test_headers_of_any_kind_are_refused_cleanly(
+def test_verify_of_any_headers_accepts_or_refuses(
     given_headers: list[tuple[str, str]], body: bytes
 ) -> None:
     assert isinstance(outcome(given_headers, body), Refusal | Delivery)
 
 
 @given(latin, st.one_of(st.binary(), st.text().map(lambda text: text.encode(errors="replace"))))
-def test_bodies_of_any_kind_that_are_signed_are_kept_as_they_are_or_refused(
-    event: str, body: bytes
-) -> None:
+def test_verify_of_any_signed_body_keeps_it_unchanged_or_refuses(event: str, body: bytes) -> None:
     found = outcome(list(signed_headers(SECRET, event, body, NOW).items()), body)
     if isinstance(found, Delivery):
         assert found.body == body
@@ -52,7 +50,7 @@ def test_bodies_of_any_kind_that_are_signed_are_kept_as_they_are_or_refused(
 
 
 @given(st.binary(min_size=1), st.integers(0))
-def test_a_body_that_was_changed_on_the_way_is_refused(body: bytes, place: int) -> None:
+def test_verify_of_a_changed_body_refuses(body: bytes, place: int) -> None:
     sent = list(signed_headers(SECRET, "task-run.log", body, NOW).items())
     changed = bytearray(body)
     changed[place % len(body)] ^= 1

@@ -219,7 +219,7 @@ def test_sqlite_commits_are_on_disk_and_readers_do_not_wait_for_writers(tmp_path
     spool.close()
 
 
-def test_delete_gives_disk_space_of_sqlite_back(tmp_path: Path) -> None:
+def test_delete_releases_disk_space_of_sqlite(tmp_path: Path) -> None:
     spool = open_spool(f"sqlite:///{tmp_path / 'spool.db'}")
     for batch in range(10):
         spool.put([delivery(f"{batch}-{number}" + "x" * 100_000) for number in range(30)])
@@ -244,7 +244,7 @@ def test_put_leaves_the_reserve_of_disk_free(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("replace", [False, True])
-def test_every_use_notices_that_the_file_was_removed_or_replaced(
+def test_spool_detects_at_every_use_that_its_file_was_removed_or_replaced(
     tmp_path: Path, replace: bool
 ) -> None:
     spool = open_spool(f"sqlite:///{tmp_path / 'spool.db'}")
