@@ -76,7 +76,7 @@ def test_check_base_url_returns_the_normalised_url(url: str, normalised: str) ->
     assert check_base_url(normalised) == normalised
 
 
-def test_is_loopback_knows_names_and_addresses_of_this_machine_only() -> None:
+def test_is_loopback_accepts_names_and_addresses_of_this_machine_only() -> None:
     assert all(map(is_loopback, ["localhost", "127.0.0.1", "127.255.0.1", "::1"]))
     assert not any(map(is_loopback, ["localhost.", "127.1", "2130706433", "0.0.0.0", "::", ""]))
 

@@ -32,7 +32,7 @@ NOW = datetime(2025, 10, 14, 18, tzinfo=UTC)
         ("2025-12-31T24:00:00.000+02:00", datetime(2025, 12, 31, 22, tzinfo=UTC)),
     ],
 )
-def test_iso_timestamps_become_utc(text: str, moment: datetime) -> None:
+def test_parse_timestamp_of_iso_text_is_utc(text: str, moment: datetime) -> None:
     assert parse_timestamp(text) == moment
 
 
@@ -83,9 +83,7 @@ def test_parse_timestamp_no_time_raises_value_error(text: str) -> None:
         (None, None),
     ],
 )
-def test_retry_after_is_read_as_seconds_or_as_a_date(
-    text: str | None, seconds: float | None
-) -> None:
+def test_parse_retry_after_reads_seconds_or_a_date(text: str | None, seconds: float | None) -> None:
     assert parse_retry_after(text, NOW) == seconds
 
 

@@ -135,7 +135,7 @@ def test_wrong_usage_exits_with_2_before_any_request(
     assert not home.emulator.requests
 
 
-def test_load_that_cannot_start_exits_with_1_and_says_what_to_do(
+def test_load_that_cannot_start_exits_with_1_and_prints_what_to_do(
     home: LoadEnv, run_id: str
 ) -> None:
     for environment, says in (

@@ -28,7 +28,7 @@ ALLOWED = 8
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection. Answers once so many have asked; then all of them."""
+    """One connection. Answers once `ALLOWED` requests wait; from then on every request."""
 
     protocol_version = "HTTP/1.1"
     waiting = threading.Barrier(ALLOWED)
@@ -124,7 +124,7 @@ def test_success_settles_a_run_by_both_clocks_and_never_with_fewer_entries_than_
     assert (changes.settled == {RUN}, changes.tracked.keys() == {RUN}) == (settled, not settled)
 
 
-def test_success_with_fewer_entries_than_known_does_not_forget_the_others() -> None:
+def test_success_with_fewer_entries_than_known_keeps_the_known_count() -> None:
     result = success(target(TrackedRun("task"), 4), Answer(read_log(3), NOW, []), SETTLE_AFTER, NOW)
     assert result.cursor
     assert result.cursor.entry_count == 4

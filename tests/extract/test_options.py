@@ -8,34 +8,34 @@ from komos_source.extract.options import check_selection, read_runs_file
 RUN = "9c77d908-7bf4-4e7f-9a20-2c5e7fdf2e94"
 
 
-def test_a_run_id_that_is_no_uuid_is_named() -> None:
+def test_check_selection_with_a_run_id_that_is_no_uuid_names_it() -> None:
     with pytest.raises(UsageError, match="'oops' is not a run id"):
         check_selection(["oops"], None, None)
 
 
-def test_a_run_given_twice_is_loaded_once_however_it_is_spelt() -> None:
+def test_check_selection_with_a_run_id_in_upper_and_lower_case_keeps_one() -> None:
     assert check_selection([RUN, RUN.upper()], None, None).run_ids == [RUN]
 
 
-def test_run_ids_and_task_ids_contradict_each_other() -> None:
+def test_check_selection_with_run_ids_and_task_ids_is_refused() -> None:
     with pytest.raises(UsageError, match="one or the other"):
         check_selection([RUN], ["t"], None)
 
 
-def test_a_runs_file_may_have_comments_and_blank_lines(tmp_path: Path) -> None:
+def test_read_runs_file_ignores_comments_and_blank_lines(tmp_path: Path) -> None:
     file = tmp_path / "runs.txt"
     file.write_text(f"# kept\n\n{RUN}  # the one\n")
     assert read_runs_file(file) == [RUN]
 
 
-def test_a_bad_line_of_a_runs_file_is_named(tmp_path: Path) -> None:
+def test_read_runs_file_with_an_invalid_line_names_it(tmp_path: Path) -> None:
     file = tmp_path / "runs.txt"
     file.write_text(f"{RUN}\nnonsense\n")
     with pytest.raises(UsageError, match=r"runs\.txt, line 2: 'nonsense'"):
         read_runs_file(file)
 
 
-def test_a_missing_runs_file_is_named(tmp_path: Path) -> None:
+def test_read_runs_file_of_a_missing_file_names_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nowhere\.txt"):
         read_runs_file(tmp_path / "nowhere.txt")
 

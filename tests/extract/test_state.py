@@ -64,7 +64,7 @@ def test_apply_then_read_gives_the_same_values(run: TrackedRun) -> None:
 
 
 @pytest.mark.parametrize("stored", [{}, {"version": 1, "tasks": {}}, {"version": 99}])
-def test_read_of_another_version_knows_nothing(stored: dict[str, Any]) -> None:
+def test_read_of_another_version_is_an_empty_state(stored: dict[str, Any]) -> None:
     assert State.read(stored) == State()
 
 
