@@ -1,4 +1,4 @@
-"""A world, its emulator, and loads into a DuckDB file of the test's own."""
+"""Fixtures: an emulated organisation, its API, and loads into a DuckDB file per test."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
     "postgres_url",
 ]  # fixtures
 
-# A process in the background of a script ignores SIGINT, and so would all that tests start.
+# SIGINT is ignored in a background process of a script, and so it would be in processes of tests.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -42,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--rewrite-golden", action="store_true", help="keep each query's text as it is now"
     )
     parser.addoption(
-        "--seeds", type=int, default=20, help="histories without a story that are looked at"
+        "--seeds", type=int, default=20, help="sample data sets without planted patterns"
     )
     parser.addoption(
         "--full-size", action="store_true", help="shards: 64 buckets of 200,000 entries, not 8"
@@ -51,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @dataclass
 class LoadEnv:
-    """Where a test's loads go."""
+    """Runs the loads of a test, and reads what they stored."""
 
     directory: Path
     emulator: Emulator
@@ -108,7 +108,7 @@ def home(tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def expected(world: FakeKomos) -> dict[tuple[str, str], tuple[Any, ...]]:
-    """What `LoadEnv.table` has to hold, from what the world would answer."""
+    """The result that `LoadEnv.table` should have: all entries that the API returns."""
     from komos_source.timestamps import parse_timestamp
 
     return {

@@ -19,12 +19,12 @@ Row = dict[str, Any]
 
 
 class Engine(Protocol):
-    """A database with our tables in it."""
+    """A database with the tables of this package."""
 
     dialect: str
 
     def fill(self, table: tables.Table, rows: pa.Table) -> None:
-        """Puts these rows in the place of those that are there."""
+        """Replaces the rows of a table."""
 
     def rows(self, sql: str) -> list[Row]:
         """Creates a view of this text and reads it."""

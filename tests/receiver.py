@@ -1,4 +1,4 @@
-"""The receiver as its users run it: a process with a spool, which tests stop, kill and start."""
+"""The receiver as a process with a spool, which tests stop, kill and start."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Receiver:
             env=os.environ
             | {
                 "PYTHONUNBUFFERED": "1",
-                "SOURCES__KOMOS__SPOOL_RESERVE": "1000000",  # a small disk will do for tests
+                "SOURCES__KOMOS__SPOOL_RESERVE": "1000000",  # tests also run on small disks
             }
             | (
                 {

@@ -1,7 +1,7 @@
-"""Real destinations for tests: how a load is pointed at each, and how its tables are read back.
+"""Real destinations for tests: the settings of loads into each, and queries on their tables.
 
 Loads run as processes, as users run them. DuckLake needs an older DuckDB than the rest of the
-suite (see ``ducklake-requirements.txt``), which only those processes see.
+suite (see ``ducklake-requirements.txt``), which only those processes import.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LATEST = (
     "(SELECT * FROM read_parquet('{files}', union_by_name = true) QUALIFY ROW_NUMBER() OVER"
     " (PARTITION BY run_id, id ORDER BY _dlt_load_id DESC) = 1)"
 )
-"""What docs/destinations.md gives to read plain Parquet by."""
+"""The query in docs/destinations.md that reads plain Parquet files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ class Store:
     """A destination.
 
     Attributes:
-        destination: What dlt calls it.
-        directory: Where loads run.
-        environment: What points them at it.
+        destination: Its name in dlt.
+        directory: Working directory of loads.
+        environment: Variables with its settings.
         query: Runs SQL on it, in which ``{table_name}`` stands for a table of a dataset.
     """
 
@@ -51,7 +51,7 @@ class Store:
     query: Callable[[str, str], Rows]
 
     def start(self, emulator: Emulator, *command: str) -> subprocess.Popen[str]:
-        """Starts a Python process that would load into it."""
+        """Starts a Python process with the settings of loads into it."""
         return subprocess.Popen(
             [sys.executable, *command],
             cwd=self.directory,
@@ -168,7 +168,7 @@ def _moments(row: list[Any]) -> Iterator[Any]:
 
 
 class _In(dict[str, str]):
-    """Qualifies whatever table is asked for."""
+    """Qualifies any name of a table with its dataset."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
@@ -179,12 +179,12 @@ class _In(dict[str, str]):
 
 @pytest.fixture(scope="session")
 def ducklake_packages() -> Path:
-    """A directory with the DuckDB that DuckLake is to be had for; made once per checkout."""
+    """A directory with the DuckDB version that DuckLake supports; created once per checkout."""
     target = HERE.parent / ".ducklake"
     target.mkdir(exist_ok=True)
     requirements = HERE / "ducklake-requirements.txt"
     with (target / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # tests of another process may be making it
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process of the suite may be creating it
         done = target / "requirements.txt"
         if not done.exists() or done.read_text() != requirements.read_text():
             pip = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--no-deps"]

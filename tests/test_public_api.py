@@ -1,4 +1,4 @@
-"""The names that people import, and where they stand."""
+"""The public names of the package, and their modules."""
 
 from __future__ import annotations
 

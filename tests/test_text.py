@@ -1,4 +1,4 @@
-"""`komos_source.text`: what a database stores, and what a person is shown."""
+"""`komos_source.text`: text that a database can store, and text that is safe to print."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A world's rows written straight into DuckDB, for tests that need many worlds and no HTTP."""
+"""Emulated data written directly into DuckDB, for tests that need a lot of it and no HTTP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from komos_source.timestamps import parse_timestamp
 
 
 def rows_of(world: FakeKomos) -> dict[str, list[dict[str, Any]]]:
-    """What a load of everything leaves in the tables that analyses read."""
+    """The rows that a complete load stores in the tables that analyses read."""
     runs = [run for task in world.tasks() for run in world.runs(task["id"])]
     return {
         "task_runs": [
@@ -52,7 +52,7 @@ def _moment(text: str | None) -> Any:
 
 
 def pipeline_over(world: FakeKomos, directory: Path, monkeypatch: Any) -> dlt.Pipeline:
-    """A pipeline whose DuckDB file holds this world."""
+    """A pipeline whose DuckDB file has all data of an emulated organisation."""
     file = directory / "komos_task_run_logs.duckdb"
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", f"duckdb:///{file}")
     rows = rows_of(world)

@@ -1,4 +1,4 @@
-"""What becomes of unusual entries."""
+"""Unusual entries are rows or are rejected."""
 
 from __future__ import annotations
 

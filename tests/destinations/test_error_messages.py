@@ -1,4 +1,4 @@
-"""What people read of errors that dlt and destinations raise."""
+"""The messages for errors that dlt and destinations raise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Warehouses that are not available in tests: what dlt knows of them. No load runs here."""
+"""Warehouses that are not available in tests: what dlt supports of them. No load runs here."""
 
 from __future__ import annotations
 
