@@ -1,4 +1,4 @@
-"""`komos_source.load`: names are checked before anything is touched; nothing foreign is removed."""
+"""`komos_source.load`: names are checked before any change; only files of dlt are removed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.conftest import LoadEnv
 NO_PIPELINE_NAMES = ["", ".", "..", "../precious", "a/b", "/tmp/a", "a\\b", "a b", "a\n", ".hidden"]
 
 
-def precious(directory: Path) -> Path:
+def add_file(directory: Path) -> Path:
     file = directory / "data.txt"
     directory.mkdir(parents=True)
     file.write_text("precious")
@@ -29,11 +29,11 @@ def precious(directory: Path) -> Path:
 
 @pytest.mark.parametrize("name", NO_PIPELINE_NAMES)
 @pytest.mark.parametrize("function", [load, after_shards, lambda **o: load_shard(0, 2, **o)])
-def test_load_into_a_pipeline_named_like_a_path_is_refused_and_touches_nothing(
+def test_load_into_a_pipeline_named_like_a_path_is_refused_and_changes_nothing(
     function: Callable[..., Any], name: str, tmp_path: Path
 ) -> None:
     pipelines = tmp_path / "pipelines"
-    files = [precious(pipelines / "other"), precious(tmp_path / "precious")]
+    files = [add_file(pipelines / "other"), add_file(tmp_path / "precious")]
     with pytest.raises(UsageError, match="is not a pipeline name"):
         function(pipeline_name=name, pipelines_dir=str(pipelines), destination="duckdb")
     assert [file.read_text() for file in files] == ["precious"] * 2
@@ -44,16 +44,16 @@ def test_load_into_a_pipeline_named_like_a_path_is_refused_and_touches_nothing(
 def test_load_command_with_a_path_as_pipeline_name_exits_with_2_and_deletes_nothing(
     home: LoadEnv, where: str
 ) -> None:
-    victim = precious(home.directory / "pipelines" / "victim")
-    name = {"absolute": str(victim.parent), "relative": "../pipelines/victim", "empty": ""}[where]
+    file = add_file(home.directory / "pipelines" / "other")
+    name = {"absolute": str(file.parent), "relative": "../pipelines/other", "empty": ""}[where]
     done = komos(home, "load", "--pipeline-name", name)
     assert done.returncode == 2
     assert "is not a pipeline name" in done.stderr
-    assert victim.read_text() == "precious"
+    assert file.read_text() == "precious"
 
 
 @pytest.mark.parametrize("name", ["", "a.b", 'a"b', "a/b", "1a", "a" * 64])
-def test_load_into_a_dataset_that_databases_call_differently_is_refused(
+def test_load_into_a_dataset_whose_name_databases_change_is_refused(
     home: LoadEnv, name: str
 ) -> None:
     with pytest.raises(UsageError, match="is not a dataset name"):
@@ -64,14 +64,14 @@ def test_load_into_a_dataset_that_databases_call_differently_is_refused(
 def test_load_whose_working_directory_holds_foreign_files_leaves_them(
     home: LoadEnv, world: FakeKomos
 ) -> None:
-    file = precious(home.directory / "pipelines" / "mine")
+    file = add_file(home.directory / "pipelines" / "mine")
     with pytest.raises(UsageError, match="belongs to another dlt pipeline"):
         home.load(pipeline_name="mine")
     assert file.read_text() == "precious"
 
 
 def test_remove_working_directory_does_not_follow_a_link(tmp_path: Path) -> None:
-    file = precious(tmp_path / "elsewhere")
+    file = add_file(tmp_path / "elsewhere")
     (tmp_path / "pipelines").mkdir()
     (tmp_path / "pipelines" / "mine").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UsageError, match="is not a working directory"):
@@ -82,7 +82,9 @@ def test_remove_working_directory_does_not_follow_a_link(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "found", [[], ["schemas", "0f" * 8], ["load"], ["trace.pickle", "normalize", "extract"]]
 )
-def test_remove_working_directory_removes_what_dlt_made(tmp_path: Path, found: list[str]) -> None:
+def test_remove_working_directory_removes_the_files_of_dlt(
+    tmp_path: Path, found: list[str]
+) -> None:
     for name in found:
         (tmp_path / "mine" / name).mkdir(parents=True)
     remove_working_directory(tmp_path, "mine")
