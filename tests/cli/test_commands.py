@@ -19,17 +19,13 @@ KEY = "sk_live_canary_7f3a91"
 
 
 def komos(home: LoadEnv, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return python(home, "-m", "komos_source", *arguments, **environment)
-
-
-def python(home: LoadEnv, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("KOMOS_", "SOURCES__"))
     }
     return subprocess.run(
-        [sys.executable, *arguments],
+        [sys.executable, "-m", "komos_source", *arguments],
         cwd=home.directory,
         env=inherited
         | {
@@ -305,11 +301,9 @@ def test_import_loading_leaves_garbage_collection_on(tmp_path: Path) -> None:
 
 
 def test_load_without_pandas_prints_nothing_of_duckdb(home: LoadEnv) -> None:
-    script = (
-        "import sys; sys.modules['pandas'] = None\nfrom komos_source.cli.main import main; main()"
-    )
+    (home.directory / "pandas.py").write_text("raise ImportError('not installed')")
     for _ in range(2):
-        done = python(home, "-c", script, "load", "--json")
+        done = komos(home, "load", "--json")  # with the working directory first in sys.path
         assert (done.returncode, done.stderr) == (0, "")
 
 
