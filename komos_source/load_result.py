@@ -62,6 +62,7 @@ class LoadResult:
         seconds: How long it took.
         failures: Why runs could not be fetched, by run id.
         problems: What else went wrong.
+        notes: What else is worth knowing; it does not change the exit code.
         api_failure: Why the API could not be asked, where only webhooks were loaded for that.
     """
 
@@ -75,6 +76,7 @@ class LoadResult:
     seconds: float
     failures: Mapping[str, str] = field(default_factory=dict)
     problems: Sequence[str] = ()
+    notes: Sequence[str] = ()
     api_failure: str | None = None
 
     @property

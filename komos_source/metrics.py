@@ -27,6 +27,7 @@ class LoadMetrics:
         rejected: Entries that cannot be rows.
         failures: Why a run could not be fetched, by run id.
         problems: What else went wrong, in sentences (a task whose runs could not be listed).
+        notes: What else is worth knowing, in sentences; nothing went wrong.
         load_ids: dlt's ids of the packages that it loaded.
         window_gaps: Tasks whose runs may have slipped out of sight.
         paused_until: On the monotonic clock, when a throttled client asks again.
@@ -42,6 +43,7 @@ class LoadMetrics:
     rejected: int = 0
     failures: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     load_ids: list[str] = field(default_factory=list)
     window_gaps: int = 0
     paused_until: float = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class LoadEnv:
 
     directory: Path
     emulator: Emulator
+    defaults: dict[str, Any] = field(default_factory=dict)
 
     @property
     def file(self) -> Path:
@@ -68,6 +69,7 @@ class LoadEnv:
                 "pipelines_dir": str(self.directory / "pipelines"),
                 "backoff": 0.01,
                 "lock_timeout": 5.0,
+                **self.defaults,
                 **options,
             }
         )

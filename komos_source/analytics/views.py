@@ -23,7 +23,7 @@ _MARKER = "_dlt_komos_views"
 tells which views exist and whether they are current. Tools that skip dlt's own tables skip it."""
 
 
-def create_views(pipeline: dlt.Pipeline, time_zone: str) -> bool:
+def create_views(pipeline: dlt.Pipeline, time_zone: str, *, replace: bool = False) -> bool:
     """Creates the views where one is missing or its text has changed.
 
     Dialects that the rendered queries are not tested in (`render.DIALECTS`) get none.
@@ -31,6 +31,7 @@ def create_views(pipeline: dlt.Pipeline, time_zone: str) -> bool:
     Args:
         pipeline: Its destination holds the tables.
         time_zone: Of the days in ``node_health_daily``.
+        replace: Create all of them: in Postgres the views of a renamed table still read that one.
 
     Returns:
         Whether any view was created.
@@ -46,7 +47,8 @@ def create_views(pipeline: dlt.Pipeline, time_zone: str) -> bool:
             name: {column.lower() for column in columns}
             for name, columns in client.get_storage_tables([*VIEWS, _MARKER])
         }
-        if all(found.get(view) for view in VIEWS) and version in found.get(_MARKER, ()):
+        current = not replace and version in found.get(_MARKER, ())
+        if current and all(found.get(view) for view in VIEWS):
             return False
         dialect = pipeline.destination.capabilities().sqlglot_dialect
         from komos_source.analytics.render import DIALECTS, Options, render

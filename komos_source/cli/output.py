@@ -46,7 +46,7 @@ class Output:
             return
         for run_id, reason in result.failures.items():
             click.echo(printable(f"run {run_id}: {reason}"), err=True)
-        for problem in result.problems:
+        for problem in (*result.problems, *result.notes):
             click.echo(printable(problem), err=True)
 
 

@@ -99,6 +99,8 @@ def print_result(result: LoadResult) -> None:
         click.echo(f"and {len(result.failures) - _MAX_LISTED} more: see task_run_log_loads")
     for problem in result.problems:
         click.echo(printable(f"problem: {problem}"))
+    for note in result.notes:
+        click.echo(printable(f"note: {note}"))
     if result.window_gaps:
         click.echo(
             f"{result.window_gaps} tasks started 50 runs or more since the last load: some may be "

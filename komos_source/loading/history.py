@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
@@ -35,9 +35,15 @@ _ONE_ROW_FOR = timedelta(minutes=1)
 _SUMMED = ("seconds", "runs_seen", "entries_loaded", "entries_rejected")
 
 
-def table_if_missing(pipeline: dlt.Pipeline) -> list[Any]:
-    """The source that creates the table, if the destination's schema does not have it yet."""
-    return [] if _has_table(pipeline) else [source_of(rows_resource(KOMOS_LOADS))]
+def table_if_missing(pipeline: dlt.Pipeline, lost: Sequence[str] = ()) -> list[Any]:
+    """The source that creates the table, if the destination does not have it.
+
+    Args:
+        pipeline: The pipeline, with the schema of the destination.
+        lost: Tables of the schema that are missing in the destination.
+    """
+    exists = _has_table(pipeline) and KOMOS_LOADS.name not in lost
+    return [] if exists else [source_of(rows_resource(KOMOS_LOADS))]
 
 
 def _has_table(pipeline: dlt.Pipeline) -> bool:
@@ -92,7 +98,7 @@ def _columns_of(outcome: LoadResult | Exception) -> dict[str, Any]:
     if isinstance(outcome, Exception):
         return {"exit_code": 1, "problems": _to_json([str(outcome)])}
     failures = [f"run {run_id}: {reason}" for run_id, reason in outcome.failures.items()]
-    problems = [*outcome.problems, *failures]
+    problems = [*outcome.problems, *outcome.notes, *failures]
     if (more := len(problems) - _MAX_PROBLEMS) > 0:
         problems[_MAX_PROBLEMS:] = [f"and {more} more: see task_run_log_loads"]
     return outcome.to_json() | {

@@ -50,6 +50,7 @@ from komos_source.exceptions import (
 from komos_source.extract.options import SourceOptions
 from komos_source.load_result import LoadResult
 from komos_source.loading import history
+from komos_source.loading.missing_tables import reset_missing_tables
 from komos_source.loading.reconciliation import count_loaded_rows, find_missing, read_again
 from komos_source.loading.shard_count import check_shard_count, load_beside_other_shards
 from komos_source.metrics import LoadMetrics
@@ -222,8 +223,14 @@ def _run_package(context: _Context, source: Any, metrics: LoadMetrics) -> int:
         with telemetry.stage(metrics, "reading state"), context.locked_database():
             pipeline.drop()
             pipeline.sync_destination()
+            lost = reset_missing_tables(pipeline)
+        if lost:
+            context.metrics.notes.append(
+                f"tables were missing or empty in the destination ({', '.join(lost)}): they have "
+                "been filled again with what the API still shows"
+            )
         with telemetry.stage(metrics, "reading logs"):
-            sources = [source, *history.table_if_missing(pipeline)]
+            sources = [source, *history.table_if_missing(pipeline, lost)]
             pipeline.extract([adapt_to_destination(each, pipeline) for each in sources])
         if not pipeline.has_pending_data:
             return 0
@@ -272,7 +279,7 @@ def _maintain(context: _Context, zone: str | None, spool_url: str | None) -> Non
         problems.append(f"The data is loaded, but not all of its upkeep is done: {error}")
     if zone:
         try:
-            create_views(pipeline, zone)
+            create_views(pipeline, zone, replace=bool(context.metrics.notes))
         except Exception as error:  # noqa: BLE001 - each database has errors of its own
             problems.append(f"{error} The data is loaded; --no-views leaves the views out.")
 
@@ -298,6 +305,7 @@ def _result(
         seconds=metrics.seconds,
         failures=failures,
         problems=tuple(metrics.problems),
+        notes=tuple(metrics.notes),
         api_failure=api_failure,
     )
 

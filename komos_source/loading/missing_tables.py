@@ -1,0 +1,151 @@
+"""Finds tables that were dropped, renamed or emptied by hand, and has the load fill them again.
+
+dlt creates no table while the destination holds the schema's hash, and the state says what has been
+loaded. For such tables both are reset, so that the load creates them and reads again what the API
+still shows. Single rows that were deleted come back with a full refresh.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Container, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import dlt
+from dlt.common.schema.typing import (
+    LOADS_TABLE_NAME,
+    PIPELINE_STATE_TABLE_NAME,
+    VERSION_TABLE_NAME,
+)
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.job_client_impl import SqlJobClientBase
+
+from komos_source import settings
+from komos_source.tables import (
+    ARROW_TABLES,
+    KOMOS_LOADS,
+    TASK_RUN_LOG_LOADS,
+    TASK_RUN_LOGS,
+    TASK_RUNS,
+    TASKS,
+)
+
+_SAMPLE = 50
+"""Tasks and runs that are looked for in the tables."""
+_TABLES = (*(table.name for table in ARROW_TABLES), KOMOS_LOADS.name)
+_TABLES_OF_DLT = (LOADS_TABLE_NAME, PIPELINE_STATE_TABLE_NAME)
+
+
+def reset_missing_tables(pipeline: dlt.Pipeline) -> list[str]:
+    """Resets what is known of tables that are missing, lack a column, or have lost all rows.
+
+    Args:
+        pipeline: Its state and schema are those of the destination.
+
+    Returns:
+        The names of these tables.
+    """
+    resources = _states_of_resources(pipeline.state)
+    with pipeline.destination_client() as client:
+        if not isinstance(client, SqlJobClientBase):
+            return []
+        expected = _expected_columns(pipeline)
+        missing = _missing(client, expected)
+        if missing:
+            _forget_stored_schema(client)
+        present = expected.keys() - missing
+        lost = [*missing, *_emptied(client, resources, present)]
+    if lost and resources:
+        with pipeline.managed_state() as state:
+            for name in lost:
+                _states_of_resources(state).pop(name, None)
+    return lost
+
+
+def _states_of_resources(state: Any) -> dict[str, Any]:
+    resources: dict[str, Any] = (
+        state.get("sources", {}).get(settings.SOURCE_NAME, {}).get("resources", {})
+    )
+    return resources
+
+
+def _expected_columns(pipeline: dlt.Pipeline) -> dict[str, set[str]]:
+    """Columns by table: those of the schema; of dlt's own tables at least that they exist."""
+    expected: dict[str, set[str]] = {name: set() for name in _TABLES_OF_DLT}
+    if pipeline.default_schema_name is not None:
+        tables = pipeline.default_schema.tables
+        for name in _TABLES:
+            if name in tables:
+                expected[name] = set(tables[name]["columns"])
+    return expected
+
+
+def _missing(client: SqlJobClientBase, expected: Mapping[str, set[str]]) -> list[str]:
+    """Tables that are not there, or not with all their columns; none in a new dataset."""
+    stored = {
+        name: {column.lower() for column in columns}
+        for name, columns in client.get_storage_tables([*expected, VERSION_TABLE_NAME])
+    }
+    if not any(stored.values()):
+        return []
+    return [
+        name
+        for name, columns in expected.items()
+        if not stored.get(name) or not {column.lower() for column in columns} <= stored[name]
+    ]
+
+
+def _forget_stored_schema(client: SqlJobClientBase) -> None:
+    table = client.sql_client.make_qualified_table_name(VERSION_TABLE_NAME)
+    with contextlib.suppress(DatabaseUndefinedRelation):
+        client.sql_client.execute_sql(
+            f"DELETE FROM {table} WHERE schema_name = %s",  # noqa: S608 - a name of dlt's
+            settings.SOURCE_NAME,
+        )
+
+
+def _emptied(
+    client: SqlJobClientBase, resources: Mapping[str, Any], names: Container[str]
+) -> Iterator[str]:
+    """Tables that hold nothing of a sample of what has been loaded.
+
+    The sample is from this pipeline's own state: another shard may have filled the table again.
+    """
+    task_ids = [*resources.get(TASKS.name, {}).get("digests", {})][:_SAMPLE]
+    run_ids = _runs_read(resources.get(TASK_RUN_LOGS.name, {}))[:_SAMPLE]
+    for table, column, ids in (
+        (TASKS, "id", task_ids),
+        (TASK_RUNS, "id", run_ids),
+        (TASK_RUN_LOG_LOADS, "run_id", run_ids),
+    ):
+        if ids and table.name in names and not _has_rows(client, table.name, column, ids):
+            yield table.name
+    with_entries = "entries > 0 AND run_id"
+    if (
+        run_ids
+        and TASK_RUN_LOGS.name in names
+        and _has_rows(client, TASK_RUN_LOG_LOADS.name, with_entries, run_ids)
+        and not _has_rows(client, TASK_RUN_LOGS.name, "run_id", run_ids)
+    ):
+        yield TASK_RUN_LOGS.name
+
+
+def _runs_read(stored: Mapping[str, Any]) -> list[str]:
+    """Runs whose logs have been read: the newest of each task first."""
+    tracked = stored.get("tracked", {})
+    lists = [
+        [run for run in window["runs"] if run not in tracked or "cursor" in tracked[run]]
+        for window in stored.get("windows", {}).values()
+    ]
+    return [run for runs in zip_longest(*lists) for run in runs if run]
+
+
+def _has_rows(client: SqlJobClientBase, name: str, condition: str, ids: Sequence[str]) -> bool:
+    """Whether a table has a row with one of these ids; False if there is no such table."""
+    table = client.sql_client.make_qualified_table_name(name)
+    places = ", ".join(["%s"] * len(ids))
+    query = f"SELECT COUNT(*) FROM {table} WHERE {condition} IN ({places})"  # noqa: S608 - names of ours
+    with contextlib.suppress(DatabaseUndefinedRelation):
+        return bool((client.sql_client.execute_sql(query, *ids) or [[0]])[0][0])
+    return False
