@@ -107,6 +107,7 @@ class KomosClient:
         self._is_down = False
         self._ever_answered = False
         self._key_accepted = False
+        self._key_check = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -272,11 +273,17 @@ class KomosClient:
         """Finds out whether an answer that refuses a request is about the key or what was asked.
 
         A key that has been accepted may have been revoked since.
+
+        Raises:
+            RequestError: It cannot be found out now.
         """
-        unauthorized = status == HTTPStatus.UNAUTHORIZED and self._key_accepted
-        if unauthorized or (status == HTTPStatus.FORBIDDEN and not self._key_accepted):
-            self._key_accepted = False
-            await self._probe()  # accepts the key, if the API does
+        forbidden = status == HTTPStatus.FORBIDDEN and not self._key_accepted
+        if status == HTTPStatus.UNAUTHORIZED or forbidden:
+            async with self._key_check:  # another check would read what this one has not set yet
+                self._key_accepted = False
+                outcome = await self._probe()  # accepts the key, if the API does
+            if isinstance(outcome, TransientError | PostponedError | NotJsonError):
+                raise outcome
 
     async def _send(self, path: str, held: object) -> tuple[httpx.Response, bytearray]:
         """Sends a request once, and reads the answer as long as it comes fast enough."""

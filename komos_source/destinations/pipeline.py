@@ -30,7 +30,7 @@ _TRANSACTIONAL = frozenset(
 
 _PIPELINE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 _DATASET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
-_MADE_BY_DLT = frozenset({"schemas", "extract", "normalize", "load", "trace.pickle"})
+_MADE_BY_DLT = frozenset({"schemas", "extract", "normalize", "load", "state.json", "trace.pickle"})
 _TEMPORARY_FILE = re.compile("[0-9a-f]{16}")
 """dlt renames such a file once it is written."""
 
@@ -68,7 +68,7 @@ def make_pipeline(
             ),
             dataset_name=dataset_name,
         )
-        warning = name_clash_warning(pipeline)
+        warning = name_clash_warning(pipeline) or _place_warning(pipeline)
     except (UnknownDestinationModule, ImportError) as error:
         raise UsageError(
             f"dlt has no destination {destination!r}: use duckdb, postgres, bigquery, snowflake or "
@@ -153,26 +153,30 @@ def check_names(pipeline_name: str, dataset_name: str) -> None:
 def remove_working_directory(pipelines_dir: Path, pipeline_name: str) -> None:
     """Removes dlt's working directory of a pipeline, which the next load makes again.
 
+    A file beside it records that a load has made it: one that was killed may have left no state.
+
     Raises:
-        UsageError: The directory would not be one that dlt made for a pipeline of this package.
+        UsageError: The directory belongs to another pipeline, or holds what dlt did not make.
     """
     directory = pipelines_dir / pipeline_name
+    marker = pipelines_dir / f".{pipeline_name}.komos"
     # Names are checked before; this is the last check before something is deleted.
     if directory.is_symlink() or directory.resolve().parent != pipelines_dir.resolve():
         raise UsageError(f"{directory} is not a working directory of dlt: it was left as it is.")
-    if not directory.exists():
-        return
-    found = {path.name for path in directory.iterdir()}
-    if "state.json" in found:
-        is_ours = _schema_names(directory) <= {settings.SOURCE_NAME}
-    else:  # a first load was killed
-        is_ours = all(name in _MADE_BY_DLT or _TEMPORARY_FILE.fullmatch(name) for name in found)
-    if not is_ours:
-        raise UsageError(
-            f"{directory} belongs to another dlt pipeline, or holds files that dlt did not make: "
-            "it was left as it is. Use another --pipeline-name."
-        )
-    shutil.rmtree(directory, ignore_errors=True)
+    if directory.exists():
+        found = {path.name for path in directory.iterdir()}
+        if "state.json" in found:
+            is_ours = _schema_names(directory) <= {settings.SOURCE_NAME}
+        else:
+            is_ours = marker.exists() or not found
+        foreign = [each for each in found - _MADE_BY_DLT if not _TEMPORARY_FILE.fullmatch(each)]
+        if foreign or not is_ours:
+            raise UsageError(
+                f"{directory} belongs to another dlt pipeline, or holds files that dlt did not "
+                "make: it was left as it is. Use another --pipeline-name."
+            )
+        shutil.rmtree(directory, ignore_errors=True)
+    marker.touch()
 
 
 def _schema_names(directory: Path) -> set[str]:
@@ -219,6 +223,17 @@ def name_clash_warning(pipeline: dlt.Pipeline) -> str | None:
         f"makes {pipeline.dataset_name}.task_run_logs ambiguous in DuckDB: rename the file, for "
         f"example to {settings.DUCKDB_FILE}, and set DESTINATION__DUCKDB__CREDENTIALS, or choose "
         "another dataset"
+    )
+
+
+def _place_warning(pipeline: dlt.Pipeline) -> str | None:
+    """Returns what to do about a DuckDB file in the directory that each load removes."""
+    file = duckdb_file(pipeline)
+    if file is None or Path(pipeline.working_dir).resolve() not in Path(file).resolve().parents:
+        return None
+    return (
+        f"the DuckDB file {file} is in the working directory of dlt, which each load removes: set "
+        "DESTINATION__DUCKDB__CREDENTIALS to a file elsewhere"
     )
 
 

@@ -111,7 +111,7 @@ async def discover(
         else:
             found.problems += listing.odd
             _add_list(found, state, task_id, listing, now)
-    chosen = {*choice.task_ids} if choice.task_ids else None
+    chosen = None if choice.task_ids is None or choice.tracked_only else {*choice.task_ids}
     left = {
         run_id: run
         for run_id, run in state.tracked.items()
@@ -198,7 +198,7 @@ def next_window(before: Window | None, runs: Sequence[Run]) -> Window:
     stays, so that the next list neither looks like a gap nor makes all logs be read again.
     """
     if before and not runs:
-        return before
+        return replace(before, missing_since=None)
     newest = max(_created(runs), default=before.newest_created_at if before else None)
     return Window({run.id: outcome_digest(run) for run in runs}, newest)
 

@@ -35,13 +35,15 @@ class Choice:
 
     Attributes:
         run_ids: Canonical UUIDs, each once, in the order given.
-        task_ids: Task ids, each once; if empty, no task is listed, but all tracked runs are read.
+        task_ids: Task ids, each once.
+        tracked_only: No task is listed, but all runs that are tracked are read.
         since: Runs created before are left for a later load.
     """
 
     run_ids: Sequence[str] | None
     task_ids: Sequence[str] | None
     since: datetime | None
+    tracked_only: bool = False
 
 
 def check_selection(
@@ -68,6 +70,7 @@ def check_selection(
         run_ids=shard.only(runs) if shard else runs,
         task_ids=shard.only(tasks) if shard else tasks,
         since=None if since is None else _since(since),
+        tracked_only=tasks == [],
     )
 
 

@@ -103,7 +103,7 @@ def follow(
             else:
                 api_failure = result.api_failure
                 on_load(result, poll)
-                if not poll and (result.failures or result.problems):
+                if not poll and (result.failures or not result.runs_seen):
                     next_load = now + interval  # deliveries may have stayed in the spool
             destination.reset()
             if api_failure:

@@ -85,7 +85,7 @@ def drain(spool: Spool, run: Run, known: KnownIds, owner: str | None = None) -> 
     while (deliveries := spool.take()) and deliveries[0].number <= last and not drained.failures:
         _load(spool, run, known, deliveries, drained)
     for delivery in spool.take_set_aside(MAX_REFUSED, datetime.now(UTC)):
-        _load(spool, run, known, [delivery], drained)
+        _load_again(spool, run, known, delivery, drained)
     if problem := _refused_lately(spool):
         drained.problems.append(problem)
     return drained
@@ -100,9 +100,8 @@ def _load(
         DestinationError: The destination accepts no load package, or has refused many deliveries
             and loaded none: the deliveries are not what is wrong.
     """
-    metrics = LoadMetrics()
     try:
-        drained.rows += run(_source(deliveries, known, metrics), metrics)
+        loaded = _run(run, known, deliveries, drained)
     except DestinationError as error:
         # Raises if the destination accepts no load package at all.
         run(source_of(rows_resource(TASK_RUN_LOGS)), probe := LoadMetrics())
@@ -117,13 +116,35 @@ def _load(
         for half in (deliveries[:middle], deliveries[middle:]):
             _load(spool, run, known, half, drained)
         return
+    spool.delete(loaded)
+
+
+def _load_again(
+    spool: Spool, run: Run, known: KnownIds, delivery: Spooled, drained: Drained
+) -> None:
+    """Loads a delivery that was set aside, unless the destination refuses it again."""
+    try:
+        loaded = _run(run, known, [delivery], drained)
+    except DestinationError as error:
+        spool.set_aside(delivery.number, str(error)[:_REASON_LENGTH])
+        return
+    for number in loaded:
+        spool.delete_set_aside(number)
+
+
+def _run(
+    run: Run, known: KnownIds, deliveries: Sequence[Spooled], drained: Drained
+) -> Sequence[int]:
+    """Loads deliveries in one package; returns the numbers of those that have been loaded."""
+    metrics = LoadMetrics()
+    drained.rows += run(_source(deliveries, known, metrics), metrics)
     loaded = [each for each in deliveries if each.run_id not in metrics.failures]
-    spool.delete([each.number for each in loaded])
     drained.deliveries += len(loaded)
     drained.run_ids.update(each.run_id for each in deliveries if each.run_id)
     drained.rejected += metrics.rejected
     drained.failures.update(metrics.failures)
     drained.load_ids += metrics.load_ids
+    return [each.number for each in loaded]
 
 
 def _refused_lately(spool: Spool) -> str | None:

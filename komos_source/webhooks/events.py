@@ -40,11 +40,13 @@ class Decoded:
 
     Attributes:
         run_ids: Runs with an event other than new entries.
+        log_run_ids: Runs with entries, new or not.
         rows: Entries, each id of a run once, as `tables.TASK_RUN_LOGS`.
         rejected: What cannot be a row, as `tables.TASK_RUN_LOGS_REJECTED`.
     """
 
     run_ids: frozenset[str]
+    log_run_ids: frozenset[str]
     rows: pa.Table
     rejected: pa.Table
 
@@ -52,6 +54,7 @@ class Decoded:
         """The same without rows that the tables hold already: those may have a position."""
         return Decoded(
             self.run_ids,
+            self.log_run_ids,
             _without(self.rows, known(TASK_RUN_LOGS, self.rows)),
             _without(self.rejected, known(TASK_RUN_LOGS_REJECTED, self.rejected)),
         )
@@ -60,6 +63,7 @@ class Decoded:
 def decode(deliveries: Iterable[Spooled]) -> Decoded:
     """Decodes deliveries; of an entry in several deliveries, the last one counts."""
     run_ids: set[str] = set()
+    log_run_ids: set[str] = set()
     rows = [TASK_RUN_LOGS.empty()]
     rejected = [TASK_RUN_LOGS_REJECTED.empty()]
     for delivery in deliveries:
@@ -72,15 +76,20 @@ def decode(deliveries: Iterable[Spooled]) -> Decoded:
             else:
                 rejected.append(TASK_RUN_LOGS_REJECTED.from_rows([_unknown(delivery, body)]))
         else:
+            log_run_ids.add(delivery.run_id)
             rows.append(log.rows)
             rejected.append(log.rejected)
-    return Decoded(frozenset(run_ids), _deduplicate(rows), _deduplicate(rejected))
+    ids = frozenset(run_ids), frozenset(log_run_ids)
+    return Decoded(*ids, _deduplicate(rows), _deduplicate(rejected))
 
 
 def batch(decoded: Decoded, state: State) -> Batch:
     """The rows to load, and the runs to track once the rows have been loaded."""
+    # A load that was killed, or refused in part, left rows of runs that nothing tracks.
+    seen = state.lost.keys() | {id_ for each in state.windows.values() for id_ in each.runs}
     to_read = decoded.run_ids.union(
-        *(pc.unique(table["run_id"]).to_pylist() for table in (decoded.rows, decoded.rejected))
+        decoded.log_run_ids - seen,
+        *(pc.unique(table["run_id"]).to_pylist() for table in (decoded.rows, decoded.rejected)),
     )
     changes = Changes(
         tracked={

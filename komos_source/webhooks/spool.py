@@ -26,6 +26,7 @@ from komos_source.settings import (
     QUIET_SHARE,
     SPOOL_RESERVE,
 )
+from komos_source.text import storable_text
 from komos_source.webhooks.signature import Delivery
 from komos_source.webhooks.spool_database import (
     OPENED_FILE,
@@ -69,6 +70,7 @@ _FAILED = sa.Table(
     sa.Column("number", _NUMBER, primary_key=True, autoincrement=False),
     *_content(),
     sa.Column("failed_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("tried_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
 )
 _OWNER = sa.Table(
@@ -248,8 +250,7 @@ class Spool:
         """
         with self._transaction() as connection:
             for some in _chunks(numbers):
-                for table in (_DELIVERIES, _FAILED):
-                    connection.execute(sa.delete(table).where(table.c.number.in_(some)))
+                connection.execute(sa.delete(_DELIVERIES).where(_DELIVERIES.c.number.in_(some)))
         if self._directory:
             # What fails here (a receiver holds the lock) is done after the next batch.
             with contextlib.suppress(sqlite3.Error), self._engine.connect() as connection:
@@ -265,34 +266,35 @@ class Spool:
         """
         columns, now = _DELIVERIES.c, datetime.now(UTC)
         waiting = columns.number == number
-        row = sa.select(*columns, sa.literal(now), sa.literal(reason)).where(waiting)
+        reason = storable_text(reason)
+        row = sa.select(*columns, *map(sa.literal, (now, now, reason))).where(waiting)
         digest = sa.select(columns.digest).where(waiting).scalar_subquery()
         with self._transaction() as connection:
             # One that has been set aside already is in that table only.
             again = sa.update(_FAILED).where(_FAILED.c.number == number)
-            connection.execute(again.values(failed_at=now, reason=reason))
+            connection.execute(again.values(tried_at=now, reason=reason))
             connection.execute(sa.delete(_FAILED).where(_FAILED.c.digest == digest))
-            names = [*columns.keys(), "failed_at", "reason"]
+            names = [*columns.keys(), "failed_at", "tried_at", "reason"]
             connection.execute(sa.insert(_FAILED).from_select(names, row))
             connection.execute(sa.delete(_DELIVERIES).where(waiting))
 
     def take_set_aside(self, deliveries: int, now: datetime) -> list[Spooled]:
         """Deliveries to try again: first those not tried for longest; they stay until deleted.
 
-        A delivery that is older than `QUIET_AFTER` is tried more rarely the older it is.
+        After `QUIET_AFTER` a delivery is tried ever more rarely.
 
         Raises:
             SpoolError: The spool cannot be read.
         """
         table = _FAILED.c
-        times = sa.select(table.number, table.received_at, table.failed_at)
+        times = sa.select(table.number, table.failed_at, table.tried_at)
         with self._transaction() as connection:
             due = [
                 number
-                for number, received_at, failed_at in connection.execute(
-                    times.order_by(table.failed_at)
+                for number, failed_at, tried_at in connection.execute(
+                    times.order_by(table.tried_at)
                 )
-                if _is_due(now - _utc(received_at), now - _utc(failed_at))
+                if _is_due(now - _utc(failed_at), now - _utc(tried_at))
             ]
             rows = connection.execute(
                 sa.select(table.number, table.event, table.run_id, table.received_at, table.body)
@@ -301,13 +303,22 @@ class Spool:
             )
             return [_spooled(row) for row in rows]
 
+    def delete_set_aside(self, number: int) -> None:
+        """Deletes a delivery that was set aside, for good.
+
+        Raises:
+            SpoolError: The spool cannot be written; it is left.
+        """
+        with self._transaction() as connection:
+            connection.execute(sa.delete(_FAILED).where(_FAILED.c.number == number))
+
     def set_aside_since(self, moment: datetime) -> tuple[int, str]:
-        """How many deliveries received since are set aside, and why the last of them is.
+        """How many of the deliveries set aside since then still are, and why the last one is.
 
         Raises:
             SpoolError: The spool cannot be read.
         """
-        since = _FAILED.c.received_at >= moment
+        since = _FAILED.c.failed_at >= moment
         last = sa.select(_FAILED.c.reason).where(since).order_by(_FAILED.c.failed_at.desc())
         with self._transaction() as connection:
             number = connection.scalar(sa.select(sa.func.count()).where(since)) or 0
@@ -438,8 +449,9 @@ def _is_concurrent_put(error: DBAPIError) -> bool:
     return isinstance(error, IntegrityError) or state.startswith("40")
 
 
-def _is_due(age: timedelta, since_last_try: timedelta) -> bool:
-    return age < timedelta(seconds=QUIET_AFTER) or since_last_try * QUIET_SHARE >= age
+def _is_due(failing_for: timedelta, since_last_try: timedelta) -> bool:
+    lately = failing_for < timedelta(seconds=QUIET_AFTER)
+    return lately or since_last_try * QUIET_SHARE >= failing_for
 
 
 def _spooled(row: Any) -> Spooled:

@@ -24,9 +24,10 @@ from komos_source.extract.discovery import (
     next_window,
     track,
 )
-from komos_source.extract.options import Choice
+from komos_source.extract.options import Choice, check_selection
 from komos_source.extract.state import Changes, State, TrackedRun, Window, outcome_digest
 from komos_source.settings import RUNS_WINDOW
+from komos_source.shard import Shard
 
 NOW = datetime(2025, 10, 14, 18, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -310,6 +311,20 @@ def test_named_runs_are_read_from_where_they_were_left_whatever_is_known() -> No
     assert targets(found) == [id_of(1), id_of(2)]
     assert found.changes == Changes()
     assert all(target.tracked is None for target in found.targets)
+
+
+def test_discover_of_chosen_tasks_in_other_shards_requests_nothing() -> None:
+    state = State(tracked={id_of(1): TrackedRun("task", finished_at=NOW)})
+    shard = next(Shard(bucket, 2) for bucket in (0, 1) if not Shard(bucket, 2).holds("other"))
+    elsewhere = check_selection(None, ["other"], None, shard)
+    assert look(Api({}), state, elsewhere).targets == []
+    tracked_only = check_selection(None, [], None)
+    assert [each.run_id for each in look(Api({}), state, tracked_only).targets] == [id_of(1)]
+
+
+def test_next_window_of_an_empty_list_keeps_the_runs_of_a_task_that_is_listed_again() -> None:
+    before = replace(window(make_run(1)), missing_since=NOW)
+    assert next_window(before, []) == window(make_run(1))
 
 
 def test_next_window_keeps_the_newest_time_where_runs_have_none() -> None:

@@ -62,6 +62,40 @@ def test_load_with_one_run_that_the_key_may_not_read_loads_the_others(
     assert {row[0] for row in home.rows("SELECT run_id FROM task_run_logs")} == set(others)
 
 
+def test_load_with_several_runs_that_answer_401_at_once_loads_the_others(
+    home: LoadEnv, world: FakeKomos
+) -> None:
+    first, second, *others = add_runs(world, 8)
+    for run in (first, second):
+        home.emulator.faults.add(f"{run}/logs", "status", status=401)
+    report = home.load()
+    assert report.failures.keys() == {first, second}
+    assert {row[0] for row in home.rows("SELECT run_id FROM task_run_logs")} == set(others)
+
+
+def test_load_of_named_runs_whose_first_answer_is_401_loads_the_others(
+    home: LoadEnv, world: FakeKomos
+) -> None:
+    forbidden, other = add_runs(world, 2)
+    home.emulator.faults.add(f"{forbidden}/logs", "status", status=401)
+    assert home.load(run_ids=[forbidden, other]).failures.keys() == {forbidden}
+
+
+def test_load_whose_check_of_the_key_fails_for_a_passing_reason_loads_the_others(
+    home: LoadEnv, world: FakeKomos
+) -> None:
+    forbidden, *others = add_runs(world, 3)
+
+    def fail_checks(_: str, body: bytes) -> bytes:
+        home.emulator.faults.add("/tasks?limit=1", "status", status=503)
+        return body
+
+    home.emulator.faults.add("/tasks?limit=100", "rewrite", times=1, rewrite=fail_checks)
+    home.emulator.faults.add(f"{forbidden}/logs", "status", status=401)
+    assert home.load().failures.keys() == {forbidden}
+    assert {row[0] for row in home.rows("SELECT run_id FROM task_run_logs")} == set(others)
+
+
 def test_load_with_a_task_of_3000_fields_keeps_them_in_one_column(
     home: LoadEnv, world: FakeKomos
 ) -> None:

@@ -418,14 +418,16 @@ def test_load_after_the_repair_of_a_table_stores_deliveries_that_it_refused(
     home: LoadEnv, world: FakeKomos, run_id: str, inbox: Inbox
 ) -> None:
     home.load()
-    home.rows("ALTER TABLE task_run_logs RENAME COLUMN message TO renamed")
+    home.rows("UPDATE task_run_logs SET node_id = 'node'")
+    home.rows("ALTER TABLE task_run_logs ALTER node_id SET NOT NULL")
     for place in range(6, 20):
         world.append(run_id, {"timestamp": iso(world.clock.now() + timedelta(hours=place))})
         inbox.entries(run_id, place)
     with pytest.raises(DestinationError):
         home.load(poll=False)
     assert inbox.spool.waiting() == 4
-    home.rows("ALTER TABLE task_run_logs RENAME COLUMN renamed TO message")
+    home.rows("ALTER TABLE task_run_logs ALTER node_id DROP NOT NULL")
+    home.rows("UPDATE task_run_logs SET node_id = NULL")
     assert home.load(poll=False).exit_code == 0
     assert home.load().exit_code == 0
     assert home.table() == expected(world)
@@ -487,10 +489,10 @@ def test_load_whose_maintenance_fails_reports_it_and_records_the_load(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str
 ) -> None:
     home.load()
-    home.rows("DROP TABLE task_run_window_gaps")
+    home.rows("ALTER TABLE task_run_window_gaps ALTER newest_known_at TYPE BOOLEAN")
     world.append(run_id, {})
     report = home.load()
     assert report.exit_code == 3
     assert home.table() == expected(world)
-    assert "task_run_window_gaps" in report.problems[0]
+    assert "not all of its upkeep is done" in report.problems[0]
     assert home.rows("SELECT exit_code FROM komos_loads ORDER BY started_at") == [(0,), (3,)]

@@ -85,10 +85,33 @@ def test_remove_working_directory_does_not_follow_a_link(tmp_path: Path) -> None
 def test_remove_working_directory_removes_the_files_of_dlt(
     tmp_path: Path, found: list[str]
 ) -> None:
+    remove_working_directory(tmp_path, "mine")  # as a load does that is killed later
     for name in found:
         (tmp_path / "mine" / name).mkdir(parents=True)
     remove_working_directory(tmp_path, "mine")
     assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize("found", [["extract", "load"], ["state.json", "notes.txt"]])
+def test_remove_working_directory_leaves_what_no_load_has_made(
+    tmp_path: Path, found: list[str]
+) -> None:
+    (tmp_path / "mine").mkdir()
+    for name in found:
+        (tmp_path / "mine" / name).write_text('{"schema_names": ["komos"]}')
+    with pytest.raises(UsageError, match="belongs to another dlt pipeline"):
+        remove_working_directory(tmp_path, "mine")
+    assert {path.name for path in (tmp_path / "mine").iterdir()} == set(found)
+
+
+@pytest.mark.parametrize("place", [":pipeline:", "{0}/pipelines/komos_task_run_logs/my.duckdb"])
+def test_load_into_a_database_in_the_working_directory_is_refused(
+    home: LoadEnv, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", place.format(home.directory))
+    with pytest.raises(ConfigurationError, match="is in the working directory of dlt"):
+        home.load()
+    assert not home.emulator.requests
 
 
 def test_load_into_another_pipeline_of_the_user_leaves_its_working_directory(

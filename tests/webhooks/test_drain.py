@@ -101,13 +101,32 @@ def test_drain_reports_a_refused_delivery_for_a_day_and_tries_it_ever_more_rarel
     day_ago = datetime.now(UTC) - timedelta(hours=24)
     with spool._engine.begin() as connection:
         connection.exec_driver_sql(
-            "UPDATE komos_deliveries_failed SET received_at = ?", (day_ago.replace(tzinfo=None),)
+            "UPDATE komos_deliveries_failed SET failed_at = ?", (day_ago.replace(tzinfo=None),)
         )
     calls = destination.calls
     assert drain(spool, destination.run, known).problems == []
     assert destination.calls == calls
     later = datetime.now(UTC) + timedelta(hours=2)
     assert [each.body for each in spool.take_set_aside(10, later)] == [b"3"]
+
+
+def test_drain_of_nothing_but_refused_deliveries_that_were_set_aside_ends_no_load(
+    spool: Spool,
+) -> None:
+    refused = {str(number) for number in range(15)}
+    destination = Destination(refused)
+    with pytest.raises(DestinationError):
+        drain(spool, destination.run, known)
+    drained = drain(spool, destination.run, known)
+    assert (drained.deliveries, spool.stats().set_aside) == (6, 15)
+    assert "refused 15 webhook" in drain(spool, destination.run, known).problems[0]
+
+
+def test_drain_reports_a_refused_delivery_that_has_waited_for_days(spool: Spool) -> None:
+    with spool._engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE komos_deliveries SET received_at = '2025-01-01 00:00'")
+    drained = drain(spool, Destination({"3"}).run, known)
+    assert "refused 1 webhook" in drained.problems[0]
 
 
 def test_drain_ends_if_the_destination_refuses_everything(spool: Spool) -> None:

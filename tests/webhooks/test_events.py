@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
+from komos_source.extract.state import State, TrackedRun, Window
 from komos_source.tables import TASK_RUN_LOGS
-from komos_source.webhooks.events import decode
+from komos_source.webhooks.events import batch, decode
 from komos_source.webhooks.spool import Spooled
 
 FIRST, SECOND = "9c77d908-7bf4-4e7f-9a20-2c5e7fdf2e94", "0d0f1a2b-7bf4-4e7f-9a20-2c5e7fdf2e94"
@@ -27,3 +28,17 @@ def test_new_with_one_entry_known_drops_it_from_its_own_run_only() -> None:
     pushed = decode([delivery(FIRST, "a"), delivery(SECOND, "a")])
     new = pushed.new(lambda table, _: {(FIRST, "a")} if table is TASK_RUN_LOGS else set())
     assert new.rows["run_id"].to_pylist() == [SECOND]
+
+
+def test_batch_of_known_entries_tracks_their_run_unless_a_list_has_shown_it() -> None:
+    # A load that was killed between the rows and the state has left such entries.
+    pushed = decode([delivery(FIRST, "a")]).new(
+        lambda table, _: {(FIRST, "a")} if table is TASK_RUN_LOGS else set()
+    )
+    assert batch(pushed, State()).changes.tracked.keys() == {FIRST}
+    for known in (
+        State(windows={"task": Window({FIRST: "digest"}, None)}),
+        State(lost={FIRST: TrackedRun(None)}),
+        State(tracked={FIRST: TrackedRun("task")}),
+    ):
+        assert batch(pushed, known).changes.tracked == {}
