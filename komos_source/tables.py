@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+from dlt.common.schema.typing import C_DLT_LOAD_ID
 
 MOMENT = pa.timestamp("us", tz="UTC")
 _DATA_TYPES = {"string": "text", "int64": "bigint", "double": "double", "bool": "bool"}
@@ -47,12 +48,16 @@ class Table:
 
         Every column is declared: one that holds only nulls would not be created otherwise. The
         hints repeat what dlt infers from Arrow, except for JSON, which Arrow has as text.
+
+        dlt's column with the id of the load is declared, too: pipelines of one's own leave it null,
+        and `komos_source.load` can fill tables that such a pipeline has made.
         """
+        columns = {field.name: self._hint(field) for field in self.schema}
         return {
             "name": self.name,
             "primary_key": list(self.key),
             "write_disposition": self._disposition(),
-            "columns": {field.name: self._hint(field) for field in self.schema},
+            "columns": columns | {C_DLT_LOAD_ID: {"data_type": "text", "nullable": True}},
         }
 
     def _disposition(self) -> str | dict[str, Any]:
@@ -200,16 +205,17 @@ ARROW_TABLES = (
 )
 
 
-def _is_not_json_hint(record: logging.LogRecord) -> bool:
-    """Drops dlt's warning that a column hinted as JSON arrives from Arrow as text.
+def _is_not_about_hints(record: logging.LogRecord) -> bool:
+    """Drops the warning of dlt that hints and Arrow's schema differ.
 
-    dlt 1.31 knows no JSON type of Arrow's (it refuses ``pa.json_()``), so the hint cannot be made
-    to agree. Other warnings pass.
+    They differ in JSON columns, which are text in Arrow (dlt 1.31 refuses ``pa.json_()``), and in
+    dlt's own column, which Arrow does not have. Other warnings pass.
     """
     message = record.getMessage()
     return "when merging arrow schema with dlt schema" not in message or not any(
-        f"In resource: {table.name}," in message for table in ARROW_TABLES if table.json
+        f"In resource: {table.name}," in message
+        for table in (*ARROW_TABLES, KOMOS_LOADS, TASK_RUN_SHARDS)
     )
 
 
-logging.getLogger("dlt").addFilter(_is_not_json_hint)
+logging.getLogger("dlt").addFilter(_is_not_about_hints)

@@ -15,6 +15,7 @@ from dlt.pipeline.helpers import pipeline_drop
 
 from komos_source import komos_source, tables
 from komos_source.testing import Emulator, FakeKomos
+from tests.conftest import LoadEnv, expected
 from tests.integration.test_loads import add_finished_run
 
 RESOURCES = [table.name for table in tables.ARROW_TABLES]
@@ -176,3 +177,22 @@ def test_run_after_a_run_has_left_the_window_settles_it(own: OwnPipeline, world:
     own.emulator.requests.clear()
     own.run()
     assert own.emulator.count(running) == 0
+
+
+@pytest.mark.parametrize("pipeline_name", ["other_name", "komos_task_run_logs"])
+def test_load_into_tables_of_a_pipeline_of_ones_own_goes_on_with_them(
+    home: LoadEnv, world: FakeKomos, pipeline_name: str
+) -> None:
+    run_id = world.add_run(world.add_task("Orders"))
+    world.append(run_id, {}, {})
+    own = dlt.pipeline(
+        "other_name",
+        destination=dlt.destinations.duckdb(str(home.file)),
+        dataset_name="komos",
+        pipelines_dir=str(home.directory / "pipelines"),
+    )
+    own.run(komos_source(home.emulator.api_key, home.emulator.base_url))
+    world.append(run_id, {})
+    result = home.load(pipeline_name=pipeline_name)
+    assert (result.exit_code, result.notes) == (0, ())
+    assert home.table() == expected(world)
