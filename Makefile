@@ -29,11 +29,11 @@ $(READY): $(USABLE)
 demo: $(USABLE) ## Load made history into DuckDB over real HTTP and show node rates
 	$(BIN)/komos demo
 
-test: $(READY) ## Run the whole test suite, one process a core
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+test: $(READY) ## Run the whole test suite, one process more than cores
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
-test-quick: $(READY) ## Run the tests that need no browser, server or scheduler
-	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 8 --dist worksteal
+test-quick: $(READY) ## Run the tests of less than 1.5 s that need no browser, server or scheduler
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
 bench: $(READY) ## Measure loads beside what else could be used (PEERS=all SCENARIO=bulk)
 	$(BIN)/python -m benchmarks.run --peers $(PEERS) --scenario $(SCENARIO) --repeats $(REPEATS)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import json
+import math
+import os
 import signal
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,17 +41,101 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
 
+THOROUGH = os.environ.get("KOMOS_TEST_THOROUGH") == "1"
+"""Whether to try more of the same, as .github/workflows/nightly.yml does."""
+
+_DURATIONS = Path(__file__).with_name("durations.json")
+"""Seconds that tests take, if more than one; `--record-durations` rewrites it."""
+_SLOW = 1.5
+_SLOW_FIXTURES = {"browser", "ducklake_packages", "postgres_server", "receiver"}
+"""They start a browser or a server, or install a DuckDB; so does whatever needs them."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--rewrite-golden", action="store_true", help="keep each query's text as it is now"
     )
     parser.addoption(
-        "--seeds", type=int, default=20, help="sample data sets without planted patterns"
+        "--seeds",
+        type=int,
+        default=100 if THOROUGH else 20,
+        help="sample data sets without planted patterns",
     )
     parser.addoption(
         "--full-size", action="store_true", help="shards: 64 buckets of 200,000 entries, not 8"
     )
+    parser.addoption(
+        "--record-durations", action="store_true", help=f"rewrite {_DURATIONS.name} from this run"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--record-durations") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Recorder())
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than cores: tests of a scheduler or a follower mostly wait."""
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks slow tests, for `make test-quick`, and starts the longest first.
+
+    None of them is then left to run alone at the end. A file's tests in a browser stay together:
+    they share it.
+    """
+    recorded = json.loads(_DURATIONS.read_text())
+    seconds = {item: recorded.get(_name(item.nodeid), 0) for item in items}
+    together: dict[Path, float] = defaultdict(float)
+    for item in items:
+        fixtures = {*getattr(item, "fixturenames", ())}
+        needs_server = fixtures & _SLOW_FIXTURES or "postgres" in item.nodeid.split("[")[-1]
+        if seconds[item] >= _SLOW or needs_server:
+            item.add_marker("slow")
+        if "browser" in fixtures:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+            together[item.path] += seconds[item]
+    items.sort(key=lambda item: together.get(item.path, seconds[item]), reverse=True)
+
+
+def pytest_collection_finish() -> None:
+    """Exempts all that has been imported from garbage collection, as `komos` does."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # DuckDB writes a page about what is left at the end
+
+
+def _name(test: str) -> str:
+    """Without parameters and the group that pytest-xdist adds."""
+    return test.split("[", maxsplit=1)[0].split("@", maxsplit=1)[0]
+
+
+class _Recorder:
+    """Rewrites the durations of the files that ran."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = defaultdict(float)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._seconds[report.nodeid] += report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        ran = {test.split("::")[0] for test in self._seconds}
+        durations = {
+            name: seconds
+            for name, seconds in json.loads(_DURATIONS.read_text()).items()
+            if name.split("::")[0] not in ran
+        }
+        for test, seconds in self._seconds.items():
+            if seconds >= 1:
+                name = _name(test)
+                durations[name] = max(durations.get(name, 0), math.floor(2 * seconds) / 2)
+        _DURATIONS.write_text(json.dumps(durations, indent=0, sort_keys=True) + "\n")
 
 
 @dataclass

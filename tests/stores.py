@@ -22,6 +22,7 @@ import pytest
 import sqlalchemy
 
 from komos_source.testing import Emulator
+from tests import warm
 
 HERE = Path(__file__).parent
 COLUMNS = "run_id, id, position, timestamp, level, message, node_id"
@@ -50,22 +51,15 @@ class Store:
     environment: Mapping[str, str]
     query: Callable[[str, str], Rows]
 
-    def start(self, emulator: Emulator, *command: str) -> subprocess.Popen[str]:
-        """Starts a Python process with the settings of loads into it."""
-        return subprocess.Popen(
-            [sys.executable, *command],
-            cwd=self.directory,
-            env=os.environ
-            | {
-                "SOURCES__KOMOS__API_KEY": emulator.api_key,
-                "SOURCES__KOMOS__BASE_URL": emulator.base_url,
-                "DLT_DATA_DIR": str(self.directory),
-                **self.environment,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(self, emulator: Emulator, *command: str) -> warm.Started:
+        """Starts a Python process that would load into it."""
+        environment = {
+            "SOURCES__KOMOS__API_KEY": emulator.api_key,
+            "SOURCES__KOMOS__BASE_URL": emulator.base_url,
+            "DLT_DATA_DIR": str(self.directory),
+            **self.environment,
+        }
+        return warm.start(command, self.directory, os.environ | environment)
 
     def load(self, emulator: Emulator, *options: str, exit_code: int = 0) -> dict[str, Any]:
         """Loads, and returns the report."""
@@ -143,7 +137,7 @@ def _filesystem(directory: Path, table_format: str) -> Store:
 
 def _ducklake(directory: Path, catalog: str, packages: Path) -> Store:
     environment = {
-        "PYTHONPATH": str(packages),
+        "PYTHONPATH": os.pathsep.join(map(str, (packages, HERE.parent))),
         "HOME": str(packages),  # where DuckDB looks for its extensions
         "DESTINATION__DUCKLAKE__CREDENTIALS__CATALOG": catalog,
         "DESTINATION__DUCKLAKE__CREDENTIALS__STORAGE__BUCKET_URL": (directory / "lake").as_uri(),

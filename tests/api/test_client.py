@@ -556,7 +556,7 @@ def test_client_with_a_lasting_429_raises_in_bounded_time(
     with pytest.raises(RequestError, match="429") as caught:
         ask(emulator, log_of(run_id))
     assert caught.value.status == 429
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 120
     assert emulator.count("/logs") < 20
 
 

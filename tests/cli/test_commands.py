@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from komos_source.testing import FakeKomos
+from tests import warm
 from tests.conftest import LoadEnv
 
 KEY = "sk_live_canary_7f3a91"
@@ -24,22 +25,14 @@ def komos(home: LoadEnv, *arguments: str, **environment: str) -> subprocess.Comp
         for name, value in os.environ.items()
         if not name.startswith(("KOMOS_", "SOURCES__"))
     }
-    return subprocess.run(
-        [sys.executable, "-m", "komos_source", *arguments],
-        cwd=home.directory,
-        env=inherited
-        | {
-            "SOURCES__KOMOS__API_KEY": home.emulator.api_key,
-            "SOURCES__KOMOS__BASE_URL": home.emulator.base_url,
-            "SOURCES__KOMOS__BACKOFF": "0.01",
-            "DLT_DATA_DIR": str(home.directory / "dlt"),
-        }
-        | environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    own = {
+        "SOURCES__KOMOS__API_KEY": home.emulator.api_key,
+        "SOURCES__KOMOS__BASE_URL": home.emulator.base_url,
+        "SOURCES__KOMOS__BACKOFF": "0.01",
+        "DLT_DATA_DIR": str(home.directory / "dlt"),
+    }
+    command = ("-m", "komos_source", *arguments)
+    return warm.run(command, home.directory, inherited | own | environment)
 
 
 @pytest.fixture

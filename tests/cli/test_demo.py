@@ -99,13 +99,14 @@ def test_prepare_directory_of_a_file_is_refused(tmp_path: Path) -> None:
         prepare_directory(tmp_path / "file")
 
 
-@pytest.mark.parametrize("missing", ["jinja2", "scipy"])
-def test_demo_without_the_extra_for_analyses_names_it(tmp_path: Path, missing: str) -> None:
+def short_demo(tmp_path: Path, missing: str = "") -> subprocess.CompletedProcess[str]:
+    """A demo of eight days, which are two loads; without a package."""
     script = (
         f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['komos', 'demo', '--dir', 'd'];"
-        "from komos_source.cli.main import main; main()"
+        "from komos_source.cli.main import main; sys.modules['komos_source.cli.demo']._DAYS = 8;"
+        "main()"
     )
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", script],
         cwd=tmp_path,
         capture_output=True,
@@ -113,14 +114,19 @@ def test_demo_without_the_extra_for_analyses_names_it(tmp_path: Path, missing: s
         timeout=120,
         check=False,
     )
+
+
+@pytest.mark.parametrize("missing", ["jinja2", "scipy"])
+def test_demo_without_the_extra_for_analyses_names_it(tmp_path: Path, missing: str) -> None:
+    done = short_demo(tmp_path, missing)
     assert done.returncode == 0, done.stderr
     assert "komos-source[analysis]" in done.stdout
     assert "extract_orders" in done.stdout
 
 
-def test_demo_twice_replaces_its_data(tmp_path: Path, home: LoadEnv) -> None:
+def test_demo_twice_replaces_its_data(tmp_path: Path) -> None:
     for _ in range(2):
-        assert komos(home, "demo", "--dir", str(tmp_path / "twice")).returncode == 0
-    with duckdb.connect(str(tmp_path / "twice" / "komos-demo.duckdb"), read_only=True) as client:
+        assert short_demo(tmp_path).returncode == 0
+    with duckdb.connect(str(tmp_path / "d" / "komos-demo.duckdb"), read_only=True) as client:
         loads = client.execute("SELECT COUNT(*) FROM komos.komos_loads").fetchall()
-    assert loads == [(8,)]
+    assert loads == [(3,)]

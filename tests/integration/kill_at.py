@@ -1,13 +1,20 @@
-"""Runs ``komos`` and kills its process (SIGKILL) at a named step of the load.
+"""Runs ``komos`` and kills its process (SIGKILL) at a named step of the load, or at an event.
 
 python kill_at.py STEP load …
+
+Events are what Python audits but imports: files opened, renamed and removed, connections. The
+number 0 kills nothing, and writes their number to standard error.
 """
 
 from __future__ import annotations
 
+import atexit
+import itertools
 import os
+import random
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -91,6 +98,23 @@ STEPS: dict[str, Callable[[], None]] = {
 }
 
 
+def at_event(number: int) -> None:
+    """Kills the process up to a tenth of a second after an event."""
+    seen = itertools.count(1)
+
+    def hook(event: str, _: object) -> None:
+        if event.startswith(("open", "os.", "shutil.", "socket.")) and next(seen) == number:
+            threading.Timer(random.Random(number).uniform(0, 0.1), die).start()
+
+    sys.addaudithook(hook)
+    if not number:
+        atexit.register(lambda: sys.stderr.write(f"{next(seen)}"))
+
+
 if __name__ == "__main__":
-    STEPS[sys.argv.pop(1)]()
+    step = sys.argv.pop(1)
+    if step in STEPS:
+        STEPS[step]()
+    else:
+        at_event(int(step))
     main()

@@ -9,8 +9,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from datetime import timedelta
 
@@ -18,23 +16,18 @@ import pytest
 
 from komos_source.testing import FakeKomos
 from komos_source.testing.world import iso
-from tests.conftest import LoadEnv, expected
+from tests import warm
+from tests.conftest import THOROUGH, LoadEnv, expected
+from tests.integration import kill_at
 
 
-def start(home: LoadEnv, *command: str) -> subprocess.Popen[str]:
-    environment = os.environ | {
+def start(home: LoadEnv, *command: str) -> warm.Started:
+    environment = {
         "SOURCES__KOMOS__API_KEY": home.emulator.api_key,
         "SOURCES__KOMOS__BASE_URL": home.emulator.base_url,
         "DLT_DATA_DIR": str(home.directory),
     }
-    return subprocess.Popen(
-        [sys.executable, *command],
-        cwd=home.directory,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return warm.start(command, home.directory, os.environ | environment)
 
 
 @pytest.fixture
@@ -84,20 +77,17 @@ def test_load_killed_at_random_moments_is_exact_after_the_next_load(
 ) -> None:
     monkeypatch.setenv("SOURCES__KOMOS__DIRECT_MERGE", direct_merge)
     moments = random.Random(5)
-    began = time.monotonic()
-    start(loaded, "-m", "komos_source", "load").communicate()
-    longest = time.monotonic() - began
+    _, error = start(loaded, kill_at.__file__, "0", "load").communicate()
+    events = int(error.split()[-1])
     killed = 0
-    while killed < 10:
+    while killed < (20 if THOROUGH else 5):
         run = world.run_ids()[6 + killed % 3]  # those that still run
         world.append(run, {"message": f"before kill {killed}"}, {"timestamp": None})
-        process = start(loaded, "-m", "komos_source", "load")
-        time.sleep(moments.uniform(0.2, 1.0) * longest)
-        process.kill()
-        process.communicate()
+        process = start(loaded, kill_at.__file__, str(moments.randint(1, events)), "load")
+        _, error = process.communicate()
         if process.returncode != -signal.SIGKILL:
-            longest *= 0.9  # the load had ended before: kill the next one earlier
-            continue
+            assert process.returncode == 0, error
+            continue  # it had ended before
         killed += 1
         load_once_more(loaded, keep_directory=killed % 2 == 0)
         assert loaded.table() == expected(world)

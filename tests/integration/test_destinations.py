@@ -14,7 +14,7 @@ import pytest
 from komos_source.tables import TASK_RUN_LOGS
 from komos_source.testing import Emulator, FakeKomos
 from komos_source.testing.world import iso
-from tests.conftest import expected
+from tests.conftest import THOROUGH, expected
 from tests.integration import kill_at
 from tests.stores import make_store
 
@@ -24,18 +24,21 @@ KILL_AT = str(Path(kill_at.__file__))
 ALL = list(kill_at.STEPS)
 FILES = [step for step in ALL if step != kill_at.WITHIN_THE_MERGE]
 AT_THE_DESTINATION = [step for step in FILES if "marker" in step or "before" in step]
+DATABASE = ALL if THOROUGH else [*AT_THE_DESTINATION, kill_at.WITHIN_THE_MERGE]
+TABLES = FILES if THOROUGH else AT_THE_DESTINATION
 MATRIX = {
     "duckdb": ALL,
-    "duckdb-dlt": ALL,
-    "postgres": ALL,
-    "delta": FILES,
-    "iceberg": FILES,
+    "duckdb-dlt": DATABASE,
+    "postgres": DATABASE,
+    "delta": TABLES,
+    "iceberg": TABLES,
     "parquet": [step for step in AT_THE_DESTINATION if "merge" not in step],
-    "ducklake-sqlite": [*AT_THE_DESTINATION, kill_at.WITHIN_THE_MERGE],
-    "ducklake-postgres": [*AT_THE_DESTINATION, kill_at.WITHIN_THE_MERGE],
+    "ducklake-sqlite": DATABASE,
+    "ducklake-postgres": DATABASE,
 }
 """The steps at which loads are killed. Up to the staging commit nothing has reached the
-destination: DuckLake, which is slow, skips those steps."""
+destination, and after the package has been marked nothing is left to do: by default only DuckDB is
+killed there, too."""
 
 
 def add_runs(world: FakeKomos) -> list[str]:

@@ -28,11 +28,13 @@ from komos_source.testing import FakeKomos, Webhooks, WorldClock
 from komos_source.testing.world import iso
 from komos_source.webhooks.signature import Delivery
 from komos_source.webhooks.spool import Spool
-from tests.conftest import LoadEnv, expected
+from tests.conftest import THOROUGH, LoadEnv, expected
 from tests.receiver import SECRET, Receiver
 from tests.stores import make_store
 
-SOAK_SECONDS = float(os.environ.get("KOMOS_SOAK_SECONDS", "25"))
+SOAK_SECONDS = float(os.environ.get("KOMOS_SOAK_SECONDS", "25" if THOROUGH else "10"))
+KILLS = 5 if THOROUGH else 2
+"""Of the receiver and of the follower."""
 
 
 @pytest.fixture
@@ -127,6 +129,8 @@ class RunActivity(threading.Thread):
         self.open: list[str] = []
         self.closed: list[str] = []
         self.counts: dict[str, int] = {}
+        self.visible = world.clock.now()
+        """When the API shows all that has been written."""
 
     def run(self) -> None:
         actions = [(self.write, 60), (self.write_late, 8), (self.start_run, 8), (self.end_run, 6)]
@@ -145,6 +149,7 @@ class RunActivity(threading.Thread):
     def write(self, run_id: str | None = None, ago: float = 0.0, after: float = 0.0) -> None:
         run_id = run_id or self.random.choice(self.open or [self.start_run()])
         now = self.world.clock.now()
+        self.visible = max(self.visible, now + timedelta(seconds=after))
         for _ in range(self.random.randrange(1, 6)):
             untimed = self.random.random() < 0.02
             moment = now - timedelta(seconds=ago)
@@ -198,13 +203,13 @@ def test_follower_and_receiver_killed_repeatedly_load_each_entry_once(
             disorder=0.2,
         ) as webhooks:
             activity.start()
-            for process in pick.sample([receiver, follower] * 5, 10):
-                time.sleep(SOAK_SECONDS / 10)
+            for process in pick.sample([receiver, follower] * KILLS, 2 * KILLS):
+                time.sleep(SOAK_SECONDS / KILLS / 2)
                 process.kill()
                 process.start()
             activity.ended.set()
             activity.join()
-            time.sleep(6)  # until the last entry is visible
+            wait_until(lambda: world.clock.now() > activity.visible)
             webhooks.flush()
             wait_until(lambda: table_if_free(home) == expected(world))
             assert follower.stop() == 0

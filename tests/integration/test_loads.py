@@ -17,6 +17,7 @@ import pytest
 
 from komos_source import settings
 from komos_source.analytics.views import VIEWS
+from komos_source.destinations import queries
 from komos_source.destinations.locking import lock_pipeline
 from komos_source.exceptions import AuthenticationError, LockedError, UsageError
 from komos_source.extract.log_reader import log_batch
@@ -66,14 +67,14 @@ def test_load_of_runs_found_later_with_older_entries_stores_all_entries(
 
 
 def test_load_requests_no_log_of_a_settled_run(home: LoadEnv, world: FakeKomos) -> None:
-    for number in range(20):
+    for number in range(5):
         task = world.add_task(f"Task {number}")
         for run in range(50):
             add_finished_run(world, task, age_hours=24 + run)
-    assert home.load().runs_fetched == 1000
+    assert home.load().runs_fetched == 250
     home.emulator.requests.clear()
     report = home.load()
-    assert report.requests == len(home.emulator.requests) == 21
+    assert report.requests == len(home.emulator.requests) == 6
     assert report.entries_loaded == 0
     assert home.table() == expected(world)
 
@@ -563,15 +564,18 @@ def test_load_creates_tables_with_the_documented_columns(home: LoadEnv, world: F
     }
 
 
-def test_load_deletes_old_states(home: LoadEnv, world: FakeKomos) -> None:
+def test_load_deletes_old_states(
+    home: LoadEnv, world: FakeKomos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "_STATES_KEPT", 3)
     task = world.add_task("Orders")
-    for _ in range(23):
+    for _ in range(8):
         add_finished_run(world, task)
         home.load(views=False)
     states = "SELECT COUNT(*), MAX(version) FROM _dlt_pipeline_state"
     kept, newest = home.rows(states)[0]
-    assert newest > 20
-    assert kept < 20
+    assert newest > 6
+    assert kept < 6
     home.load()
     assert home.table() == expected(world)
 

@@ -14,7 +14,7 @@ from komos_source.exceptions import ApiUnreachableError, ConfigurationError, Des
 from komos_source.testing import FakeKomos
 from komos_source.testing.webhooks import signed_headers
 from komos_source.testing.world import iso
-from komos_source.webhooks import Spool, verify
+from komos_source.webhooks import Spool, drain, verify
 from tests.conftest import LoadEnv, expected
 from tests.receiver import SECRET
 
@@ -415,12 +415,13 @@ def test_load_sets_a_delivery_that_postgres_refuses_aside_and_loads_the_rest(
 
 
 def test_load_after_the_repair_of_a_table_stores_deliveries_that_it_refused(
-    home: LoadEnv, world: FakeKomos, run_id: str, inbox: Inbox
+    home: LoadEnv, world: FakeKomos, run_id: str, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(drain, "MAX_REFUSED", 2)
     home.load()
     home.rows("UPDATE task_run_logs SET node_id = 'node'")
     home.rows("ALTER TABLE task_run_logs ALTER node_id SET NOT NULL")
-    for place in range(6, 20):
+    for place in range(6, 12):
         world.append(run_id, {"timestamp": iso(world.clock.now() + timedelta(hours=place))})
         inbox.entries(run_id, place)
     with pytest.raises(DestinationError):

@@ -21,7 +21,7 @@ from komos_source.extract import state
 from komos_source.settings import DUCKDB_FILE
 from komos_source.testing import Emulator, FakeKomos
 from komos_source.testing.world import iso
-from tests.conftest import LoadEnv, expected
+from tests.conftest import THOROUGH, LoadEnv, expected
 
 seconds = st.integers(0, 30)
 
@@ -156,5 +156,7 @@ class RandomLoads(RuleBasedStateMachine):
             assert self.home.table() == expected(self.world)
 
 
-TestRandomLoads = pytest.mark.slow(RandomLoads.TestCase)
-TestRandomLoads.settings = settings(max_examples=12, stateful_step_count=15, deadline=None)
+TestRandomLoads = pytest.mark.slow(pytest.mark.timeout(1_800)(RandomLoads.TestCase))
+TestRandomLoads.settings = settings(
+    max_examples=40 if THOROUGH else 4, stateful_step_count=15, deadline=None
+)

@@ -15,6 +15,7 @@ from hypothesis.stateful import initialize, rule
 
 from komos_source.webhooks.signature import Delivery
 from komos_source.webhooks.spool import Spool
+from tests.conftest import THOROUGH
 from tests.integration.test_whole_loads import RandomLoads
 
 
@@ -69,5 +70,7 @@ class RandomWebhookLoads(RandomLoads):
         return self.home.load(backoff=0.0, spool=self.spool_url)
 
 
-TestRandomWebhookLoads = pytest.mark.slow(RandomWebhookLoads.TestCase)
-TestRandomWebhookLoads.settings = settings(max_examples=10, stateful_step_count=15, deadline=None)
+TestRandomWebhookLoads = pytest.mark.slow(pytest.mark.timeout(1_800)(RandomWebhookLoads.TestCase))
+TestRandomWebhookLoads.settings = settings(
+    max_examples=40 if THOROUGH else 4, stateful_step_count=15, deadline=None
+)
