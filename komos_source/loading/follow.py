@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -76,42 +76,57 @@ def follow(
         KomosError: An error that a retry cannot solve.
     """
     with _recorded_signals() as signals:
-        api, destination = Backoff(interval), Backoff(interval)
-        # Loads of a selection leave the deliveries in the spool, which would never be empty.
-        selected = any(options.get(name) is not None for name in ("run_ids", "task_ids", "shard"))
-        spool = None if selected or options.get("spool") is False else _Spool(options.get("spool"))
-        next_poll = next_load = time.monotonic()
-        while not signals:
-            now = time.monotonic()
-            poll = now >= next_poll
-            if now < next_load or not (poll or (spool and spool.has_deliveries())):
-                time.sleep(FOLLOW_TICK)
-                continue
-            if poll:
-                next_poll = now + interval
-            api_failure: KomosError | str | None
-            try:
-                result = load(**options, poll=poll)
-            except _NOT_RETRYABLE:
+        try:
+            _load_until(signals, interval, on_load, on_failure, options)
+        except Exception:
+            if not signals:  # what a signal interrupts may fail in any way
                 raise
-            except (ApiUnreachableError, RequestError) as error:
-                api_failure = error
-            except KomosError as error:
-                next_load = next_poll = time.monotonic() + (wait := destination.next())
-                on_failure(f"{error} Trying again in {wait:.0f} s.")
-                continue
-            else:
-                api_failure = result.api_failure
-                on_load(result, poll)
-                if not poll and (result.failures or not result.runs_seen):
-                    next_load = now + interval  # deliveries may have stayed in the spool
-            destination.reset()
-            if api_failure:
-                next_poll = time.monotonic() + (wait := api.next())
-                on_failure(f"{api_failure} Polling again in {wait:.0f} s.")
-            elif poll:
-                api.reset()
     raise KeyboardInterrupt
+
+
+def _load_until(
+    signals: Sequence[int],
+    interval: float,
+    on_load: Callable[[LoadResult, bool], None],
+    on_failure: Callable[[str], None],
+    options: dict[str, Any],
+) -> None:
+    """Loads again and again until there are signals."""
+    api, destination = Backoff(interval), Backoff(interval)
+    # Loads of a selection leave the deliveries in the spool, which would never be empty.
+    selected = any(options.get(name) is not None for name in ("run_ids", "task_ids", "shard"))
+    spool = None if selected or options.get("spool") is False else _Spool(options.get("spool"))
+    next_poll = next_load = time.monotonic()
+    while not signals:
+        now = time.monotonic()
+        poll = now >= next_poll
+        if now < next_load or not (poll or (spool and spool.has_deliveries())):
+            time.sleep(FOLLOW_TICK)
+            continue
+        if poll:
+            next_poll = now + interval
+        api_failure: KomosError | str | None
+        try:
+            result = load(**options, poll=poll)
+        except _NOT_RETRYABLE:
+            raise
+        except (ApiUnreachableError, RequestError) as error:
+            api_failure = error
+        except KomosError as error:
+            next_load = next_poll = time.monotonic() + (wait := destination.next())
+            on_failure(f"{error} Trying again in {wait:.0f} s.")
+            continue
+        else:
+            api_failure = result.api_failure
+            on_load(result, poll)
+            if not poll and (result.failures or not result.runs_seen):
+                next_load = now + interval  # deliveries may have stayed in the spool
+        destination.reset()
+        if api_failure:
+            next_poll = time.monotonic() + (wait := api.next())
+            on_failure(f"{api_failure} Polling again in {wait:.0f} s.")
+        elif poll:
+            api.reset()
 
 
 @contextlib.contextmanager

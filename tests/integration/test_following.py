@@ -387,6 +387,19 @@ class SignalsWhenFinalized:
         signal.raise_signal(signal.SIGINT)
 
 
+def test_follow_ends_after_a_signal_that_makes_a_load_fail_in_another_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def load(**_: Any) -> LoadResult:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise OSError("as shutil.rmtree may do")
+
+    monkeypatch.setattr(following, "load", load)
+    with pytest.raises(KeyboardInterrupt):
+        following.follow(0.01, lambda *_: None, lambda _: None, run_ids=["chosen"])
+
+
 def test_follow_ends_after_a_signal_within_a_finalizer_and_prints_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
