@@ -30,9 +30,9 @@ from pathlib import Path
 
 import psutil
 
-from komos_source.settings import WEBHOOK_MAX_BODY
 from komos_source.testing.webhooks import signed_headers
 from komos_source.webhooks import Spool
+from komos_source.webhooks.settings import WEBHOOK_MAX_BODY
 
 SECRET = "wh_bench_5c1d"  # noqa: S105 - of the benchmark
 DELIVERIES_PER_SECOND = 10

@@ -27,10 +27,10 @@ from typing import Any
 
 import uvicorn
 
-from komos_source.settings import COMMIT_DELIVERIES
 from komos_source.testing.webhooks import signed_headers
 from komos_source.webhooks import Spool, create_app
 from komos_source.webhooks.http_protocol import uvicorn_options
+from komos_source.webhooks.settings import COMMIT_DELIVERIES
 from komos_source.webhooks.signature import Delivery
 
 SECRET = "wh_bench_5c1d"  # noqa: S105 - of the benchmark

@@ -14,7 +14,11 @@ from dlt.common.configuration.providers.provider import ConfigProvider
 
 from komos_source import settings
 from komos_source.exceptions import ConfigurationError, UsageError
-from komos_source.settings import FALLBACK_API_KEY_VARIABLE, PIPELINE_NAME, SOURCE_NAME
+from komos_source.settings import (
+    FALLBACK_API_KEY_VARIABLE,
+    PIPELINE_NAME,
+    SOURCE_NAME,
+)
 
 
 class FallbackProvider(ConfigProvider):

@@ -22,7 +22,7 @@ SECRET = "wh_test_2f6b8a"
 WAIT = 30.0
 _SERVE = """
 import resource
-from komos_source import settings
+from komos_source.webhooks import settings
 if {descriptors!r}:
     resource.setrlimit(resource.RLIMIT_NOFILE, {descriptors!r})
 for name, value in {settings!r}.items():
@@ -38,8 +38,8 @@ class Receiver:
     """``komos webhooks serve`` in a process of its own; starts again on the same port.
 
     An `environment` takes the place of the variables that name secret and spool; `settings` are
-    put in place of those of `komos_source.settings`; `descriptors` are the soft and the hard limit
-    of open files.
+    put in place of those of `komos_source.webhooks.settings`; `descriptors` are the soft and the
+    hard limit of open files.
     """
 
     directory: Path

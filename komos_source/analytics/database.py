@@ -21,7 +21,12 @@ from komos_source import tables
 from komos_source.destinations.locking import connect_when_unlocked
 from komos_source.destinations.pipeline import duckdb_file, make_pipeline
 from komos_source.exceptions import DestinationError, NotLoadedError
-from komos_source.settings import DATASET_NAME, DESTINATION, LOCK_TIMEOUT, PIPELINE_NAME
+from komos_source.settings import (
+    DATASET_NAME,
+    DESTINATION,
+    LOCK_TIMEOUT,
+    PIPELINE_NAME,
+)
 
 WHAT_TO_RUN = (
     "Run `komos load` to fill it, or `komos demo` for sample data and then add "

@@ -10,7 +10,7 @@ import click
 from komos_source.cli.options import PORT, FiniteRange
 from komos_source.cli.output import echo
 from komos_source.exceptions import ConfigurationError
-from komos_source.settings import DEMO_WEBHOOK_SECRET
+from komos_source.webhooks.settings import DEMO_WEBHOOK_SECRET
 
 
 @click.command()

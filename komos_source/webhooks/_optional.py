@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from komos_source.exceptions import ConfigurationError
-from komos_source.settings import SPOOL_RESERVE
+from komos_source.webhooks.settings import SPOOL_RESERVE
 
 if TYPE_CHECKING:
     from komos_source.webhooks.spool import Spool

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import dlt
-
+from komos_source.config import setting
 from komos_source.exceptions import ConfigurationError
-from komos_source.settings import (
-    SOURCE_NAME,
+from komos_source.webhooks.settings import (
     SPOOL_MAX_BYTES,
     SPOOL_RESERVE,
     SPOOL_URL,
@@ -19,7 +16,7 @@ from komos_source.settings import (
 
 def webhook_secrets() -> list[str]:
     """The configured secrets, without quotes and blanks around them; empty if there is none."""
-    value = _setting("webhook_secret") or ""
+    value = setting("webhook_secret") or ""
     secrets = value.split(",") if isinstance(value, str) else value  # TOML may hold a list
     # `docker run --env-file` keeps quotes as part of the value.
     stripped = (secret.strip().strip("\"'").strip() for secret in secrets)
@@ -28,17 +25,17 @@ def webhook_secrets() -> list[str]:
 
 def webhook_pepper() -> str:
     """The pepper that secrets are combined with."""
-    return str(_setting("webhook_pepper") or WEBHOOK_PEPPER)
+    return str(setting("webhook_pepper") or WEBHOOK_PEPPER)
 
 
 def spool_url() -> str:
     """The URL of the spool; the default is a file in the working directory."""
-    return str(_setting("spool") or SPOOL_URL)
+    return str(setting("spool") or SPOOL_URL)
 
 
 def spool_in_use() -> str | None:
     """The URL of the spool if one is configured or the default file exists."""
-    if _setting("spool") or Path(SPOOL_URL.removeprefix("sqlite:///")).exists():
+    if setting("spool") or Path(SPOOL_URL.removeprefix("sqlite:///")).exists():
         return spool_url()
     return None
 
@@ -62,15 +59,10 @@ def spool_max_bytes() -> int:
 
 
 def _bytes(name: str, default: int) -> int:
-    setting = _setting(name)
-    value = str(default if setting is None else setting)
+    configured = setting(name)
+    value = str(default if configured is None else configured)
     if not (value.isascii() and value.isdigit()):
         raise ConfigurationError(
             f"SOURCES__KOMOS__{name.upper()} is {value!r}: give a number of bytes such as {default}"
         )
     return int(value)
-
-
-def _setting(name: str) -> Any:
-    # `dlt.config` looks into config.toml and secrets.toml, `dlt.secrets` only into the latter.
-    return dlt.config.get(f"sources.{SOURCE_NAME}.{name}")

@@ -13,13 +13,15 @@ from komos_source.exceptions import DestinationError
 from komos_source.extract.log_reader import Batch
 from komos_source.extract.state import State
 from komos_source.metrics import LoadMetrics
-from komos_source.settings import GIVE_UP_AFTER, MAX_REFUSED
+from komos_source.settings import GIVE_UP_AFTER
 from komos_source.source import rows_resource, source_of, table_resources
 from komos_source.tables import TASK_RUN_LOGS
 from komos_source.webhooks.events import KnownIds, batch, decode
+from komos_source.webhooks.settings import MAX_REFUSED
 
 if TYPE_CHECKING:
-    from komos_source.webhooks.spool import Spool, Spooled
+    from komos_source.webhooks.spool import Spool
+    from komos_source.webhooks.spool_tables import Spooled
 
 Run = Callable[[Any, LoadMetrics], int]
 """Runs a source through the pipeline and returns how many log rows were loaded. Runs with missing

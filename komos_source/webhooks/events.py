@@ -24,7 +24,7 @@ from komos_source.extract.state import Changes, State, TrackedRun
 from komos_source.tables import TASK_RUN_LOGS, TASK_RUN_LOGS_REJECTED, Table
 
 if TYPE_CHECKING:
-    from komos_source.webhooks.spool import Spooled
+    from komos_source.webhooks.spool_tables import Spooled
 
 _LOG_EVENT = "task-run.log"
 _RUN_EVENTS = "task-run."

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from komos_source import settings
+from komos_source.webhooks import settings
 from komos_source.webhooks.refusal_log import RefusalLog
 
 

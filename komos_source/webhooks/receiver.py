@@ -23,8 +23,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from komos_source import settings
 from komos_source.exceptions import SpoolError
+from komos_source.webhooks import settings
 from komos_source.webhooks.batching import Batcher
 from komos_source.webhooks.body_memory import BodyMemory, HeldBody, MemoryFullError
 from komos_source.webhooks.config import (
@@ -44,7 +44,8 @@ from komos_source.webhooks.signature import (
     check_headers,
     signing_keys,
 )
-from komos_source.webhooks.spool import Spool, SpoolStats
+from komos_source.webhooks.spool import Spool
+from komos_source.webhooks.spool_tables import SpoolStats
 
 _STATUS: dict[Check, int] = {
     "signature": 401,

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from komos_source.settings import REFUSAL_LOG_INTERVAL
+from komos_source.webhooks.settings import REFUSAL_LOG_INTERVAL
 
 _log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ import logging
 import socket
 from collections.abc import Callable
 
-from komos_source import settings
 from komos_source.exceptions import SpoolError
+from komos_source.webhooks import settings
 from komos_source.webhooks._optional import import_extra, open_spool
 from komos_source.webhooks.config import spool_reserve, spool_url, webhook_secrets
 

@@ -11,7 +11,6 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,13 +19,15 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from komos_source.exceptions import ConfigurationError, SpoolError
 from komos_source.settings import (
-    DRAIN_BYTES,
-    DRAIN_DELIVERIES,
     QUIET_AFTER,
     QUIET_SHARE,
-    SPOOL_RESERVE,
 )
 from komos_source.text import storable_text
+from komos_source.webhooks.settings import (
+    DRAIN_BYTES,
+    DRAIN_DELIVERIES,
+    SPOOL_RESERVE,
+)
 from komos_source.webhooks.signature import Delivery
 from komos_source.webhooks.spool_database import (
     OPENED_FILE,
@@ -35,86 +36,18 @@ from komos_source.webhooks.spool_database import (
     secrets_in,
     shown_url,
 )
+from komos_source.webhooks.spool_tables import (
+    DELIVERIES,
+    FAILED,
+    METADATA,
+    OWNER,
+    Spooled,
+    SpoolStats,
+)
 
 _KEYS_PER_STATEMENT = 500
 _VACUUM_PAGES = 20_000
 """Free pages that SQLite gives back to the disk at once: more than one drained batch leaves."""
-
-_METADATA = sa.MetaData()
-
-
-def _content() -> tuple[sa.Column[Any], ...]:
-    return (
-        sa.Column("digest", sa.String(64), nullable=False, unique=True),
-        sa.Column("event", sa.Text, nullable=False),
-        sa.Column("run_id", sa.String(36), nullable=False),
-        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("size", sa.Integer, nullable=False),
-        sa.Column("body", sa.LargeBinary, nullable=False),
-    )
-
-
-# SQLite numbers rows by itself where the key is an INTEGER.
-_NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-_DELIVERIES = sa.Table(
-    "komos_deliveries",
-    _METADATA,
-    sa.Column("number", _NUMBER, primary_key=True),
-    *_content(),
-    sa.Index("komos_deliveries_size", "size"),  # counting reads this instead of all bodies
-    sqlite_autoincrement=True,  # no number is used twice
-)
-_FAILED = sa.Table(
-    "komos_deliveries_failed",
-    _METADATA,
-    sa.Column("number", _NUMBER, primary_key=True, autoincrement=False),
-    *_content(),
-    sa.Column("failed_at", sa.DateTime(timezone=True), nullable=False),
-    sa.Column("tried_at", sa.DateTime(timezone=True), nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-)
-_OWNER = sa.Table(
-    "komos_spool_owner",
-    _METADATA,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("owner", sa.Text, nullable=False),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Spooled:
-    """A delivery in the spool.
-
-    Attributes:
-        number: Its position in the queue.
-        event: Its type.
-        run_id: The run it is about; empty if it names none.
-        received_at: When it was received, by the receiver's clock.
-        body: JSON in UTF-8.
-    """
-
-    number: int
-    event: str
-    run_id: str
-    received_at: datetime
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolStats:
-    """How full a spool is.
-
-    Attributes:
-        waiting: Number of deliveries.
-        bytes: Total size of their bodies.
-        oldest: When the oldest was received; None if the spool is empty.
-        set_aside: Number of deliveries that the destination refused, which are not among them.
-    """
-
-    waiting: int = 0
-    bytes: int = 0
-    oldest: datetime | None = None
-    set_aside: int = 0
 
 
 class Spool:
@@ -158,7 +91,7 @@ class Spool:
             self._create_tables()
 
     def _create_tables(self) -> None:
-        for table in _METADATA.sorted_tables:
+        for table in METADATA.sorted_tables:
             try:
                 table.create(self._engine, checkfirst=True)
             except SQLAlchemyError:
@@ -196,7 +129,7 @@ class Spool:
         with self._transaction() as connection:
             known: set[str] = set()
             for some in _chunks(list(by_digest)):
-                query = sa.select(_DELIVERIES.c.digest).where(_DELIVERIES.c.digest.in_(some))
+                query = sa.select(DELIVERIES.c.digest).where(DELIVERIES.c.digest.in_(some))
                 known.update(connection.scalars(query))
             new = [
                 {
@@ -211,7 +144,7 @@ class Spool:
                 if digest not in known
             ]
             if new:
-                connection.execute(sa.insert(_DELIVERIES), new)
+                connection.execute(sa.insert(DELIVERIES), new)
         return len(new)
 
     def take(self, deliveries: int = DRAIN_DELIVERIES, size: int = DRAIN_BYTES) -> list[Spooled]:
@@ -224,7 +157,7 @@ class Spool:
         Raises:
             SpoolError: The spool cannot be read.
         """
-        table = _DELIVERIES.c
+        table = DELIVERIES.c
         sizes = sa.select(table.number, table.size).order_by(table.number).limit(deliveries)
         with self._transaction() as connection:
             numbers: list[int] = []
@@ -250,7 +183,7 @@ class Spool:
         """
         with self._transaction() as connection:
             for some in _chunks(numbers):
-                connection.execute(sa.delete(_DELIVERIES).where(_DELIVERIES.c.number.in_(some)))
+                connection.execute(sa.delete(DELIVERIES).where(DELIVERIES.c.number.in_(some)))
         if self._directory:
             # What fails here (a receiver holds the lock) is done after the next batch.
             with contextlib.suppress(sqlite3.Error), self._engine.connect() as connection:
@@ -264,19 +197,19 @@ class Spool:
         Raises:
             SpoolError: The spool cannot be written; the delivery is left.
         """
-        columns, now = _DELIVERIES.c, datetime.now(UTC)
+        columns, now = DELIVERIES.c, datetime.now(UTC)
         waiting = columns.number == number
         reason = storable_text(reason)
         row = sa.select(*columns, *map(sa.literal, (now, now, reason))).where(waiting)
         digest = sa.select(columns.digest).where(waiting).scalar_subquery()
         with self._transaction() as connection:
             # One that has been set aside already is in that table only.
-            again = sa.update(_FAILED).where(_FAILED.c.number == number)
+            again = sa.update(FAILED).where(FAILED.c.number == number)
             connection.execute(again.values(tried_at=now, reason=reason))
-            connection.execute(sa.delete(_FAILED).where(_FAILED.c.digest == digest))
+            connection.execute(sa.delete(FAILED).where(FAILED.c.digest == digest))
             names = [*columns.keys(), "failed_at", "tried_at", "reason"]
-            connection.execute(sa.insert(_FAILED).from_select(names, row))
-            connection.execute(sa.delete(_DELIVERIES).where(waiting))
+            connection.execute(sa.insert(FAILED).from_select(names, row))
+            connection.execute(sa.delete(DELIVERIES).where(waiting))
 
     def take_set_aside(self, deliveries: int, now: datetime) -> list[Spooled]:
         """Deliveries to try again: first those not tried for longest; they stay until deleted.
@@ -286,7 +219,7 @@ class Spool:
         Raises:
             SpoolError: The spool cannot be read.
         """
-        table = _FAILED.c
+        table = FAILED.c
         times = sa.select(table.number, table.failed_at, table.tried_at)
         with self._transaction() as connection:
             due = [
@@ -310,7 +243,7 @@ class Spool:
             SpoolError: The spool cannot be written; it is left.
         """
         with self._transaction() as connection:
-            connection.execute(sa.delete(_FAILED).where(_FAILED.c.number == number))
+            connection.execute(sa.delete(FAILED).where(FAILED.c.number == number))
 
     def set_aside_since(self, moment: datetime) -> tuple[int, str]:
         """How many of the deliveries set aside since then still are, and why the last one is.
@@ -318,8 +251,8 @@ class Spool:
         Raises:
             SpoolError: The spool cannot be read.
         """
-        since = _FAILED.c.failed_at >= moment
-        last = sa.select(_FAILED.c.reason).where(since).order_by(_FAILED.c.failed_at.desc())
+        since = FAILED.c.failed_at >= moment
+        last = sa.select(FAILED.c.reason).where(since).order_by(FAILED.c.failed_at.desc())
         with self._transaction() as connection:
             number = connection.scalar(sa.select(sa.func.count()).where(since)) or 0
             return number, connection.scalar(last.limit(1)) or ""
@@ -338,13 +271,13 @@ class Spool:
         """
         if (recorded := self._owner()) is None:
             with contextlib.suppress(_ConcurrentPutError), self._transaction() as connection:
-                connection.execute(sa.insert(_OWNER).values(id=1, owner=owner))
+                connection.execute(sa.insert(OWNER).values(id=1, owner=owner))
             recorded = self._owner()
         return None if recorded == owner else recorded
 
     def _owner(self) -> str | None:
         with self._transaction() as connection:
-            owner: str | None = connection.scalar(sa.select(_OWNER.c.owner))
+            owner: str | None = connection.scalar(sa.select(OWNER.c.owner))
             return owner
 
     def last_number(self) -> int:
@@ -354,7 +287,7 @@ class Spool:
             SpoolError: The spool cannot be read.
         """
         with self._transaction() as connection:
-            return connection.scalar(sa.select(sa.func.max(_DELIVERIES.c.number))) or 0
+            return connection.scalar(sa.select(sa.func.max(DELIVERIES.c.number))) or 0
 
     def waiting(self) -> int:
         """How many deliveries wait.
@@ -370,12 +303,12 @@ class Spool:
         Raises:
             SpoolError: The spool cannot be read.
         """
-        count = sa.func.count(), sa.func.coalesce(sa.func.sum(_DELIVERIES.c.size), 0)
-        oldest = sa.select(_DELIVERIES.c.received_at).order_by(_DELIVERIES.c.number).limit(1)
+        count = sa.func.count(), sa.func.coalesce(sa.func.sum(DELIVERIES.c.size), 0)
+        oldest = sa.select(DELIVERIES.c.received_at).order_by(DELIVERIES.c.number).limit(1)
         with self._transaction() as connection:
-            waiting, size = connection.execute(sa.select(*count).select_from(_DELIVERIES)).one()
+            waiting, size = connection.execute(sa.select(*count).select_from(DELIVERIES)).one()
             first = connection.scalar(oldest)
-            set_aside = connection.scalar(sa.select(sa.func.count()).select_from(_FAILED)) or 0
+            set_aside = connection.scalar(sa.select(sa.func.count()).select_from(FAILED)) or 0
         return SpoolStats(waiting, int(size), _utc(first) if first else None, set_aside)
 
     def check_free_space(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
-from komos_source.settings import SPOOL_TIMEOUT
+from komos_source.webhooks.settings import SPOOL_TIMEOUT
 
 OPENED_FILE = "komos_source.opened_file"
 """Key in a connection's `info` of the SQLite file that it has open, as `OpenedFile`."""

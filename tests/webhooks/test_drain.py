@@ -12,12 +12,12 @@ import pytest
 
 from komos_source.exceptions import DestinationError
 from komos_source.metrics import LoadMetrics
-from komos_source.settings import MAX_REFUSED
 from komos_source.webhooks import Spool
 from komos_source.webhooks import drain as drain_module
 from komos_source.webhooks.drain import drain
+from komos_source.webhooks.settings import MAX_REFUSED
 from komos_source.webhooks.signature import Delivery
-from komos_source.webhooks.spool import Spooled
+from komos_source.webhooks.spool_tables import Spooled
 
 
 class Destination:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from komos_source.extract.state import State, TrackedRun, Window
 from komos_source.tables import TASK_RUN_LOGS
 from komos_source.webhooks.events import batch, decode
-from komos_source.webhooks.spool import Spooled
+from komos_source.webhooks.spool_tables import Spooled
 
 FIRST, SECOND = "9c77d908-7bf4-4e7f-9a20-2c5e7fdf2e94", "0d0f1a2b-7bf4-4e7f-9a20-2c5e7fdf2e94"
 

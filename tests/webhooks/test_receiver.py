@@ -23,10 +23,9 @@ import httpx
 import psutil
 import pytest
 
-from komos_source import settings
 from komos_source.testing.webhooks import signed_headers
-from komos_source.webhooks import Spool, create_app
-from komos_source.webhooks.spool import SpoolStats
+from komos_source.webhooks import Spool, create_app, settings
+from komos_source.webhooks.spool_tables import SpoolStats
 from tests.receiver import SECRET, WAIT, Receiver, wait_until
 
 
