@@ -5,20 +5,24 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import dlt
+from dlt.common.configuration.container import Container
 from dlt.common.configuration.providers.provider import ConfigProvider
+from dlt.common.configuration.resolve import inject_section
+from dlt.common.configuration.specs.base_configuration import is_secret_hint
+from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
+from dlt.common.pipeline import PipelineContext
 
 from komos_source import settings
 from komos_source.exceptions import ConfigurationError, UsageError
-from komos_source.settings import (
-    FALLBACK_API_KEY_VARIABLE,
-    PIPELINE_NAME,
-    SOURCE_NAME,
-)
+from komos_source.settings import FALLBACK_API_KEY_VARIABLE, PIPELINE_NAME, SOURCE_NAME
+from komos_source.settings_files import configuration_providers
+from komos_source.text import without_quotes
 
 
 class FallbackProvider(ConfigProvider):
@@ -35,12 +39,19 @@ class FallbackProvider(ConfigProvider):
         self, key: str, hint: type[Any], pipeline_name: str | None, *sections: str
     ) -> tuple[Any | None, str]:
         """See `ConfigProvider.get_value`."""
+        for name in pipeline_names(pipeline_name)[1:]:
+            for provider in configuration_providers():
+                if provider is not self and (provider.supports_secrets or not is_secret_hint(hint)):
+                    value, found = provider.get_value(key, hint, name, *sections)
+                    if value is not None:
+                        return value, found
         where = ".".join((*sections, key))
-        if where == f"sources.{SOURCE_NAME}.api_key":
+        # dlt looks once with the pipeline's name as the outermost section and once without. What is
+        # returned the first time precedes what is configured without the name.
+        if not pipeline_name and where == f"sources.{SOURCE_NAME}.api_key":
             return os.environ.get(FALLBACK_API_KEY_VARIABLE) or None, FALLBACK_API_KEY_VARIABLE
-        if where in _WRITER_DEFAULTS:
+        if not pipeline_name and where in _WRITER_DEFAULTS:
             return _WRITER_DEFAULTS[where], where
-        # dlt looks once with the pipeline's name as the outermost section and once without.
         if pipeline_name in self.pipeline_names and where in _DEFAULTS:
             return _DEFAULTS[where], f"{pipeline_name}.{where}"
         return None, where
@@ -85,28 +96,69 @@ _last_resort = FallbackProvider()
 
 
 def register_fallback_provider() -> None:
-    """Adds the provider to dlt's, at the end."""
-    from dlt.common.configuration.container import Container
-    from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+    """Adds the provider to dlt's, at the end.
 
-    providers = Container()[PluggableRunContext].providers
-    if _last_resort.name not in providers:
+    Raises:
+        ConfigurationError: config.toml or secrets.toml cannot be read.
+    """
+    if _last_resort not in configuration_providers():
         dlt.config.register_provider(_last_resort)
 
 
 def use_defaults_for(pipeline_name: str) -> None:
-    """Gives a pipeline of another name the same defaults."""
+    """Gives a pipeline of another name the same defaults.
+
+    Raises:
+        ConfigurationError: config.toml or secrets.toml cannot be read.
+    """
+    register_fallback_provider()
     _last_resort.pipeline_names.add(pipeline_name)
 
 
+_SUFFIX = re.compile(r"(_\d+_of_\d+|_after_shards)$")
+
+
+def pipeline_names(pipeline_name: str | None) -> list[str]:
+    """Names in front of settings of a pipeline: its own, and that without the suffix of a shard."""
+    if not pipeline_name:
+        return []
+    return list(dict.fromkeys((pipeline_name, _SUFFIX.sub("", pipeline_name))))
+
+
+def settings_of(pipeline_name: str) -> AbstractContextManager[Any]:
+    """Within the context, settings with the name of this pipeline in front are used first.
+
+    A pipeline that is active, which dlt would ask for its name, is deactivated.
+    """
+    if (active := Container()[PipelineContext]).is_active():
+        active.deactivate()
+    return inject_section(ConfigSectionContext(pipeline_name=pipeline_name))
+
+
 def setting(name: str) -> Any:
-    """A value of the section ``[sources.komos]`` from environment, config.toml or secrets.toml.
+    """A value of the section ``[sources.komos]``, with or without the pipeline's name in front.
+
+    From a file in ``/run/secrets``, the environment, secrets.toml or config.toml.
 
     Returns:
-        The value; None if it is not set.
+        The value, a text without blanks and quotation marks around it; None if it is not set.
+
+    Raises:
+        ConfigurationError: config.toml or secrets.toml cannot be read.
     """
-    # `dlt.config` looks into config.toml and secrets.toml, `dlt.secrets` only into the latter.
-    return dlt.config.get(f"sources.{SOURCE_NAME}.{name}")
+    configuration_providers()
+    active = Container()[PipelineContext]
+    pipeline_name = Container()[ConfigSectionContext].pipeline_name or (
+        active.pipeline().pipeline_name if active.is_active() else PIPELINE_NAME
+    )
+    for section in (*pipeline_names(pipeline_name), None):
+        key = ".".join(filter(None, (section, "sources", SOURCE_NAME, name)))
+        # `dlt.secrets` looks into /run/secrets, but not into config.toml; `dlt.config` vice versa.
+        for read in (dlt.secrets.get, dlt.config.get):
+            value: Any = read(key)
+            if value is not None:
+                return without_quotes(value) if isinstance(value, str) else value
+    return None
 
 
 def time_zone() -> str:
@@ -130,6 +182,17 @@ NO_API_KEY = (
     f"no API key: set {settings.API_KEY_VARIABLE} (or {settings.FALLBACK_API_KEY_VARIABLE}), or "
     'put api_key = "sk_live_…" under [sources.komos] in .dlt/secrets.toml'
 )
+
+
+def secret_in_config_toml(key: str) -> str:
+    """What to do about a secret in ``config.toml``, which dlt refuses: the file is not ignored."""
+    section, _, name = key.rpartition(".")
+    return (
+        f"{name} is in .dlt/config.toml ([{section}]), which is not for secrets: move it to "
+        ".dlt/secrets.toml"
+    )
+
+
 _HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 
 

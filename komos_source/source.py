@@ -17,6 +17,7 @@ import pyarrow as pa
 from dlt.common.configuration.exceptions import (
     ConfigFieldMissingException,
     ConfigValueCannotBeCoercedException,
+    ValueNotSecretException,
 )
 from dlt.sources import DltResource
 
@@ -28,6 +29,7 @@ from komos_source.config import (
     check_base_url,
     check_number,
     register_fallback_provider,
+    secret_in_config_toml,
 )
 from komos_source.exceptions import ConfigurationError
 from komos_source.extract import state
@@ -66,6 +68,8 @@ def build_source(metrics: LoadMetrics, **options: Any) -> Any:
         return komos_source(**{name: each for name, each in options.items() if each is not None})
     except ConfigFieldMissingException as error:
         raise ConfigurationError(NO_API_KEY) from error
+    except ValueNotSecretException as error:
+        raise ConfigurationError(secret_in_config_toml(error.key)) from error
     except ConfigValueCannotBeCoercedException as error:
         variable = f"SOURCES__KOMOS__{error.field_name.upper()}"
         raise ConfigurationError(f"{variable} is not a number: {error.field_value!r}") from error

@@ -59,3 +59,14 @@ def _escape(char: str) -> str:
     if char == "\N{NO-BREAK SPACE}":  # common in prose, and harmless
         return char
     return char.encode("unicode_escape").decode("ascii")
+
+
+def without_quotes(text: str) -> str:
+    """The text without blanks, line breaks and a pair of quotation marks around it.
+
+    `docker run --env-file` keeps quotation marks as part of the value.
+    """
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        return text[1:-1].strip()
+    return text

@@ -22,15 +22,17 @@ from komos_source.loading.load import load
 from komos_source.settings import DUCKDB_FILE
 from komos_source.testing import Emulator, FakeKomos
 from tests.engines import all_engines, engine
-from tests.postgres import postgres_server, postgres_url
+from tests.postgres import pooler_url, postgres_server, postgres_url, strict_pooler_url
 from tests.stores import ducklake_packages
 
 __all__ = [
     "all_engines",
     "ducklake_packages",
     "engine",
+    "pooler_url",
     "postgres_server",
     "postgres_url",
+    "strict_pooler_url",
 ]  # fixtures
 
 # SIGINT is ignored in a background process of a script, and so it would be in processes of tests.

@@ -1,7 +1,8 @@
 """Python processes that have imported beforehand what a load needs: forks of one that has.
 
 The imports take a second, and the suite starts hundreds of processes. A process starts as usual on
-macOS, where a fork is not safe, if it has a PYTHONPATH of its own, and with ``-c``.
+macOS, where a fork is not safe, if it has a PYTHONPATH of its own, with ``-c``, and where there are
+settings files, which are read with the imports.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ _REQUEST = 1 << 20
 def start(command: tuple[str, ...], cwd: Path, env: Mapping[str, str]) -> Started:
     """Starts Python with these arguments, and pipes for what it writes."""
     alike = env.get("PYTHONPATH") == os.environ.get("PYTHONPATH")
-    if sys.platform == "linux" and alike and command[0] != "-c":
+    settings = (cwd / ".dlt").exists()
+    if sys.platform == "linux" and alike and command[0] != "-c" and not settings:
         return Process(command, cwd, env)
     return subprocess.Popen(
         [sys.executable, *command],

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
@@ -18,8 +19,9 @@ import dlt
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
 from komos_source import tables
+from komos_source.destinations.error_messages import describe_cause
 from komos_source.destinations.locking import connect_when_unlocked
-from komos_source.destinations.pipeline import duckdb_file, make_pipeline
+from komos_source.destinations.pipeline import duckdb_file, make_pipeline, temporary_directory
 from komos_source.exceptions import DestinationError, NotLoadedError
 from komos_source.settings import (
     DATASET_NAME,
@@ -107,7 +109,7 @@ def open_database(
     Raises:
         DestinationError: The DuckDB file does not exist; the message says what to run.
     """
-    directory = TemporaryDirectory(prefix="komos-")
+    directory = temporary_directory()
     pipeline = make_pipeline(
         "duckdb" if database else destination,
         dataset_name,
@@ -144,7 +146,8 @@ def fetch(
         text = sql.format_map(_QualifiedNames(client)) if isinstance(sql, str) else sql(client)
         try:
             with client.execute_query(text, *parameters) as cursor:
-                return [column[0].lower() for column in cursor.description], cursor.fetchall()
+                columns = [column[0].lower() for column in cursor.description]
+                return columns, [tuple(map(_in_utc, row)) for row in cursor.fetchall()]
         except DatabaseUndefinedRelation as error:
             raise NotLoadedError(
                 f"there are no Komos tables in the dataset {client.dataset_name!r}: run "
@@ -152,9 +155,18 @@ def fetch(
             ) from error
         except Exception as error:  # each database has errors of its own, also while rows come in
             raise DestinationError(
-                f"the dataset {client.dataset_name!r} cannot be read: {error}. If the file is "
-                "damaged, restore it from a copy, or load into a new one."
+                f"the dataset {client.dataset_name!r} cannot be read: {describe_cause(error)}. "
+                "If the file is damaged, restore it from a copy, or load into a new one."
             ) from error
+
+
+def _in_utc(value: Any) -> Any:
+    """The value; a time in UTC instead of the session's time zone.
+
+    With summer time, times of a column would have different offsets, which pandas does not compute
+    with.
+    """
+    return value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo else value
 
 
 class _QualifiedNames(dict[str, str]):

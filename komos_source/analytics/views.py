@@ -14,6 +14,7 @@ from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.destinations.sql_client import SqlClientBase
 
+from komos_source.destinations.error_messages import describe_cause
 from komos_source.exceptions import DestinationError
 
 VIEWS = ("node_health", "node_health_daily", "message_templates", "node_gaps", "run_outcomes")
@@ -80,7 +81,9 @@ def _create(client: SqlClientBase[Any], view: str, text: str) -> None:
             client.execute_sql(f"DROP VIEW IF EXISTS {name}")
             client.execute_sql(f"CREATE VIEW {name} AS\n{text}")
     except DatabaseException as error:
-        raise DestinationError(f"the view {view} could not be created: {error}") from error
+        raise DestinationError(
+            f"the view {view} could not be created: {describe_cause(error)}"
+        ) from error
 
 
 def _version(time_zone: str) -> str:

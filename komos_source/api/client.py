@@ -6,6 +6,7 @@ import asyncio
 import codecs
 import contextlib
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from tenacity.wait import wait_exponential_jitter
 
 from komos_source import settings
 from komos_source.api import models
+from komos_source.api.connection import describe_connection_error, http_client, proxy_for
 from komos_source.api.errors import (
     PostponedError,
     ThrottledError,
@@ -28,11 +30,10 @@ from komos_source.api.errors import (
     redact,
 )
 from komos_source.api.rate_limit import ByteBudget, Failures, Throttle
-from komos_source.config import check_api_key, check_base_url, is_loopback
+from komos_source.config import check_api_key, check_base_url
 from komos_source.exceptions import (
     AnswerError,
     ApiUnreachableError,
-    ConfigurationError,
     KomosError,
     NotJsonError,
     RequestError,
@@ -94,7 +95,8 @@ class KomosClient:
         self._key = check_api_key(api_key)
         self._host = urlsplit(base_url).hostname or ""
         self._base = base_url + settings.API_PREFIX
-        self._http = _http_client(self._key, self._host, max_concurrency)
+        self._proxy = proxy_for(self._host, os.environ)
+        self._http = http_client(self._key, max_concurrency, self._proxy)
         self._metrics = metrics or LoadMetrics()
         self._slots = asyncio.Semaphore(max_concurrency)
         self._throttle = Throttle(backoff)
@@ -298,7 +300,7 @@ class KomosClient:
         except TimeoutError:
             raise PostponedError("the answer did not arrive in the time allowed") from None
         except httpx.TransportError as error:
-            raise TransientError(f"{type(error).__name__}: {error}") from None
+            raise TransientError(describe_connection_error(error, os.environ)) from None
         except httpx.DecodingError as error:
             raise TransientError(f"the answer cannot be unpacked: {error}") from None
 
@@ -338,8 +340,9 @@ class KomosClient:
     async def _given_up(self, error: RequestError, tries: int) -> KomosError:
         """Records a request whose tries are used up; returns the error that callers get."""
         if not self._ever_answered:
+            through = f" through the proxy {self._proxy}" if self._proxy else ""
             return ApiUnreachableError(
-                f"{self._host} cannot be reached: {error}. "
+                f"{self._host} cannot be reached{through}: {error}. "
                 "Check the network and SOURCES__KOMOS__BASE_URL."
             )
         self._failures.add()
@@ -369,27 +372,6 @@ class KomosClient:
         error = state.outcome.exception() if state.outcome else None
         wait = error.retry_after if isinstance(error, TransientError) else None
         return self._backoff(state) if wait is None else wait
-
-
-def _http_client(api_key: str, host: str, max_concurrency: int) -> httpx.AsyncClient:
-    try:
-        return httpx.AsyncClient(
-            headers={
-                "Authorization": f"Bearer {api_key}",
-                "Accept": "application/json",
-                "Accept-Encoding": "gzip, deflate",
-                "Cache-Control": "no-cache",
-            },
-            timeout=httpx.Timeout(settings.READ_TIMEOUT, connect=settings.CONNECT_TIMEOUT),
-            limits=httpx.Limits(max_keepalive_connections=max_concurrency),
-            # Plain http is for loopback only, and must not take the key to a proxy on its way.
-            trust_env=not is_loopback(host),
-        )
-    except (OSError, ImportError, ValueError, httpx.InvalidURL) as error:
-        raise ConfigurationError(
-            f"the HTTP client cannot be set up: {error}. Check the environment variables "
-            "SSL_CERT_FILE, SSL_CERT_DIR, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY."
-        ) from None
 
 
 def _served_at(response: httpx.Response) -> datetime | None:

@@ -71,6 +71,9 @@ def error_for_status(
         )
     if location := headers.get("Location"):
         text += f"; it redirects to {location[: settings.MAX_DETAIL]}, which is not followed"
+        moved = re.match(r"https://[^/?#@]+", location)
+        if moved and status in {HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.PERMANENT_REDIRECT}:
+            text += f": if the API has moved there, set SOURCES__KOMOS__BASE_URL to {moved[0]}"
     if status == HTTPStatus.NOT_FOUND:
         return NotVisibleError(text, status, served_at, word)
     if status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _TRANSIENT:

@@ -109,16 +109,13 @@ def prepare_directory(directory: Path) -> None:
 
 def _ignore_configuration() -> None:
     """Makes dlt read no variable or file that configures the loads of the user's own data."""
-    from dlt.common.configuration.container import Container
-    from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+    from komos_source.settings_files import configuration_providers
 
     for name in [*os.environ]:
         if "__" in name and not name.startswith("RUNTIME__"):  # dlt's way to name settings
             del os.environ[name]
-    providers = Container()[PluggableRunContext].providers
-    for name in ("config.toml", "secrets.toml"):
-        if name in providers:
-            providers.providers.remove(providers[name])
+    providers = configuration_providers()
+    providers[:] = [each for each in providers if each.name not in {"config.toml", "secrets.toml"}]
 
 
 def _load(emulator: Emulator, directory: Path) -> LoadResult:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, NoReturn
 
 import click
@@ -42,6 +43,16 @@ def notebook(name: str, port: int, browser: bool, edit: bool, **where: Any) -> N
         raise ConfigurationError(
             'the notebooks need marimo and altair: pip install "komos-source[notebooks]"'
         )
+    try:
+        gettempdir()  # marimo would fail with a traceback
+    except OSError as error:
+        raise ConfigurationError(
+            f"temporary files cannot be written: {error.strerror}. Set TMPDIR to a directory that "
+            "this user can write."
+        ) from error
+    from komos_source.settings_files import configuration_providers
+
+    configuration_providers()  # an error would be shown in the page only
     _replace_process(_marimo_command(name, port=port, browser=browser, edit=edit, where=where))
 
 

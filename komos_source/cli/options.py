@@ -61,7 +61,7 @@ destination_options = _combined(
         help="Dataset (schema) of the tables.",
     ),
 )
-_pipeline_name = click.option(
+pipeline_name_option = click.option(
     "--pipeline-name",
     default=settings.PIPELINE_NAME,
     show_default=True,
@@ -69,7 +69,7 @@ _pipeline_name = click.option(
 )
 load_options = _combined(
     destination_options,
-    _pipeline_name,
+    pipeline_name_option,
     click.option(
         "--views/--no-views", default=True, help="Create the views for analyses.  [default: views]"
     ),
@@ -84,7 +84,7 @@ load_options = _combined(
 )
 read_options = _combined(
     destination_options,
-    _pipeline_name,
+    pipeline_name_option,
     click.option(
         "--database",
         type=click.Path(),

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
+import sys
 from importlib import import_module
 from types import FrameType
 from typing import NoReturn
+
+from komos_source.text import without_quotes
+
+_SETTING = re.compile(r"(\w+__)?(SOURCES__KOMOS|DESTINATION)__|KOMOS_API_KEY$")
+_UNQUOTED = re.compile(r"SOURCES__KOMOS__|KOMOS_API_KEY|__CREDENTIALS$")
 
 
 def configure_process() -> None:
@@ -16,8 +23,16 @@ def configure_process() -> None:
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
     for name, value in [*os.environ.items()]:
-        if not value and name.startswith(("SOURCES__KOMOS__", "DESTINATION__")):
-            del os.environ[name]  # schedulers set a missing value to an empty text
+        if _SETTING.match(name):
+            # Passwords and the like may begin and end with anything.
+            stripped = without_quotes(value) if _UNQUOTED.search(name) else value
+            if stripped:
+                os.environ[name] = stripped
+            else:
+                del os.environ[name]  # schedulers set a missing value to an empty text
+    if not os.environ.get("KOMOS_TRACEBACK"):
+        # On a full disk, Arrow fails once more when it closes a file, after the error was reported.
+        sys.unraisablehook = lambda _: None
     signal.signal(signal.SIGTERM, _interrupt)
 
 

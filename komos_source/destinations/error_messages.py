@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import dlt
 from dlt.pipeline.exceptions import PipelineStepFailed
@@ -23,6 +25,13 @@ _SETTINGS = (
     "; its settings are DESTINATION__{DESTINATION}__CREDENTIALS or [destination.{destination}] in "
     ".dlt/secrets.toml"
 )
+_REFUSED_BY_POOLER = "unsupported startup parameter"
+_POOLER = (
+    ": this is a connection pooler, use the direct address of the database, or set "
+    "ignore_startup_parameters = options in PgBouncer"
+)
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EIO}
 _URL_USER = re.compile(r"(?<=://)[^\s'\"]*@")
 _SECRET = re.compile(
     r"(?i)((?:password|passwd|pwd|token|secret|api_?key|access_?key(?:_id)?)['\"]?\s*[=:]\s*['\"]?)"
@@ -45,6 +54,8 @@ def translate_errors(pipeline: dlt.Pipeline) -> Iterator[None]:
     except Exception as error:
         if found := wrapped_error(error):
             raise found from error
+        if problem := describe_disk_error(root_cause(error), Path(pipeline.pipelines_dir)):
+            raise DestinationError(problem) from error
         raise DestinationError(
             describe_error(error, pipeline.destination.destination_name)
         ) from error
@@ -62,13 +73,38 @@ def describe_error(error: Exception, destination: str) -> str:
     )
 
 
+def describe_disk_error(error: BaseException, directory: Path) -> str | None:
+    """Returns a sentence for an error of a file in a directory for working directories, else None.
+
+    An error that names no file is one of writing rows, which happens in that directory.
+    """
+    if not isinstance(error, OSError) or not error.errno:
+        return None
+    path = Path(str(error.filename or directory))
+    if not path.is_relative_to(directory) and path not in directory.parents:
+        return None
+    if error.errno in _DISK_FULL:
+        return (
+            f"{path} cannot be used: {error.strerror}. Free some space, or set DLT_DATA_DIR to a "
+            "directory on another disk."
+        )
+    if error.filename and error.errno in _UNUSABLE:
+        return (
+            f"{path} cannot be used: {error.strerror}. Run as the user who owns the directory, or "
+            "set DLT_DATA_DIR to one of your own on a local disk."
+        )
+    return None
+
+
 def describe_cause(error: BaseException) -> str:
     """Returns an error's first line, without secrets and not too long."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = mask_secrets(lines[0] if lines else "")
     if " " not in text:  # such as the key of a KeyError
         text = f"{type(error).__name__} {text}".strip()
-    return text if len(text) <= _MAX_LENGTH else text[: _MAX_LENGTH - 1] + "…"
+    if len(text) > _MAX_LENGTH:
+        text = text[: _MAX_LENGTH - 1] + "…"
+    return text + _POOLER if _REFUSED_BY_POOLER in text else text
 
 
 def mask_secrets(text: str) -> str:

@@ -1,21 +1,40 @@
-"""Locks with a time limit: of a pipeline's working directory, and of a DuckDB file."""
+"""Locks with a time limit: of pipelines, Postgres datasets and DuckDB files."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import dlt
 import duckdb
 from filelock import FileLock, Timeout
 
+from komos_source.destinations.error_messages import describe_cause, describe_disk_error
 from komos_source.exceptions import DestinationError, LockedError
 
 _POLL = 0.05
+_POLL_POSTGRES = 0.25
+_SET_LIMITS = """
+SELECT set_config(name, value, TRUE) FROM pg_settings JOIN (VALUES
+  ('idle_in_transaction_session_timeout', '0'), ('transaction_timeout', '0'),
+  ('tcp_keepalives_idle', '60'), ('tcp_keepalives_interval', '15'), ('tcp_keepalives_count', '4')
+) AS limits(name, value) USING (name)
+"""
+"""The lock lasts as long as the load, and two minutes at most if its machine is lost. Postgres 16
+and older have no transaction_timeout."""
+_HOLDER = """
+SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE locktype = 'advisory' AND granted AND objsubid = 1
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND (classid::bigint << 32) | objid::bigint = %s
+"""
 
 
 @contextlib.contextmanager
@@ -31,6 +50,7 @@ def lock_pipeline(directory: Path, pipeline_name: str, timeout: float) -> Iterat
 
     Raises:
         LockedError: Another load held the lock for that long, or its file cannot be used.
+        DestinationError: The code within failed at a file in the directory.
     """
     holder = directory / f".{pipeline_name}.holder"
     lock = FileLock(directory / f".{pipeline_name}.lock")
@@ -52,8 +72,61 @@ def lock_pipeline(directory: Path, pipeline_name: str, timeout: float) -> Iterat
         with contextlib.suppress(OSError):
             holder.write_text(str(os.getpid()))
         yield
+    except OSError as error:
+        if problem := describe_disk_error(error, directory):
+            raise DestinationError(problem) from error
+        raise
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def lock_dataset(pipeline: dlt.Pipeline, timeout: float) -> Iterator[None]:
+    """Holds the lock of a Postgres dataset; does nothing for other destinations.
+
+    Loads from several machines, or of several pipelines, that share a staging dataset would lose
+    rows. So the lock is that of the staging dataset, which each shard has for itself.
+
+    Args:
+        pipeline: The pipeline that loads.
+        timeout: Seconds to wait for another load.
+
+    Raises:
+        LockedError: Another load held the lock for that long.
+    """
+    if pipeline.destination.destination_name != "postgres":
+        yield
+        return
+    name = f"komos load on {socket.gethostname()}, process {os.getpid()}"
+    with pipeline.sql_client() as client:
+        # A lock of the session would not hold behind a pooler that gives each transaction another
+        # one. An idle transaction that is read committed keeps no row from being vacuumed.
+        client.execute_sql("BEGIN ISOLATION LEVEL READ COMMITTED")
+        client.execute_sql("SELECT set_config('application_name', %s, TRUE)", name)
+        client.execute_sql(_SET_LIMITS)
+        _wait_for_dataset(client, timeout)
+        yield
+
+
+def _wait_for_dataset(client: Any, timeout: float) -> None:
+    """Takes the lock, which lasts as long as the transaction of the client."""
+    key = _lock_key(client.staging_dataset_name)
+    deadline = time.monotonic() + timeout
+    while not client.execute_sql("SELECT pg_try_advisory_xact_lock(%s)", key)[0][0]:
+        if time.monotonic() >= deadline:
+            found = client.execute_sql(_HOLDER, key)
+            raise LockedError(
+                f"another load into the dataset {client.dataset_name!r} is running "
+                f"({(found and found[0][0]) or 'unknown'}); waited {timeout:.0f} s. "
+                "Wait for it to end."
+            )
+        time.sleep(_POLL_POSTGRES)
+
+
+def _lock_key(staging_dataset: str) -> int:
+    """The number of the lock: 63 bits, so that Postgres and Python agree about the sign."""
+    digest = hashlib.sha256(f"komos_source:{staging_dataset}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def _read(holder: Path) -> str:
@@ -108,12 +181,14 @@ def connect_when_unlocked(
                 break
             except Exception as error:
                 if not _is_duckdb_lock_error(error):
-                    raise DestinationError(f"the database cannot be opened: {error}") from error
+                    raise DestinationError(
+                        f"the database cannot be opened: {describe_cause(error)}"
+                    ) from error
                 if time.monotonic() >= deadline:
                     raise LockedError(
                         "the DuckDB file is open in another process, and DuckDB allows only one; "
                         f"waited {timeout:.0f} s. Close it there (a notebook, the duckdb shell?) "
-                        f"and try again. DuckDB reports: {error}"
+                        f"and try again. DuckDB reports: {describe_cause(error)}"
                     ) from error
             time.sleep(_POLL)
         yield connection

@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dlt
@@ -18,9 +19,9 @@ from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.pipeline import get_dlt_pipelines_dir
 
 from komos_source import settings
-from komos_source.config import use_defaults_for
-from komos_source.destinations.error_messages import describe_cause
-from komos_source.exceptions import ConfigurationError, UsageError
+from komos_source.config import pipeline_names, use_defaults_for
+from komos_source.destinations.error_messages import describe_cause, describe_disk_error
+from komos_source.exceptions import ConfigurationError, DestinationError, UsageError
 from komos_source.shard import Shard
 
 _TRANSACTIONAL = frozenset(
@@ -57,6 +58,7 @@ def make_pipeline(
         UsageError: dlt does not know the destination.
         ConfigurationError: The destination's settings cannot be used, or the DuckDB file has the
             name of the dataset.
+        DestinationError: The working directory cannot be written.
     """
     use_defaults_for(pipeline_name)
     try:
@@ -80,9 +82,29 @@ def make_pipeline(
             f"{describe_cause(error)}. Look at DESTINATION__{destination.upper()}__CREDENTIALS and "
             f"at [destination.{destination}] in .dlt/config.toml and .dlt/secrets.toml."
         ) from error
+    except OSError as error:
+        where = Path(pipelines_dir or get_dlt_pipelines_dir())
+        raise DestinationError(
+            describe_disk_error(error, where) or f"{where} cannot be used: {error}"
+        ) from error
     if warning:
         raise ConfigurationError(warning)
     return pipeline
+
+
+def temporary_directory() -> TemporaryDirectory[str]:
+    """Creates a directory for the working directory of a pipeline that only reads.
+
+    Raises:
+        ConfigurationError: No directory for temporary files can be written.
+    """
+    try:
+        return TemporaryDirectory(prefix="komos-")
+    except OSError as error:
+        raise ConfigurationError(
+            f"temporary files cannot be written: {error.strerror}. Set TMPDIR to a directory that "
+            "this user can write."
+        ) from error
 
 
 def _file_in_config_toml(pipeline_name: str) -> Any:
@@ -90,7 +112,7 @@ def _file_in_config_toml(pipeline_name: str) -> Any:
 
     dlt refuses credentials in ``config.toml``, but the name of a file is no secret.
     """
-    for prefix in (f"{pipeline_name}.", ""):
+    for prefix in (*(f"{name}." for name in pipeline_names(pipeline_name)), ""):
         key = f"{prefix}destination.duckdb.credentials"
         if dlt.secrets.get(key) is not None:
             return None
@@ -165,10 +187,11 @@ def remove_working_directory(pipelines_dir: Path, pipeline_name: str) -> None:
         raise UsageError(f"{directory} is not a working directory of dlt: it was left as it is.")
     if directory.exists():
         found = {path.name for path in directory.iterdir()}
-        if "state.json" in found:
-            is_ours = _schema_names(directory) <= {settings.SOURCE_NAME}
-        else:
+        names = _schema_names(directory)
+        if names is None:
             is_ours = marker.exists() or not found
+        else:
+            is_ours = names <= {settings.SOURCE_NAME}
         foreign = [each for each in found - _MADE_BY_DLT if not _TEMPORARY_FILE.fullmatch(each)]
         if foreign or not is_ours:
             raise UsageError(
@@ -179,13 +202,13 @@ def remove_working_directory(pipelines_dir: Path, pipeline_name: str) -> None:
     marker.touch()
 
 
-def _schema_names(directory: Path) -> set[str]:
-    """Names of the schemas of a pipeline; one without a name if its state cannot be read."""
+def _schema_names(directory: Path) -> set[str] | None:
+    """Names of the schemas of a pipeline; None if it has no state that can be read."""
     try:
         state: Any = json.loads((directory / "state.json").read_text("utf-8"))
         return {*(state.get("schema_names") or ())}
     except (OSError, ValueError, AttributeError, TypeError):
-        return {""}
+        return None
 
 
 def duckdb_file(pipeline: dlt.Pipeline) -> str | None:

@@ -56,3 +56,49 @@ class postgres(dlt.destinations.postgres):  # noqa: N801 - dlt reads the destina
     def client_class(self) -> type[PostgresClient]:
         """The class of dlt's job client."""
         return _Client
+
+
+_RIGHTS = """
+SELECT current_user, current_database(), has_database_privilege(current_database(), 'CREATE'),
+  (SELECT string_agg(nspname || '.' || relname, ', ' ORDER BY relname)
+   FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+   WHERE nspname IN (%s, %s) AND relkind IN ('r', 'p') AND NOT (
+     has_table_privilege(pg_class.oid, 'SELECT') AND has_table_privilege(pg_class.oid, 'INSERT') AND
+     has_table_privilege(pg_class.oid, 'UPDATE') AND has_table_privilege(pg_class.oid, 'DELETE')))
+"""
+_SCHEMA_RIGHTS = """
+SELECT has_schema_privilege(oid, 'CREATE') AND has_schema_privilege(oid, 'USAGE')
+FROM pg_namespace WHERE nspname = %s
+"""
+
+
+def missing_right(pipeline: dlt.Pipeline) -> str | None:
+    """Returns which right in the database a load would lack, and how to grant it; None if none.
+
+    A load creates the schemas of the dataset and of its staging dataset where they are missing, and
+    tables in both.
+    """
+    with pipeline.sql_client() as client:
+        schemas = [client.dataset_name, client.staging_dataset_name]
+        ((role, database, may_create, tables),) = client.execute_sql(_RIGHTS, *schemas) or ()
+        found = {each: client.execute_sql(_SCHEMA_RIGHTS, each) for each in schemas}
+    missing = [schema for schema in schemas if not found[schema]]
+    if missing and not may_create:
+        creations = "; ".join(f"CREATE SCHEMA {each} AUTHORIZATION {role}" for each in missing)
+        return (
+            f"the role {role} lacks the right CREATE on the database {database}, and the schema "
+            f"{' and the schema '.join(missing)} does not exist: run GRANT CREATE ON DATABASE "
+            f"{database} TO {role}, or {creations}"
+        )
+    for schema, rows in found.items():
+        if rows and not rows[0][0]:
+            return (
+                f"the role {role} lacks the right CREATE or USAGE on the schema {schema}: run "
+                f"GRANT CREATE, USAGE ON SCHEMA {schema} TO {role}"
+            )
+    if tables:
+        return (
+            f"the role {role} may not read and write {tables}: grant it SELECT, INSERT, UPDATE and "
+            "DELETE there, or load as the role that owns the tables"
+        )
+    return None

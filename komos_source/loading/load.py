@@ -26,9 +26,9 @@ from dlt.common.runtime.signals import intercepted_signals, raise_if_signalled
 
 from komos_source import settings, telemetry
 from komos_source.analytics.views import create_views
-from komos_source.config import check_number, time_zone
+from komos_source.config import check_number, settings_of, time_zone
 from komos_source.destinations.error_messages import translate_errors
-from komos_source.destinations.locking import lock_database, lock_pipeline
+from komos_source.destinations.locking import lock_database, lock_dataset, lock_pipeline
 from komos_source.destinations.pipeline import (
     attached,
     check_names,
@@ -128,12 +128,13 @@ def load(
     if on_start:
         on_start(metrics)
     source = None
-    if poll:
-        listed = [] if poll == "tracked" else task_ids
-        source = build_source(metrics, run_ids=run_ids, task_ids=listed, shard=shard, **options)
-    zone = time_zone()
     selected = run_ids is not None or task_ids is not None or shard is not None
-    spool_url = None if selected or spool is False else spool or spool_in_use()
+    with settings_of(pipeline_name):
+        if poll:
+            listed = [] if poll == "tracked" else task_ids
+            source = build_source(metrics, run_ids=run_ids, task_ids=listed, shard=shard, **options)
+        zone = time_zone()
+        spool_url = None if selected or spool is False else spool or spool_in_use()
     name = pipeline_name + shard.suffix if shard else pipeline_name
     directory = Path(pipelines_dir or get_dlt_pipelines_dir())
     labels = {"pipeline_name": name, "destination": destination, "dataset": dataset_name}
@@ -142,7 +143,11 @@ def load(
         remove_working_directory(directory, name)
         pipeline = make_pipeline(destination, dataset_name, name, pipelines_dir, shard)
         context = _Context(pipeline, duckdb_file(pipeline), metrics, lock_timeout, shard)
-        with translate_errors(pipeline), attached(pipeline):
+        with (
+            translate_errors(pipeline),
+            lock_dataset(pipeline, lock_timeout),
+            attached(pipeline),
+        ):
             with context.locked_database():
                 check_shard_count(pipeline, shard, polls=poll is True)
             try:

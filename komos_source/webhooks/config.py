@@ -18,7 +18,6 @@ def webhook_secrets() -> list[str]:
     """The configured secrets, without quotes and blanks around them; empty if there is none."""
     value = setting("webhook_secret") or ""
     secrets = value.split(",") if isinstance(value, str) else value  # TOML may hold a list
-    # `docker run --env-file` keeps quotes as part of the value.
     stripped = (secret.strip().strip("\"'").strip() for secret in secrets)
     return [secret for secret in stripped if secret]
 

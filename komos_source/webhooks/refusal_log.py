@@ -6,6 +6,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
+from komos_source.text import printable
 from komos_source.webhooks.settings import REFUSAL_LOG_INTERVAL
 
 _log = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ class RefusalLog:
             peer: Who sent the request.
             detail: Why it was refused.
         """
+        # A sender, or the database of the spool, may have chosen the text.
+        peer, detail = printable(peer), printable(detail)
         if suppressed := self._suppressed.get(kind):
             suppressed.count += 1
             suppressed.peer, suppressed.detail = peer, detail

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 
 from komos_source.exceptions import SpoolError
+from komos_source.text import printable
 from komos_source.webhooks import settings
 from komos_source.webhooks._optional import import_extra, open_spool
 from komos_source.webhooks.config import spool_reserve, spool_url, webhook_secrets
@@ -72,7 +73,7 @@ def _warn(check_free_space: Callable[[], None]) -> None:
     try:
         check_free_space()
     except SpoolError as error:
-        _log.warning("deliveries will be answered with 503: %s", error)
+        _log.warning("deliveries will be answered with 503: %s", printable(str(error)))
 
 
 def _raise_descriptor_limit() -> int:

@@ -362,7 +362,7 @@ class Spool:
 
     def _message(self, error: SQLAlchemyError) -> str:
         # `orig` is the database's own message; SQLAlchemy's would repeat bodies as parameters.
-        reason = str(getattr(error, "orig", None) or type(error).__name__)
+        reason = " ".join(str(getattr(error, "orig", None) or type(error).__name__).split())
         for secret in self._secrets:
             reason = reason.replace(secret, "***")
         return f"the spool {self.name} cannot be used: {reason}"

@@ -76,7 +76,11 @@ def _connect_args(url: sa.URL) -> dict[str, Any]:
             "keepalives_count": 2,
             "tcp_user_timeout": int(2 * SPOOL_TIMEOUT * 1000),
         }
-        return {name: value for name, value in limits.items() if name not in url.query}
+        options: dict[str, Any] = {n: value for n, value in limits.items() if n not in url.query}
+        if url.get_driver_name() == "psycopg":
+            # A statement that is prepared belongs to a session, which poolers give to others.
+            options["prepare_threshold"] = None
+        return options
     return {}
 
 

@@ -374,6 +374,17 @@ def test_client_with_retry_after_beyond_the_limit_raises_at_once(
 
 
 @pytest.mark.parametrize("status", [301, 308])
+def test_client_with_a_permanent_redirect_names_the_setting_for_the_new_address(
+    emulator: Emulator, run_id: str, status: int
+) -> None:
+    headers = {"Location": "https://api2.example:8443/public/v1/tasks"}
+    emulator.faults.add("/logs", "status", status=status, headers=headers)
+    expected = r"is not followed: if .* set SOURCES__KOMOS__BASE_URL to https://api2.example:8443$"
+    with pytest.raises(RequestError, match=expected):
+        ask(emulator, log_of(run_id))
+
+
+@pytest.mark.parametrize("status", [301, 308])
 def test_client_with_a_redirect_names_its_target_and_does_not_follow_it(
     emulator: Emulator, run_id: str, status: int
 ) -> None:
@@ -769,7 +780,8 @@ async def read_log(base_url: str, run_id: str) -> None:
 def self_signed(tmp_path: Path) -> ssl.SSLContext:
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
-    names = ["-subj", "/CN=localhost", "-keyout", str(key), "-out", str(certificate)]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    names += ["-keyout", str(key), "-out", str(certificate)]
     subprocess.run([*command, *names], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
@@ -785,6 +797,29 @@ def test_client_with_https_in_any_case_verifies_certificates(
         with pytest.raises(ApiUnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
             asyncio.run(read_log(url, run_id))
     assert requests == []
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_client_with_a_private_authority_is_accepted_only_if_its_certificate_is_configured(
+    self_signed: ssl.SSLContext,
+    run_id: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    accepted: bool,
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "certificate.pem"))
+    if accepted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+    with http_server(b'{"logEntries": []}', self_signed) as (address, requests):
+        if accepted:
+            asyncio.run(read_log(address, run_id))
+        else:
+            expected = "set SSL_CERT_FILE .*REQUESTS_CA_BUNDLE is not used"
+            with pytest.raises(ApiUnreachableError, match=expected):
+                asyncio.run(read_log(address, run_id))
+    assert len(requests) == accepted
 
 
 def test_client_with_a_missing_certificate_file_names_its_variable(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy
 
 from komos_source.testing import FakeKomos
 from tests import warm
@@ -220,6 +221,34 @@ def test_load_shows_control_characters_of_api_errors_as_escapes(
     assert SHOWN in output
     assert not set(output) & set("\x1b\x07\x9b\u202e")
     assert "komos: all is well" not in output.splitlines()
+
+
+@pytest.mark.parametrize("command", ["load", "check", "report", "webhooks"])
+def test_command_shows_control_characters_of_database_errors_as_escapes(
+    home: LoadEnv, run_id: str, postgres_url: str, command: str
+) -> None:
+    url = sqlalchemy.make_url(postgres_url)
+    raises = "BEGIN RAISE EXCEPTION E'\\x1b]0;pwned\\x07\\x1b[2J'; END"
+    engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(
+            f"CREATE FUNCTION fail() RETURNS event_trigger LANGUAGE plpgsql AS $${raises}$$"
+        )
+        connection.exec_driver_sql("CREATE EVENT TRIGGER fail ON login EXECUTE FUNCTION fail()")
+        connection.exec_driver_sql("ALTER EVENT TRIGGER fail ENABLE ALWAYS")
+    arguments = {"webhooks": ["webhooks", "serve", "--port", "0"]}
+    postgres = ["--destination", "postgres"]
+    done = komos(
+        home,
+        *arguments.get(command, [command, *postgres]),
+        DESTINATION__POSTGRES__CREDENTIALS=postgres_url,
+        SOURCES__KOMOS__SPOOL=postgres_url.replace("postgresql:", "postgresql+psycopg:"),
+        SOURCES__KOMOS__WEBHOOK_SECRET="wh_a_12345678",
+    )
+    assert done.returncode == 1
+    output = done.stdout + done.stderr
+    assert r"\x1b]0;pwned\x07\x1b[2J" in output
+    assert not set(output) & set("\x1b\x07")
 
 
 @pytest.mark.parametrize("log_format", ["plain", "json"])

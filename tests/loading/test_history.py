@@ -82,7 +82,7 @@ def test_load_into_a_dataset_of_an_older_version_creates_the_table(
     home: LoadEnv, world: FakeKomos, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as older:
-        older.setattr("komos_source.loading.history.table_if_missing", lambda pipeline: [])
+        older.setattr("komos_source.loading.history.table_if_missing", lambda *_: [])
         home.load()
     world.finish(run_id)
     world.clock.advance(3600)

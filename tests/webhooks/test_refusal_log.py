@@ -35,3 +35,19 @@ def test_note_logs_the_first_refusal_of_a_kind_and_then_a_count_per_interval(
         assert len(caplog.records) == 4
 
     asyncio.run(scenario())
+
+
+def test_note_logs_control_characters_as_escapes(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+
+    async def scenario() -> None:
+        log = RefusalLog(interval=0.01)
+        for _ in range(2):
+            log.note("spool", "peer\x9b", "\x1b]0;pwned\x07\nforged line")
+        while len(caplog.records) < 2:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(scenario())
+    for record in caplog.records:
+        assert r"\x1b]0;pwned\x07\nforged line" in record.message
+        assert record.message.isprintable()

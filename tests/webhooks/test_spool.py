@@ -313,3 +313,11 @@ def test_unusable_url_is_refused_with_what_to_do(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"SOURCES__KOMOS__SPOOL|name a file") as caught:
         Spool(url)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_error_of_the_spool_is_one_line(driver: str) -> None:
+    with pytest.raises(SpoolError) as caught:
+        Spool(f"postgresql+{driver}://komos@localhost:9/komos")
+    assert "refused" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
