@@ -46,26 +46,29 @@ def _(mo, notebook, task_names):
         {"4 weeks": 28, "8 weeks": 56, "13 weeks": 91}, value="4 weeks", label="period"
     )
     zone = mo.ui.text(notebook.default_time_zone(), label="time zone")
+    new_since = mo.ui.text(placeholder="2025-10-06", label="messages new since")
     again = mo.ui.refresh(label="read again")
     mo.vstack(
         [
             mo.md("# Node health"),
-            mo.hstack([level, task, days, zone, again], justify="start", gap=1.5, wrap=True),
+            mo.hstack(
+                [level, task, days, zone, new_since, again], justify="start", gap=1.5, wrap=True
+            ),
         ]
     )
-    return again, days, level, task, zone
+    return again, days, level, new_since, task, zone
 
 
 @app.cell
-def _(again, database, days, findings, mo, notebook, zone):
+def _(again, database, days, findings, mo, new_since, notebook, zone):
     again  # reads again when pressed
     with notebook.show_errors(mo):
-        found = findings.read_findings(database, days.value, zone.value)
+        found = findings.read_findings(database, days.value, zone.value, new_since.value)
     return (found,)
 
 
 @app.cell
-def _(found, level, pd, task):
+def _(formatting, found, level, pd, task):
     def of_task(rows: pd.DataFrame) -> pd.DataFrame:
         """The rows of the chosen task, with names for reading."""
         rows = rows[rows["task_id"] == task.value] if task.value else rows
@@ -81,15 +84,24 @@ def _(found, level, pd, task):
     hits = of_task(found.hits[kind]).assign(share=lambda rows: rows["hits"] / rows["runs"])
     hits = hits[hits["node"].isin(ranked["node"])]
     changes = of_task(found.changes[kind])
-    attention = changes[changes["state"].isin(["regressed", "new", "resolved"]) | changes["watch"]]
+    changed = changes["state"].isin(["regressed", "new", "resolved"])
+    attention = changes[(changed & formatting.was_comparable(changes)) | changes["watch"]]
     return attention, changes, health, hits, kind, of_task, rate, ranked
 
 
 @app.cell
 def _(changes, formatting, found, health, mo, notebook, of_task):
-    coverage = of_task(found.coverage)
+    coverage, silent = of_task(found.coverage), of_task(found.silent)
+    running = coverage[~coverage["task_id"].isin(silent["task_id"])]
+    notes = [
+        formatting.first_day_note(len(found.days), found.days_asked),
+        formatting.coverage_title(running),
+        f"{formatting.silent_title(silent)}: {', '.join(silent['task'])}" if len(silent) else "",
+    ]
+    stale = formatting.age_of_data(found.newest, found.read_at)
     mo.vstack(
         [
+            *([mo.callout(stale, kind="warn")] if stale else []),
             mo.md(notebook.heading(formatting.headline(of_task(found.changes["error"])))),
             mo.hstack(
                 [
@@ -114,17 +126,17 @@ def _(changes, formatting, found, health, mo, notebook, of_task):
                 justify="start",
                 wrap=True,
             ),
-            mo.md(formatting.coverage_title(found.coverage)),
+            *(mo.md(notebook.paragraph(note)) for note in notes if note),
         ]
     )
     return
 
 
 @app.cell
-def _(attention, formatting, kind, mo, notebook):
+def _(attention, changes, formatting, kind, mo, notebook):
     mo.vstack(
         [
-            mo.md(notebook.heading(formatting.changes_title(attention, kind))),
+            mo.md(notebook.heading(formatting.changes_title(changes, kind))),
             notebook.table(
                 mo,
                 attention.assign(changed_on=attention["changed_on"].dt.date)[

@@ -36,7 +36,7 @@ def _(findings, mo, notebook):
     with notebook.show_errors(mo):
         database = notebook.open_from_arguments(mo)
         task_names = database.task_names()
-        newest = findings.newest_run(database)
+        _, newest = findings.run_span(database)
     return database, newest, task_names
 
 
@@ -157,7 +157,15 @@ def _(alt, notebook, pd, steps, troubles):
                     x=alt.X("begin:Q", title="seconds into the run"),
                     x2="end:Q",
                     y=y,
-                    tooltip=["node_id", "step", "entries", "warnings", "errors", "begin", "end"],
+                    tooltip=[
+                        "node_id",
+                        "step",
+                        "seconds",
+                        "entries",
+                        "warnings",
+                        "errors",
+                        "begin",
+                    ],
                 ),
                 alt.Chart(bars)
                 .mark_tick(color=notebook.COLOURS["info"], height=12, thickness=2)

@@ -6,8 +6,9 @@
     query(database, "node_health", since=datetime(2025, 10, 1, tzinfo=UTC))
     node_regressions(database)
 
-Each ``*.sql`` file is one documented query; a load creates most of them as views. The functions do
-what portable SQL cannot; they return pandas DataFrames.
+Each ``*.sql`` file is one documented query. `komos load` creates most of them as views, and
+``create_views(pipeline)`` does so for a dlt pipeline of your own. The other functions do what
+portable SQL cannot; they return pandas DataFrames.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     from komos_source.analytics.precursors import failure_precursors
     from komos_source.analytics.queries import query
     from komos_source.analytics.regressions import node_regressions
+    from komos_source.analytics.views import create_views
 
 _MODULES = {
     "CheckResult": "checks",
     "Database": "database",
+    "create_views": "views",
     "failure_precursors": "precursors",
     "node_regressions": "regressions",
     "open_database": "database",
@@ -34,6 +37,7 @@ _MODULES = {
 __all__ = [
     "CheckResult",
     "Database",
+    "create_views",
     "failure_precursors",
     "node_regressions",
     "open_database",

@@ -13,22 +13,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import dlt
+import duckdb
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
 from komos_source import tables
 from komos_source.destinations.error_messages import describe_cause
 from komos_source.destinations.locking import connect_when_unlocked
 from komos_source.destinations.pipeline import duckdb_file, make_pipeline, temporary_directory
-from komos_source.exceptions import DestinationError, NotLoadedError
-from komos_source.settings import (
-    DATASET_NAME,
-    DESTINATION,
-    LOCK_TIMEOUT,
-    PIPELINE_NAME,
-)
+from komos_source.exceptions import DestinationError, NotLoadedError, UsageError
+from komos_source.settings import DATASET_NAME, DESTINATION, LOCK_TIMEOUT, PIPELINE_NAME
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WHAT_TO_RUN = (
     "Run `komos load` to fill it, or `komos demo` for sample data and then add "
@@ -65,6 +64,64 @@ class Database:
             client.credentials.read_only = True
         with client:
             yield client
+
+    def sql(self, text: str) -> pd.DataFrame:
+        """Runs a query of your own; tables and views need no schema in front of their name.
+
+        A DuckDB file that another process has open, such as a load, is waited for, up to a minute.
+
+        Args:
+            text: The query, in the SQL of the destination.
+
+        Raises:
+            LockedError: Another process kept the DuckDB file open.
+            DestinationError: There is no such table, the query is wrong, or the destination cannot
+                be read.
+        """
+        import pandas as pd
+
+        try:
+            columns, rows = fetch(self, lambda _: text)
+        except NotLoadedError as error:
+            raise NotLoadedError(
+                f"the query names something that is not in {self.location}: "
+                f"{describe_cause(error.__cause__ or error)} `komos load` creates tables and views."
+            ) from error
+        return pd.DataFrame(rows, columns=columns)
+
+    def copy_to(self, file: str | Path) -> None:
+        """Copies a DuckDB file, views included, for a program that keeps the copy open.
+
+        The copy is complete at any moment: a new one replaces it as a whole. The file is waited for
+        as in `sql`.
+
+        Args:
+            file: The copy to write or to replace.
+
+        Raises:
+            UsageError: The destination is not a DuckDB file, or the copy is the file itself.
+            LockedError: Another process kept the DuckDB file open.
+            DestinationError: The file cannot be read, or the copy cannot be written.
+        """
+        source, copy = duckdb_file(self.pipeline), Path(file)
+        if source is None or copy.resolve() == Path(source).resolve():
+            raise UsageError(
+                f"{self.location} cannot be copied to {copy}: name a file other than the DuckDB "
+                "file that is loaded; other destinations can be read while they are loaded."
+            )
+        require_file(source)
+        try:
+            with TemporaryDirectory(prefix=".komos-copy-", dir=copy.absolute().parent) as directory:
+                written = Path(directory) / "copy.duckdb"
+                with connect_when_unlocked(lambda: _attached(source), LOCK_TIMEOUT) as connection:
+                    connection.execute(f"ATTACH '{_quoted(str(written))}' AS copied")
+                    connection.execute("COPY FROM DATABASE loaded TO copied")
+                written.chmod(0o600)
+                written.replace(copy)
+        except (OSError, duckdb.Error) as error:
+            raise DestinationError(
+                f"{source} cannot be copied to {copy}: {describe_cause(error)}"
+            ) from error
 
     def task_names(self) -> dict[str, str]:
         """Names of the tasks by id; tasks without a name are left out."""
@@ -118,7 +175,7 @@ def open_database(
         database=str(database) if database else None,
     )
     file = duckdb_file(pipeline)
-    _require(file)
+    require_file(file)
     return Database(pipeline, f"{file or destination}, dataset {dataset_name}", directory)
 
 
@@ -141,7 +198,7 @@ def fetch(
         DestinationError: The destination cannot be read.
     """
     if isinstance(source, dlt.Pipeline):
-        _require(duckdb_file(source))
+        require_file(duckdb_file(source))
     with connect_when_unlocked(source.sql_client, LOCK_TIMEOUT) as client:
         text = sql.format_map(_QualifiedNames(client)) if isinstance(sql, str) else sql(client)
         try:
@@ -155,8 +212,9 @@ def fetch(
             ) from error
         except Exception as error:  # each database has errors of its own, also while rows come in
             raise DestinationError(
-                f"the dataset {client.dataset_name!r} cannot be read: {describe_cause(error)}. "
-                "If the file is damaged, restore it from a copy, or load into a new one."
+                f"the dataset {client.dataset_name!r} cannot be read: "
+                f"{describe_cause(error)}. If the file is damaged, restore it from a copy, or load "
+                "into a new one."
             ) from error
 
 
@@ -179,7 +237,24 @@ class _QualifiedNames(dict[str, str]):
         return name
 
 
-def _require(file: str | None) -> None:
-    """DuckDB would create a file that does not exist."""
+def _attached(file: str) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    try:
+        return connection.execute(f"ATTACH '{_quoted(file)}' AS loaded (READ_ONLY)")
+    except duckdb.Error:
+        connection.close()
+        raise
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
+
+
+def require_file(file: str | None) -> None:
+    """Refuses a DuckDB file that does not exist, which DuckDB would create.
+
+    Raises:
+        DestinationError: There is no such file; the message says what to run.
+    """
     if file and not Path(file).exists():
         raise DestinationError(f"there is no database {file} yet. {WHAT_TO_RUN}")

@@ -26,6 +26,9 @@ RECENT_DAYS = 2
 BASELINE_DAYS = 14
 _ENTRIES_PER_NODE = 8
 """Of each level: enough to see what is wrong, and few enough to bound the size of the page."""
+_SILENT = timedelta(days=7)
+"""A task without a run for so long, counted from the newest run of all, has stopped, or runs so
+rarely that a reader should know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,13 @@ class Findings:
         location: Where the data was read.
         read_at: When it was read.
         zone: Name of the time zone that days are counted in.
-        days: The days of the period, in order.
+        newest: When the newest finished run started.
+        new_since: Since when messages are new; None for the last days.
+        days: The days of the period, in order: none before the first finished run.
+        days_asked: Number of days that were asked for.
         names: Names of the tasks, by id.
         coverage: Rows of ``task_coverage``.
+        history: Rows of ``task_coverage`` for all time.
         health: Rows of ``node_health``.
         hits: Of each level, runs and hits by node and day (see `hits_by_day`).
         changes: Of each level, the last days compared with those before (see `node_regressions`).
@@ -50,9 +57,13 @@ class Findings:
     location: str
     read_at: datetime
     zone: str
+    newest: datetime
+    new_since: datetime | None
     days: list[date]
+    days_asked: int
     names: Mapping[str, str]
     coverage: pd.DataFrame
+    history: pd.DataFrame
     health: pd.DataFrame
     hits: Mapping[str, pd.DataFrame]
     changes: Mapping[str, pd.DataFrame]
@@ -63,38 +74,53 @@ class Findings:
     @property
     def recent_from(self) -> date:
         """The first of the days that are compared with those before."""
-        return self.days[-RECENT_DAYS]
+        return self.days[-1] - timedelta(days=RECENT_DAYS - 1)
+
+    @property
+    def silent(self) -> pd.DataFrame:
+        """Rows of `history` of the tasks whose last run is a week or more before the newest run."""
+        found = self.history[self.history["last_run_at"] <= self.newest - _SILENT]
+        return found.sort_values("last_run_at")
 
 
-def newest_run(database: Database) -> datetime:
-    """When the newest finished run started.
+def run_span(database: Database) -> tuple[datetime, datetime]:
+    """When the first and the newest finished run started.
 
     Raises:
         DestinationError: There is no finished run; the message says what to run.
     """
-    newest = query(database, "newest_run")["newest"]
-    if newest.isna().all():
+    span = query(database, "newest_run")
+    if span["newest"].isna().all():
         raise DestinationError(f"there is no finished run in {database.location}. {WHAT_TO_RUN}")
-    first: datetime = newest.iloc[0]
-    return first
+    return span["oldest"].iloc[0], span["newest"].iloc[0]
 
 
-def read_findings(database: Database, days: int, time_zone: str | None = None) -> Findings:
+def read_findings(
+    database: Database,
+    days: int,
+    time_zone: str | None = None,
+    new_since: str | None = None,
+) -> Findings:
     """Reads the days up to that of the newest finished run.
 
     Args:
         database: Where to read.
-        days: Number of days.
+        days: Maximum number of days; days before the first run are left out.
         time_zone: IANA name of the time zone that days are counted in; as configured if None.
+        new_since: ISO 8601 date or time, in that time zone, since when a message counts as new; the
+            last days if None or empty.
 
     Raises:
-        UsageError: There is no such time zone.
+        UsageError: There is no such time zone, or no such time.
         LockedError: Another process kept the DuckDB file open.
         DestinationError: There is no finished run, or the database cannot be read.
     """
     zone = _zone(time_zone or configured_time_zone())
-    last = newest_run(database).astimezone(zone).date()
-    shown = [last - timedelta(days=back) for back in range(days - 1, -1, -1)]
+    since_when = _moment(new_since, zone) if new_since else None
+    oldest, newest = run_span(database)
+    last = newest.astimezone(zone).date()
+    count = min(days, (last - oldest.astimezone(zone).date()).days + 1)
+    shown = [last - timedelta(days=back) for back in range(count - 1, -1, -1)]
     recent_from = last - timedelta(days=RECENT_DAYS - 1)
     since = datetime.combine(shown[0], time(), zone)
     until = datetime.combine(last + timedelta(days=1), time(), zone)
@@ -105,18 +131,34 @@ def read_findings(database: Database, days: int, time_zone: str | None = None) -
         location=database.location,
         read_at=datetime.now(UTC).astimezone(zone),
         zone=zone.key,
+        newest=newest,
+        new_since=since_when,
         days=shown,
+        days_asked=days,
         names=database.task_names(),
         coverage=ask("task_coverage"),
+        history=query(database, "task_coverage"),
         health=ask("node_health"),
         hits={level: hits_by_day(daily, level) for level in LEVELS},
         changes={
             level: compare(compared, recent_from=recent_from, level=level) for level in LEVELS
         },
-        templates=ask("message_templates", levels=LEVELS, recent_days=RECENT_DAYS),
+        templates=ask(
+            "message_templates", levels=LEVELS, recent_days=RECENT_DAYS, new_since=since_when
+        ),
         precursors=failure_precursors(database, since=since, until=until),
         entries=ask("node_entries", levels=LEVELS, limit=_ENTRIES_PER_NODE),
     )
+
+
+def _moment(text: str, zone: ZoneInfo) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise UsageError(
+            f"{text!r} is no time: give an ISO 8601 date or time such as 2025-10-06"
+        ) from error
+    return moment.astimezone(zone) if moment.tzinfo else moment.replace(tzinfo=zone)
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import pandas as pd
 
+_STALE = timedelta(days=2)
+_Z_SQUARED = 3.841458820694124
+"""As in ``macros.sql``, for Wilson's 95 % interval."""
 _SPACE = "\N{NO-BREAK SPACE}"
 
 
@@ -63,8 +66,38 @@ def change(row: pd.Series, level: str) -> str:
     return f"{before if before == recent else f'{before} → {recent}'} {has}{since}"
 
 
+def age_of_data(newest: datetime, read_at: datetime) -> str:
+    """What has to be said before everything else if the data ends days ago; else nothing."""
+    if read_at - newest <= _STALE:
+        return ""
+    ago = counted((read_at - newest).days, "day")
+    day = long_day(newest.astimezone(read_at.tzinfo))
+    return f"The data ends {ago} ago: the newest run started on {day}. All below is as of that day."
+
+
+def first_day_note(days: int, asked: int) -> str:
+    """What to say of a period that is shorter than asked for; else nothing."""
+    return f"no older run is loaded: {days} of {asked} days" if days < asked else ""
+
+
+def new_since_words(new_since: datetime | None) -> str:
+    """Since when messages are new."""
+    return "in the last 2 days" if new_since is None else f"since {new_since:%Y-%m-%d %H:%M}"
+
+
+def was_comparable(changes: pd.DataFrame) -> pd.Series:
+    """Which rows of `node_regressions` are of tasks that have runs in the days before, too.
+
+    A node of another task is neither new nor unchanged: nothing is known of those days.
+    """
+    return changes.groupby("task_id")["baseline_runs"].transform("sum") > 0
+
+
 def headline(errors: pd.DataFrame) -> str:
     """The first sentence of the page: which node regressed, if any."""
+    compared = errors[was_comparable(errors)]
+    if len(errors) and compared.empty:
+        return "There is nothing to compare the last 2 days with: no earlier run is loaded"
     regressed = errors[errors["state"] == "regressed"]
     if len(regressed):
         first = regressed.iloc[0]
@@ -73,26 +106,29 @@ def headline(errors: pd.DataFrame) -> str:
             f"{first['node_id']} fails in {percent(first['recent_rate'])} of its runs, up from "
             f"{percent(first['baseline_rate'])}, since about {short_day(first['changed_on'])}{more}"
         )
-    new = errors[errors["state"] == "new"]
+    new = compared[compared["state"] == "new"]
     if len(new):
         has = counted(len(new), "new node has", "new nodes have")
-        return f"{has} had errors; no known one got worse"
+        return f"{has} errors; no known one got worse"
     return "No node fails more than it did, beyond what chance explains"
 
 
 def changes_title(changes: pd.DataFrame, level: str) -> str:
     """Title of the changes: how many nodes changed."""
+    compared = changes[was_comparable(changes)]
+    if len(changes) and compared.empty:
+        return f"Nodes with {level}s cannot be compared yet"
     counts = {
-        **{
-            f"{state} with {level}s": int((changes["state"] == state).sum())
-            for state in ("regressed", "new", "resolved")
-        },
-        "on watch": int(changes["watch"].sum()),
+        f"{state} with {level}s": int((compared["state"] == state).sum())
+        for state in ("regressed", "new", "resolved")
     }
     found = [f"{number(count)} {what}" for what, count in counts.items() if count]
+    watched = int(compared["watch"].sum())
+    watch = f"{number(watched)} on watch, which may be chance" if watched else ""
     if not found:
-        return f"No node has {level}s more often or more rarely than before, beyond chance"
-    return f"Nodes that changed: {', '.join(found)}"
+        calm = f"No node has {level}s more often or more rarely than before, beyond chance"
+        return "; ".join(filter(None, [calm, watch]))
+    return f"Nodes that changed: {'; '.join(filter(None, [', '.join(found), watch]))}"
 
 
 def ranking_title(ranked: pd.DataFrame, level: str) -> str:
@@ -110,14 +146,16 @@ def ranking_title(ranked: pd.DataFrame, level: str) -> str:
 
 
 def heat_title(hits: pd.DataFrame, level: str) -> str:
-    """Title of the heatmap: its worst day."""
+    """Title of the heatmap: its worst day, by the lower bound of its share as nodes are ranked."""
     many = "errors" if level == "error" else "warnings"
     by_day = hits.groupby("day", as_index=False)[["runs", "hits"]].sum()
     if not by_day["hits"].sum():
         return f"No {many} on any day"
-    worst = by_day.iloc[int((by_day["hits"] / by_day["runs"]).argmax())]
+    share, k = by_day["hits"] / by_day["runs"], _Z_SQUARED / by_day["runs"]
+    low = (share + k / 2 - (k * share * (1 - share) + k * k / 4) ** 0.5) / (1 + k)
+    worst = by_day.iloc[int(low.argmax())]
     return (
-        f"{long_day(worst['day'])} was the worst day: {many} in "
+        f"{many.capitalize()} were most frequent on {long_day(worst['day'])}: in "
         f"{percent(worst['hits'] / worst['runs'])} of {counted(worst['runs'], 'visit')}"
     )
 
@@ -157,4 +195,11 @@ def coverage_title(coverage: pd.DataFrame) -> str:
         )
         if coverage[column].sum()
     ]
-    return "; ".join(notes) if notes else "Everything the API showed has been read"
+    return (
+        "; ".join(notes) if notes else "Everything the API showed of tasks that run has been read"
+    )
+
+
+def silent_title(silent: pd.DataFrame) -> str:
+    """Title of the tasks that run no longer."""
+    return f"{counted(len(silent), 'task has', 'tasks have')} not run for a week or longer"

@@ -3,18 +3,28 @@
 -- One row per task, node, level and template, over finished runs. A template is the message after
 -- the masks of macros.sql: 'Waited 812 ms for #price' becomes 'Waited <n> ms for <selector>'.
 --
---   entries, runs    how many entries have it, and in how many runs
---   first_seen       when it was first and, in last_seen, last said (UTC; the run's start where the
---                    entry has no timestamp)
---   new_in_window    first seen in the last two days of the history, there and anywhere else, from a
---                    task that had run before
---   example          one of the messages, as written
---   masks_version    by which version of the masks
+--   entries, runs         how many entries have it, and in how many runs
+--   first_seen            when it was first and, in last_seen, last said there (UTC; the run's start
+--                         where the entry has no timestamp)
+--   new_in_window         first_seen_anywhere is :new_since or later, and task_first_run_at before it;
+--                         :new_since is by default two days before the newest run
+--   example               one of the messages, as written
+--   masks_version         by which version of the masks
+--   task_name             null where the task is not in the table of tasks
+--   first_seen_anywhere   when the template was first said at that level in any task; null for the
+--                         empty message, which is never new
+--   task_first_run_at     when the task's first run started
+--
+-- The last two refer to the whole history, also where :since leaves out earlier runs: so what is new
+-- does not depend on the period that is shown.
 WITH history AS (
-    SELECT MAX(COALESCE(runs.started_at, runs.created_at)) - INTERVAL :recent_days DAY AS recent
+    SELECT
+        COALESCE(
+            :new_since,
+            MAX(COALESCE(runs.started_at, runs.created_at)) - INTERVAL :recent_days DAY
+        ) AS recent
     FROM task_runs AS runs
     WHERE HAS_ENDED(runs.status)
-        AND COALESCE(runs.started_at, runs.created_at) >= :since
         AND COALESCE(runs.started_at, runs.created_at) < :until
 ),
 
@@ -22,8 +32,6 @@ task_starts AS (
     SELECT runs.task_id, MIN(COALESCE(runs.started_at, runs.created_at)) AS first_run_at
     FROM task_runs AS runs
     WHERE HAS_ENDED(runs.status)
-        AND COALESCE(runs.started_at, runs.created_at) >= :since
-        AND COALESCE(runs.started_at, runs.created_at) < :until
     GROUP BY runs.task_id
 ),
 
@@ -35,12 +43,15 @@ entries AS (
         logs.level,
         MASKED(COALESCE(logs.message, '')) AS template,
         logs.message,
-        COALESCE(logs.timestamp, runs.started_at, runs.created_at) AS moment
+        COALESCE(logs.timestamp, runs.started_at, runs.created_at) AS moment,
+        CASE
+            WHEN COALESCE(runs.started_at, runs.created_at) >= :since THEN 1
+            ELSE 0
+        END AS is_shown
     FROM task_run_logs AS logs
     INNER JOIN task_runs AS runs ON runs.id = logs.run_id
     WHERE logs.level IN (:levels)
         AND HAS_ENDED(runs.status)
-        AND COALESCE(runs.started_at, runs.created_at) >= :since
         AND COALESCE(runs.started_at, runs.created_at) < :until
 ),
 
@@ -50,19 +61,23 @@ templates AS (
         entries.node,
         entries.level,
         entries.template,
-        COUNT(*) AS entries,
-        COUNT(DISTINCT entries.run_id) AS runs,
-        MIN(entries.moment) AS first_seen,
-        MAX(entries.moment) AS last_seen,
-        MIN(entries.message) AS example
+        SUM(entries.is_shown) AS all_entries,
+        COUNT(DISTINCT CASE WHEN entries.is_shown = 1 THEN entries.run_id END) AS runs,
+        MIN(CASE WHEN entries.is_shown = 1 THEN entries.moment END) AS first_seen,
+        MAX(CASE WHEN entries.is_shown = 1 THEN entries.moment END) AS last_seen,
+        MIN(CASE WHEN entries.is_shown = 1 THEN entries.message END) AS example,
+        MIN(entries.moment) AS debut
     FROM entries
     GROUP BY entries.task_id, entries.node, entries.level, entries.template
 ),
 
 debuts AS (
-    SELECT templates.template, MIN(templates.first_seen) AS first_seen
+    SELECT
+        templates.level,
+        templates.template,
+        MIN(CASE WHEN templates.template <> '' THEN templates.debut END) AS first_seen
     FROM templates
-    GROUP BY templates.template
+    GROUP BY templates.level, templates.template
 )
 
 SELECT
@@ -70,17 +85,30 @@ SELECT
     templates.node AS node_id,
     templates.level,
     templates.template,
-    templates.entries,
+    CAST(templates.all_entries AS BIGINT) AS entries,
     templates.runs,
     templates.first_seen,
     templates.last_seen,
     CAST(
-        debuts.first_seen >= history.recent AND task_starts.first_run_at < history.recent
-        AS BOOLEAN
+        CASE
+            WHEN
+                debuts.first_seen >= history.recent
+                AND task_starts.first_run_at < history.recent
+                THEN 1
+            ELSE 0
+        END = 1 AS BOOLEAN
     ) AS new_in_window,
     templates.example,
-    MASKS_VERSION() AS masks_version
+    MASKS_VERSION() AS masks_version,
+    tasks.name AS task_name,
+    debuts.first_seen AS first_seen_anywhere,
+    task_starts.first_run_at AS task_first_run_at
 FROM templates
 INNER JOIN task_starts ON task_starts.task_id = templates.task_id
-INNER JOIN debuts ON debuts.template = templates.template
+INNER JOIN debuts
+    ON debuts.level = templates.level AND debuts.template = templates.template
+LEFT JOIN tasks ON tasks.id = templates.task_id
 CROSS JOIN history
+WHERE templates.all_entries > 0
+    AND templates.task_id = :task_id
+    AND templates.node = :node_id

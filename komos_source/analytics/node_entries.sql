@@ -18,6 +18,7 @@ WITH entries AS (
     INNER JOIN task_runs AS runs ON runs.id = logs.run_id
     WHERE logs.level IN (:levels)
         AND runs.task_id = :task_id
+        AND runs.id = :run_id
         AND COALESCE(logs.node_id, '(no node)') = :node_id
         AND HAS_ENDED(runs.status)
         AND COALESCE(runs.started_at, runs.created_at) >= :since
@@ -41,6 +42,8 @@ SELECT
     ranked.status,
     ranked.level,
     ranked.moment,
-    ranked.message
+    ranked.message,
+    tasks.name AS task_name
 FROM ranked
+LEFT JOIN tasks ON tasks.id = ranked.task_id
 WHERE ranked.place <= :limit

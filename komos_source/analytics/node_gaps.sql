@@ -25,6 +25,8 @@ WITH steps AS (
     FROM task_run_logs AS logs
     INNER JOIN task_runs AS runs ON runs.id = logs.run_id
     WHERE HAS_ENDED(runs.status)
+        AND runs.task_id = :task_id
+        AND runs.id = :run_id
         AND COALESCE(runs.started_at, runs.created_at) >= :since
         AND COALESCE(runs.started_at, runs.created_at) < :until
 ),
@@ -38,6 +40,7 @@ lengths AS (
         COUNT(*) AS times
     FROM steps
     WHERE steps.next_moment >= steps.moment
+        AND steps.node = :node_id
     GROUP BY
         steps.task_id,
         steps.node,
@@ -65,6 +68,8 @@ SELECT
     MIN(CASE WHEN ranked.at_most_as_long * 100 >= ranked.gaps * 50 THEN ranked.milliseconds END)
     / CAST(1000 AS DOUBLE) AS p50_seconds,
     MIN(CASE WHEN ranked.at_most_as_long * 100 >= ranked.gaps * 95 THEN ranked.milliseconds END)
-    / CAST(1000 AS DOUBLE) AS p95_seconds
+    / CAST(1000 AS DOUBLE) AS p95_seconds,
+    MAX(tasks.name) AS task_name
 FROM ranked
+LEFT JOIN tasks ON tasks.id = ranked.task_id
 GROUP BY ranked.task_id, ranked.node

@@ -13,6 +13,7 @@
 --                       among its visitors: its rates are shares of runs_of_task instead of runs
 --   coverage_complete   no run of the task is still to be read, and none may have been missed
 --   runs_of_task        finished runs of the task, whether or not they visited the node
+--   task_name           null where the task is not in the table of tasks
 WITH task_coverage AS (
     SELECT
         runs.task_id,
@@ -124,5 +125,9 @@ SELECT
     rates.latest AS last_seen,
     rates.only_on_trouble,
     rates.coverage_complete,
-    CAST(rates.runs_of_task AS BIGINT) AS runs_of_task
+    CAST(rates.runs_of_task AS BIGINT) AS runs_of_task,
+    tasks.name AS task_name
 FROM rates
+LEFT JOIN tasks ON tasks.id = rates.task_id
+WHERE rates.task_id = :task_id
+    AND rates.node = :node_id

@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from komos_source.analytics.database import SqlSource, fetch
-from komos_source.analytics.render import Options, render
+from komos_source.analytics.render import Options, filters, render
 from komos_source.config import time_zone as configured_time_zone
+from komos_source.exceptions import UsageError
 
 
 def query(
@@ -20,7 +21,8 @@ def query(
     since: datetime | None = None,
     until: datetime | None = None,
     time_zone: str | None = None,
-    recent_days: int = 2,
+    recent_days: int | None = None,
+    new_since: datetime | None = None,
     levels: Sequence[str] | None = None,
     task_id: str | None = None,
     node_id: str | None = None,
@@ -29,7 +31,8 @@ def query(
 ) -> pd.DataFrame:
     """Runs a query over a period; without arguments the result is that of the view of its name.
 
-    The views need not exist. The connection is closed before this returns; a DuckDB file that
+    A filter that the query does not have is refused: the error names those that it has. The views
+    need not exist. The connection is closed before this returns; a DuckDB file that
     another process has open is waited for, up to a minute.
 
     Args:
@@ -39,22 +42,41 @@ def query(
         since: Leaves out runs that started before.
         until: Leaves out runs that started at this time or later.
         time_zone: IANA name of the time zone that days are counted in; as configured if None.
-        recent_days: Number of days that ``new_in_window`` calls recent.
+        recent_days: Number of days before the newest run that ``new_in_window`` calls recent; 2 if
+            None.
+        new_since: ``new_in_window`` marks templates that nothing wrote before this time, however
+            `since` is set; `recent_days` before the newest run if None.
         levels: Only templates or entries of these levels. Masking is what takes time in a large
             table, and most entries are of the level info.
-        task_id: Only this task, in queries that list entries; likewise the next two.
-        node_id: Only this node.
+        task_id: Only this task.
+        node_id: Only this node; ``(no node)`` is that of entries without one.
         run_id: Only this run.
         limit: Maximum number of entries (of a run; of each node and level) or steps.
 
     Raises:
+        UsageError: There is no such query, or it has no such filter.
         LockedError: Another process kept the DuckDB file open.
         DestinationError: Nothing has been loaded yet, or the destination cannot be read.
     """
-    zone = time_zone or configured_time_zone()
-    options = Options(
-        since, until, zone, recent_days, levels or None, task_id, node_id, run_id, limit
-    )
+    given: dict[str, Any] = {
+        "since": since,
+        "until": until,
+        "recent_days": recent_days,
+        "new_since": new_since,
+        "levels": levels or None,
+        "task_id": task_id,
+        "node_id": node_id,
+        "run_id": run_id,
+        "limit": limit,
+    }
+    given = {option: value for option, value in given.items() if value is not None}
+    known = filters(name)
+    if unknown := [option for option in given if option not in known]:
+        raise UsageError(
+            f"the query {name} has no filter {unknown[0]}: it has {', '.join(known)}. Leave it "
+            "out, or select from the rows."
+        )
+    options = Options(time_zone=time_zone or configured_time_zone(), **given)
 
     def text(client: Any) -> str:
         dialect = client.capabilities.sqlglot_dialect

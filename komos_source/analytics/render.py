@@ -7,7 +7,7 @@ what it lacks is added here. Pure: no database is connected.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -26,13 +26,14 @@ DIALECTS = ("duckdb", "postgres", "clickhouse", "bigquery", "snowflake")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Options of the queries; a query ignores those that it does not have.
+    """Options of the queries; `filters` names those that a query has.
 
     Attributes:
         since: Leaves out runs that started before; None for no bound.
         until: Leaves out runs that started at this time or later; None for no bound.
         time_zone: IANA name of the time zone that days are counted in.
         recent_days: A template counts as new if it was first seen in this number of last days.
+        new_since: A template counts as new if it was first seen then or later; None for the above.
         levels: Only templates, or entries, of these levels; None for all.
         task_id: Only this task; None for all, as for the next two.
         node_id: Only this node.
@@ -44,11 +45,24 @@ class Options:
     until: datetime | None = None
     time_zone: str = "UTC"
     recent_days: int = 2
+    new_since: datetime | None = None
     levels: Sequence[str] | None = None
     task_id: str | None = None
     node_id: str | None = None
     run_id: str | None = None
     limit: int | None = None
+
+
+def filters(name: str) -> tuple[str, ...]:
+    """Names of the options that a query has.
+
+    ``time_zone`` is not among them: a query that returns no days is the same in all time zones.
+
+    Raises:
+        UsageError: There is no such query.
+    """
+    found = {placeholder.name for placeholder in _parsed(name).find_all(exp.Placeholder)}
+    return tuple(field.name for field in fields(Options) if field.name in found - {"time_zone"})
 
 
 def render(
@@ -65,9 +79,7 @@ def render(
     Raises:
         UsageError: There is no such query.
     """
-    if name not in QUERIES:
-        raise UsageError(f"there is no query {name!r}; there are {', '.join(QUERIES)}")
-    query = sqlglot.parse_one((_DIRECTORY / f"{name}.sql").read_text("utf-8"), read="duckdb")
+    query = _parsed(name)
     _expand_macros(query)
     _fill_in(query, options, dialect)
     _qualify(query, qualified, dialect)
@@ -77,6 +89,12 @@ def render(
     )
     # Otherwise ClickHouse fills what a join does not find with zeros and empty strings.
     return f"{text}\nSETTINGS join_use_nulls = 1" if dialect == "clickhouse" else text
+
+
+def _parsed(name: str) -> exp.Expr:
+    if name not in QUERIES:
+        raise UsageError(f"there is no query {name!r}; there are {', '.join(QUERIES)}")
+    return sqlglot.parse_one((_DIRECTORY / f"{name}.sql").read_text("utf-8"), read="duckdb")
 
 
 @cache
@@ -113,7 +131,9 @@ def _fill_in(query: exp.Expr, options: Options, dialect: str) -> None:
     """Replaces placeholders by values; removes conditions on options that are not set."""
     for placeholder in list(query.find_all(exp.Placeholder)):
         value = getattr(options, placeholder.name)
-        if value is None:
+        if value is None and isinstance(placeholder.parent, exp.Coalesce):
+            placeholder.parent.replace(placeholder.parent.expressions[0])
+        elif value is None:
             _drop_condition(placeholder.parent)
         elif isinstance(value, datetime):
             placeholder.replace(_timestamp(value, dialect))

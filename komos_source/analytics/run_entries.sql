@@ -1,6 +1,6 @@
 -- run_entries: the entries of a run as they follow one another, the first :limit of them.
 --
---   place    in the run's log, from 1, counted among the levels asked for
+--   place    in the run's log, from 1, counted among the levels and the node asked for
 --   moment   the entry's timestamp (UTC); null where the API left it out
 WITH placed AS (
     SELECT
@@ -22,6 +22,7 @@ WITH placed AS (
     FROM task_run_logs AS logs
     WHERE logs.run_id = :run_id
         AND logs.level IN (:levels)
+        AND COALESCE(logs.node_id, '(no node)') = :node_id
 )
 
 SELECT placed.run_id, placed.place, placed.moment, placed.level, placed.node AS node_id, placed.message

@@ -17,6 +17,7 @@ WITH volumes AS (
         SUM(CASE WHEN logs.timestamp IS NULL THEN 1 ELSE 0 END) AS entries_without_time,
         MIN(logs.timestamp) AS first_seen
     FROM task_run_logs AS logs
+    WHERE logs.run_id = :run_id
     GROUP BY logs.run_id
 ),
 
@@ -37,6 +38,7 @@ errors_in_order AS (
         ) AS place
     FROM task_run_logs AS logs
     WHERE logs.level = 'error'
+        AND logs.run_id = :run_id
 )
 
 SELECT
@@ -55,10 +57,14 @@ SELECT
     CAST(COALESCE(volumes.entries_without_time, 0) AS BIGINT) AS entries_without_time,
     first_error.moment AS first_error_at,
     first_error.node AS first_error_node,
-    first_error.message AS first_error_message
+    first_error.message AS first_error_message,
+    tasks.name AS task_name
 FROM task_runs AS runs
 FULL JOIN volumes ON volumes.run_id = runs.id
+LEFT JOIN tasks ON tasks.id = runs.task_id
 LEFT JOIN errors_in_order AS first_error
     ON first_error.run_id = volumes.run_id AND first_error.place = 1
 WHERE COALESCE(runs.started_at, runs.created_at, volumes.first_seen) >= :since
     AND COALESCE(runs.started_at, runs.created_at, volumes.first_seen) < :until
+    AND runs.task_id = :task_id
+    AND COALESCE(runs.id, volumes.run_id) = :run_id

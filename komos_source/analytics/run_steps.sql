@@ -1,4 +1,4 @@
--- run_steps: a run as the sequence of its nodes.
+-- run_steps: each run as the sequence of its nodes, and how long each of them took.
 --
 -- One row for each unbroken row of entries from one node: a node that is come back to has several.
 --
@@ -6,6 +6,10 @@
 --   entries           how many entries it holds, and of them warnings and errors
 --   first_at          timestamp of the earliest and, in last_at, of the latest entry (UTC); null
 --                     where the API left all of them out
+--   seconds           from first_at to that of the next step, for the last step to the end of the run:
+--                     a node is not seen before it writes, so this is an estimate of its duration;
+--                     null where either time is unknown
+--   task_name         as task_id null where a run is known only by its log
 WITH placed AS (
     SELECT
         logs.run_id,
@@ -62,16 +66,44 @@ steps AS (
         MAX(numbered.moment) AS last_at
     FROM numbered
     GROUP BY numbered.run_id, numbered.step, numbered.node
+),
+
+followed AS (
+    SELECT
+        steps.*,
+        runs.task_id,
+        runs.started_at,
+        runs.created_at,
+        CASE
+            WHEN steps.step = MAX(steps.step) OVER (PARTITION BY steps.run_id)
+                THEN runs.finished_at
+            ELSE LEAD(steps.first_at) OVER (PARTITION BY steps.run_id ORDER BY steps.step NULLS FIRST)
+        END AS next_at
+    FROM steps
+    LEFT JOIN task_runs AS runs ON runs.id = steps.run_id
 )
 
 SELECT
-    steps.run_id,
-    CAST(steps.step AS BIGINT) AS step,
-    steps.node AS node_id,
-    steps.entries,
-    CAST(steps.warnings AS BIGINT) AS warnings,
-    CAST(steps.errors AS BIGINT) AS errors,
-    steps.first_at,
-    steps.last_at
-FROM steps
-WHERE steps.step <= :limit
+    followed.run_id,
+    CAST(followed.step AS BIGINT) AS step,
+    followed.node AS node_id,
+    followed.entries,
+    CAST(followed.warnings AS BIGINT) AS warnings,
+    CAST(followed.errors AS BIGINT) AS errors,
+    followed.first_at,
+    followed.last_at,
+    CASE
+        WHEN followed.next_at >= followed.first_at
+            THEN
+                DATE_DIFF('millisecond', followed.first_at, followed.next_at)
+                / CAST(1000 AS DOUBLE)
+    END AS seconds,
+    followed.task_id,
+    tasks.name AS task_name
+FROM followed
+LEFT JOIN tasks ON tasks.id = followed.task_id
+WHERE followed.step <= :limit
+    AND followed.task_id = :task_id
+    AND followed.node = :node_id
+    AND COALESCE(followed.started_at, followed.created_at) >= :since
+    AND COALESCE(followed.started_at, followed.created_at) < :until

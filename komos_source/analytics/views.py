@@ -1,47 +1,64 @@
 """The queries of `komos_source.analytics` as views in the destination, for any SQL tool.
 
-Runs after each load, so sqlglot is imported only when a view has to be created.
+Runs after each load of `komos load`, so sqlglot is imported only when a view has to be created.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import dlt
-from dlt.destinations.exceptions import DatabaseException
+from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.destinations.sql_client import SqlClientBase
 
+from komos_source.analytics.database import require_file
+from komos_source.config import time_zone as configured_time_zone
 from komos_source.destinations.error_messages import describe_cause
-from komos_source.exceptions import DestinationError
+from komos_source.destinations.locking import connect_when_unlocked
+from komos_source.destinations.pipeline import duckdb_file
+from komos_source.exceptions import DestinationError, NotLoadedError
+from komos_source.settings import LOCK_TIMEOUT
 
-VIEWS = ("node_health", "node_health_daily", "message_templates", "node_gaps", "run_outcomes")
+VIEWS = (
+    *("node_health", "node_health_daily", "message_templates", "node_gaps"),
+    *("run_outcomes", "run_steps"),
+)
 _ANALYTICS = Path(__file__).parent
 _MARKER = "_dlt_komos_views"
 """A view whose only column is named after the version of the views: one query of the catalogue
 tells which views exist and whether they are current. Tools that skip dlt's own tables skip it."""
 
 
-def create_views(pipeline: dlt.Pipeline, time_zone: str, *, replace: bool = False) -> bool:
+def create_views(
+    pipeline: dlt.Pipeline, time_zone: str | None = None, *, replace: bool = False
+) -> bool:
     """Creates the views where one is missing or its text has changed.
 
     Dialects that the rendered queries are not tested in (`render.DIALECTS`) get none.
 
     Args:
         pipeline: Its destination holds the tables.
-        time_zone: Of the days in ``node_health_daily``.
+        time_zone: IANA name of the time zone of the days in ``node_health_daily``; as configured if
+            None.
         replace: Create all of them: in Postgres the views of a renamed table still read that one.
 
     Returns:
         Whether any view was created.
 
     Raises:
+        LockedError: Another process kept the DuckDB file open.
+        NotLoadedError: A table does not exist.
         DestinationError: The database rejected a view; the tables are unchanged.
     """
-    version = f"v_{_version(time_zone)}"
-    with pipeline.destination_client() as client:
+    require_file(duckdb_file(pipeline))
+    zone = time_zone or configured_time_zone()
+    version = f"v_{_version(zone)}"
+    connect: Callable[[], Any] = pipeline.destination_client
+    with connect_when_unlocked(connect, LOCK_TIMEOUT) as client:
         if not isinstance(client, SqlJobClientBase):
             return False
         found = {
@@ -58,7 +75,7 @@ def create_views(pipeline: dlt.Pipeline, time_zone: str, *, replace: bool = Fals
             return False
         names = _bare if dialect == "duckdb" else client.sql_client.make_qualified_table_name
         for view in VIEWS:
-            text = render(view, dialect, Options(time_zone=time_zone), names)
+            text = render(view, dialect, Options(time_zone=zone), names)
             _create(client.sql_client, view, text)
         _create(client.sql_client, _MARKER, f"SELECT 1 AS {version}")
     return True
@@ -80,6 +97,11 @@ def _create(client: SqlClientBase[Any], view: str, text: str) -> None:
         except DatabaseException:  # Postgres replaces no view by one with other columns
             client.execute_sql(f"DROP VIEW IF EXISTS {name}")
             client.execute_sql(f"CREATE VIEW {name} AS\n{text}")
+    except DatabaseUndefinedRelation as error:
+        raise NotLoadedError(
+            f"the view {view} could not be created: {describe_cause(error)} Load all tables into "
+            f"the dataset {client.dataset_name!r} first."
+        ) from error
     except DatabaseException as error:
         raise DestinationError(
             f"the view {view} could not be created: {describe_cause(error)}"

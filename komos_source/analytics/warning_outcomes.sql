@@ -14,6 +14,7 @@ WITH ended_runs AS (
         CASE WHEN runs.status = 'FAILED' THEN 1 ELSE 0 END AS has_failed
     FROM task_runs AS runs
     WHERE runs.status IN ('COMPLETED', 'FAILED')
+        AND runs.task_id = :task_id
         AND COALESCE(runs.started_at, runs.created_at) >= :since
         AND COALESCE(runs.started_at, runs.created_at) < :until
 ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,11 +24,12 @@ _MARKER = ".komos-demo"
 _PIPELINE = "komos_demo"
 _DAYS = 28
 _DAYS_PER_LOAD = 4
+_SETTLED = timedelta(minutes=15)
+"""How long before now the history ends: its last runs are then read for the last time."""
 _RATES = """
-SELECT COALESCE(tasks.name, health.task_id), health.node_id, health.runs, health.warning_rate,
+SELECT COALESCE(health.task_name, health.task_id), health.node_id, health.runs, health.warning_rate,
     health.error_rate, health.error_rate_low, health.error_rate_high
 FROM {node_health} AS health
-LEFT JOIN {tasks} AS tasks ON tasks.id = health.task_id
 ORDER BY health.error_rate DESC, health.warning_rate DESC, 1, 2
 LIMIT 15
 """
@@ -58,12 +59,12 @@ def demo(directory: Path) -> None:
     file = directory / _DATABASE
     _ignore_configuration()
     os.environ["DESTINATION__DUCKDB__CREDENTIALS"] = f"duckdb:///{file}"
-    komos = make_sample_data(days=_DAYS)
-    end = komos.clock.now()
+    end = datetime.now(UTC) - _SETTLED
+    komos = make_sample_data(days=_DAYS, end=end)
     with Emulator(komos) as emulator:
         echo(f"Komos emulator on {emulator.base_url}: {len(komos.tasks())} tasks, {_DAYS} days")
         for day in range(_DAYS_PER_LOAD, _DAYS + 1, _DAYS_PER_LOAD):
-            komos.clock.set(end - timedelta(days=_DAYS - day) + timedelta(minutes=15))
+            komos.clock.set(end - timedelta(days=_DAYS - day) + _SETTLED)
             result = _load(emulator, directory)
             echo(
                 f"day {day:2}: {result.runs_fetched} logs read, {result.entries_loaded:,} entries "

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from datetime import UTC, datetime, timedelta
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +14,12 @@ from komos_source.cli.options import PORT, FiniteRange
 from komos_source.cli.output import echo
 from komos_source.exceptions import ConfigurationError
 from komos_source.webhooks.settings import DEMO_WEBHOOK_SECRET
+
+if TYPE_CHECKING:
+    from komos_source.testing.sample_data import MadeWorld
+
+_SHORTEST_WAIT = 0.01
+"""Seconds between two runs at least, whatever the pace: a run takes a millisecond to make."""
 
 
 @click.command()
@@ -22,6 +31,13 @@ from komos_source.webhooks.settings import DEMO_WEBHOOK_SECRET
     default=1.0,
     show_default=True,
     help="Emulated seconds per second.",
+)
+@click.option(
+    "--run-every",
+    type=FiniteRange(min=0),
+    default=20.0,
+    show_default=True,
+    help="Emulated seconds between the starts of two runs; 0 starts none.",
 )
 @click.option(
     "--latency",
@@ -41,14 +57,18 @@ from komos_source.webhooks.settings import DEMO_WEBHOOK_SECRET
     "environment.",
 )
 def emulate(
-    port: int, seed: int, pace: float, latency: float, webhook_url: str | None, webhook_secret: str
+    port: int,
+    seed: int,
+    pace: float,
+    run_every: float,
+    latency: float,
+    webhook_url: str | None,
+    webhook_secret: str,
 ) -> None:
-    """Serve an emulated Komos API with sample data on this machine, for trying clients."""
+    """Serve an emulated Komos API with four weeks of sample data that end now, and new runs."""
     from komos_source.testing import Emulator, Webhooks, make_sample_data
 
-    now = datetime.now(UTC)
-    komos = make_sample_data(seed, end=now + timedelta(days=7), days=35, pace=pace)
-    komos.clock.set(now)
+    komos = make_sample_data(seed, end=datetime.now(UTC), pace=pace)
     try:
         emulator = Emulator(komos, port=port)
     except OSError as error:
@@ -59,8 +79,42 @@ def emulate(
         f"  SOURCES__KOMOS__BASE_URL={emulator.base_url} "
         f"KOMOS_API_KEY={emulator.api_key} komos load"
     )
+    wait = max(run_every / pace, _SHORTEST_WAIT)
+    starts = f"a run starts every {wait:g} s" if run_every else "no run starts by itself"
+    usual = "as usual" if pace == 1 else f"{pace:g} times as fast as usual"
+    echo(f"Four weeks of runs end now; {starts}, and time passes {usual} (--run-every, --pace).")
+    echo("To start a run now:")
+    echo(
+        f'  curl -X POST -H "Authorization: Bearer {emulator.api_key}" '
+        f"{emulator.base_url}/public/v1/tasks/{komos.tasks()[0]['id']}/runs"
+    )
     with contextlib.ExitStack() as stack:
+        if run_every:
+            stack.enter_context(_new_runs(komos, wait))
         if webhook_url:
             secret = webhook_secret.split(",", 1)[0].strip()  # of several, the current one
             stack.enter_context(Webhooks(komos, webhook_url, secret))
         emulator.serve_forever()
+
+
+@contextlib.contextmanager
+def _new_runs(komos: MadeWorld, wait: float) -> Iterator[None]:
+    """Starts a run again and again, until the context ends.
+
+    Args:
+        komos: Whose runs.
+        wait: Real seconds between two.
+    """
+    ended = threading.Event()
+
+    def start() -> None:
+        while not ended.wait(wait):
+            komos.start_run()
+
+    thread = threading.Thread(target=start, name="komos-new-runs", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -27,18 +27,27 @@ from komos_source.cli.output import echo
     help="Number of days to show, ending at that of the latest run.",
 )
 @click.option("--time-zone", help="Time zone of the days: an IANA name such as Europe/Berlin.")
+@click.option(
+    "--new-since",
+    help="Mark messages as new that were first seen at this ISO 8601 date or time, or later.  "
+    "[default: 2 days before the latest run]",
+)
 @read_options
-def report(out: Path, days: int, time_zone: str | None, **where: Any) -> None:
+def report(
+    out: Path, days: int, time_zone: str | None, new_since: str | None, **where: Any
+) -> None:
     """Write node health as one page that needs no network.
 
     \b
     Examples:
       komos report
       komos report --out health.html --days 56 --time-zone Europe/Berlin
+      komos report --new-since 2025-10-06
       komos report --database komos-demo/komos-demo.duckdb
     """
     from komos_source.analytics import open_database
     from komos_source.report import write_report
 
-    write_report(open_database(**where), out, days=days, time_zone=time_zone)
+    database = open_database(**where)
+    write_report(database, out, days=days, time_zone=time_zone, new_since=new_since)
     echo(f"Wrote {out}: open it in a browser.")

@@ -188,10 +188,8 @@ def remove_working_directory(pipelines_dir: Path, pipeline_name: str) -> None:
     if directory.exists():
         found = {path.name for path in directory.iterdir()}
         names = _schema_names(directory)
-        if names is None:
-            is_ours = marker.exists() or not found
-        else:
-            is_ours = names <= {settings.SOURCE_NAME}
+        made_here = marker.exists() or not found
+        is_ours = made_here if names is None else names <= {settings.SOURCE_NAME}
         foreign = [each for each in found - _MADE_BY_DLT if not _TEMPORARY_FILE.fullmatch(each)]
         if foreign or not is_ours:
             raise UsageError(

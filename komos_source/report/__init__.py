@@ -18,7 +18,12 @@ from komos_source.exceptions import ConfigurationError, UsageError
 
 
 def write_report(
-    database: Database, out: Path, *, days: int = 28, time_zone: str | None = None
+    database: Database,
+    out: Path,
+    *,
+    days: int = 28,
+    time_zone: str | None = None,
+    new_since: str | None = None,
 ) -> None:
     """Writes the page. The file is readable by its owner only, unless it replaces a shared one.
 
@@ -29,12 +34,14 @@ def write_report(
         database: Where to read.
         out: The file to write or to replace.
         days: Number of days, ending at that of the newest finished run; at least 16, as the last 2
-            are compared with the 14 before.
+            are compared with the 14 before. Days before the first run are left out.
         time_zone: IANA name of the time zone that days are counted in; as configured if None.
+        new_since: ISO 8601 date or time since when a message counts as new; the last 2 days if
+            None.
 
     Raises:
         ConfigurationError: The extra ``analysis`` is not installed.
-        UsageError: The file cannot be written.
+        UsageError: The file cannot be written, or there is no such time.
         LockedError: Another process kept the DuckDB file open.
         DestinationError: There is no finished run, or the database cannot be read.
     """
@@ -46,7 +53,7 @@ def write_report(
         ) from error
     from komos_source.analytics.findings import read_findings
 
-    page = render(read_findings(database, days, time_zone))
+    page = render(read_findings(database, days, time_zone, new_since))
     try:
         _replace(out, page)
     except OSError as error:

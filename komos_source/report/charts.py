@@ -125,7 +125,7 @@ class _Frame:
             Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="{}">{}</text>').format(
                 self.x(index), _HEIGHT - 6, anchor, short_day(self.days[index])
             )
-            for index, anchor in ((0, "start"), (last // 2, "middle"), (last, "end"))
+            for index, anchor in {last // 2: "middle", last: "end", 0: "start"}.items()
         ]
         return Markup("").join([*lines, *labels])
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -91,13 +92,18 @@ class _Page:
         self.ranked = {level: _ranked(findings.health, level) for level in LEVELS}
         self.changes = {level: _changed(findings.changes[level]) for level in LEVELS}
         self.templates = _templates(findings.templates)
+        self.loaded_from = self._loaded_from()
         self.days = {
             level: {key: self._seen(rows) for key, rows in findings.hits[level].groupby(_NODE)}
             for level in LEVELS
         }
         shown = dict.fromkeys(
             key
-            for frame in (*self.changes.values(), *self.ranked.values(), self.templates)
+            for frame in (
+                *self.changes.values(),
+                *self.ranked.values(),
+                self.templates[:_TEMPLATES_SHOWN],
+            )
             for key in zip(frame["task_id"], frame["node_id"], strict=True)
         )
         self.nodes = {
@@ -114,18 +120,42 @@ class _Page:
             "levels": [(level, self._level(level)) for level in LEVELS],
             "templates": [
                 (self.nodes[row["task_id"], row["node_id"]], row)
-                for _, row in self.templates.iterrows()
+                for _, row in self.templates[:_TEMPLATES_SHOWN].iterrows()
             ],
-            "templates_left_out": len(findings.templates) - len(self.templates),
+            "templates_title": formatting.templates_title(self.templates),
+            "templates_left_out": max(0, len(self.templates) - _TEMPLATES_SHOWN),
             "precursors": [
                 (findings.names.get(row["task_id"], row["task_id"]), row)
                 for _, row in findings.precursors.head(_PRECURSORS_SHOWN).iterrows()
             ],
-            "coverage": [
-                (findings.names.get(row["task_id"], row["task_id"]), row)
-                for _, row in findings.coverage.iterrows()
-            ],
+            "coverage": self._coverage(),
             "details": [(node, self._detail(key)) for key, node in self.nodes.items()],
+        }
+
+    def _coverage(self) -> list[tuple[str, list[tuple[str, pd.Series]]]]:
+        """Tables of tasks, with their titles: those that run, and those that run no longer."""
+        findings = self.findings
+        silent = findings.silent
+        running = findings.coverage[~findings.coverage["task_id"].isin(silent["task_id"])]
+        tables = [(formatting.coverage_title(running), running)]
+        tables += [(formatting.silent_title(silent), silent)] if len(silent) else []
+        return [
+            (
+                title,
+                [
+                    (findings.names.get(row["task_id"], row["task_id"]), row)
+                    for _, row in rows.iterrows()
+                ],
+            )
+            for title, rows in tables
+        ]
+
+    def _loaded_from(self) -> dict[str, date]:
+        """The day of each task's first run: of the days before, nothing is known."""
+        history, zone = self.findings.history, ZoneInfo(self.findings.zone)
+        return {
+            row["task_id"]: row["first_run_at"].astimezone(zone).date()
+            for _, row in history.iterrows()
         }
 
     def _totals(self) -> dict[str, int]:
@@ -135,6 +165,7 @@ class _Page:
             **{name: int(coverage[name].sum()) for name in ("finished_runs", "failed_runs")},
             **{name: int(health[name].sum()) for name in ("entries", "warnings", "errors")},
             "nodes": len(health),
+            "tasks": len(coverage),
             "regressed": int((errors["state"] == "regressed").sum()),
             "watched": int(errors["watch"].sum()),
             "new_templates": int(self.findings.templates["new_in_window"].sum()),
@@ -150,6 +181,7 @@ class _Page:
                 (node, row)
                 for node, (_, row) in zip(self._named(keys), ranked.iterrows(), strict=True)
             ],
+            "ranking_title": formatting.ranking_title(ranked, level),
             "left_out": len(self.health) - len(ranked),
             "end": charts.axis_end(ranked[f"{level}_rate_high"].max() if len(ranked) else 0.0),
             "heat_title": formatting.heat_title(hits.loc[hits.index.isin(keys)], level),
@@ -158,6 +190,7 @@ class _Page:
                 (self.nodes[row["task_id"], row["node_id"]], row) for _, row in changes.iterrows()
             ],
             "unchanged": {state: int((states == state).sum()) for state in ("ongoing", "quiet")},
+            "not_compared": int((~formatting.was_comparable(self.findings.changes[level])).sum()),
             "trends": [
                 (self.nodes[key], self._trend(level, key), self._description(level, key))
                 for key in self._trend_nodes(level)
@@ -196,9 +229,15 @@ class _Page:
             None if pd.isna(changed_on) else changed_on.date(),
         )
 
-    def _cells(self, level: str, key: tuple[str, str]) -> list[tuple[date, charts.Day | None]]:
+    def _cells(
+        self, level: str, key: tuple[str, str]
+    ) -> list[tuple[date, charts.Day | None, bool]]:
+        """Each day with its runs, and whether any run of the task is loaded up to that day."""
         seen = {day.index: day for day in self.days[level].get(key, [])}
-        return [(day, seen.get(index)) for index, day in enumerate(self.findings.days)]
+        first = self.loaded_from[key[0]]
+        return [
+            (day, seen.get(index), day >= first) for index, day in enumerate(self.findings.days)
+        ]
 
     def _seen(self, rows: pd.DataFrame) -> list[charts.Day]:
         first = pd.Timestamp(self.findings.days[0])
@@ -229,14 +268,13 @@ def _ranked(health: pd.DataFrame, level: str) -> pd.DataFrame:
 
 def _changed(changes: pd.DataFrame) -> pd.DataFrame:
     """Rows of `node_regressions` that need attention, up to the number that the page shows."""
-    return changes[changes["state"].isin(_CHANGED) | changes["watch"]].head(NODES_SHOWN)
+    changed = changes["state"].isin(_CHANGED) & formatting.was_comparable(changes)
+    return changes[changed | changes["watch"]].head(NODES_SHOWN)
 
 
 def _templates(templates: pd.DataFrame) -> pd.DataFrame:
     """New ones first, then by number of runs."""
-    return templates.sort_values(["new_in_window", "runs"], ascending=False, kind="stable").head(
-        _TEMPLATES_SHOWN
-    )
+    return templates.sort_values(["new_in_window", "runs"], ascending=False, kind="stable")
 
 
 def _shown(value: Any) -> Any:

@@ -26,18 +26,20 @@ def reply(world: FakeKomos, method: str, target: str, *, authorised: bool) -> Re
     match url.path.removeprefix("/public/v1").split("/")[1:]:
         case _ if not url.path.startswith("/public/v1/"):
             return _refuse(404, "Not Found")
-        case _ if method != "GET":
-            return _refuse(405, "Method Not Allowed")
         case _ if not authorised:
             return _refuse(401, "invalid_api_key")
-        case ["tasks"]:
-            return _tasks(world, parse_qs(url.query))
-        case ["tasks", task_id, "runs"]:
+        case ["tasks", task_id, "runs"] if method in {"GET", "POST"}:
             if not _is_uuid(task_id):
                 return _refuse(400, "invalid_task_id")
             if all(task["id"] != task_id for task in world.tasks()):
                 return _refuse(404, "task_not_found")
+            if method == "POST":
+                return _json({"run": world.run(world.start_run(task_id))}, 201)
             return _json({"runs": world.visible_runs(task_id)})
+        case _ if method != "GET":
+            return _refuse(405, "Method Not Allowed")
+        case ["tasks"]:
+            return _tasks(world, parse_qs(url.query))
         case ["task-runs", run_id, *rest] if rest in ([], ["logs"]):
             if not _is_uuid(run_id):
                 return _refuse(400, "invalid_run_id")
@@ -80,5 +82,5 @@ def _refuse(status: int, detail: Any) -> Reply:
     return Reply(status, json.dumps({"detail": detail}).encode())
 
 
-def _json(value: Any) -> Reply:
-    return Reply(200, json.dumps(value).encode())
+def _json(value: Any, status: int = 200) -> Reply:
+    return Reply(status, json.dumps(value).encode())

@@ -57,6 +57,19 @@ class MadeWorld(FakeKomos):
 
     stories: PlantedPatterns | None = None
 
+    def start_run(self, task_id: str | None = None) -> str:
+        """Starts a run now, which writes its entries and ends as time passes; returns its id.
+
+        Args:
+            task_id: Its task; any that is still used if None.
+        """
+        with self.lock:
+            names = {task["id"]: task["name"] for task in self.tasks()}
+            if task_id is None:
+                left_out = self.stories.abandoned if self.stories else None
+                task_id = self.random.choice([each for each in names if each != left_out])
+            return _make_run(self, task_id, _TASKS[names[task_id]], self.clock.now())
+
 
 def make_sample_data(
     seed: int = 7,
@@ -100,7 +113,7 @@ def make_sample_data(
     return world
 
 
-def _make_run(world: MadeWorld, task_id: str, nodes: tuple[str, ...], created: datetime) -> None:
+def _make_run(world: MadeWorld, task_id: str, nodes: tuple[str, ...], created: datetime) -> str:
     pick = world.random
     moment = started = created + timedelta(seconds=pick.uniform(0.2, 20))
     run_id = world.add_run(
@@ -130,6 +143,7 @@ def _make_run(world: MadeWorld, task_id: str, nodes: tuple[str, ...], created: d
     run.fields["cancelReason"] = "stopped by user" if cancelled else None
     run.fields["progress"] = {"currentStep": len(nodes), "stepsTotal": len(nodes)}
     world.finish(run_id, status, at=moment + timedelta(seconds=pick.uniform(0.1, 3)))
+    return run_id
 
 
 def _visit(world: MadeWorld, task_id: str, node: str, moment: datetime) -> list[tuple[str, str]]:

@@ -130,6 +130,10 @@ class FakeKomos:
             insort(self._by_task[task_id], run, key=lambda each: each.created_at)
             return run.id
 
+    def start_run(self, task_id: str) -> str:
+        """Starts a run on request of a client; it is empty until a test writes to it."""
+        return self.add_run(task_id, triggerType="api")
+
     def append(
         self, run_id: str, *entries: Any, persisted_at: datetime | None = None
     ) -> list[str | None]:

@@ -46,7 +46,7 @@ def test_view_has_the_documented_columns(engine: Engine) -> None:
         *("warning_rate", "warning_rate_low", "warning_rate_high"),
         *("error_rate", "error_rate_low", "error_rate_high"),
         *("entries", "warnings", "errors", "first_seen", "last_seen"),
-        *("only_on_trouble", "coverage_complete", "runs_of_task"),
+        *("only_on_trouble", "coverage_complete", "runs_of_task", "task_name"),
     ]
 
 

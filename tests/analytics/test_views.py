@@ -7,19 +7,22 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dlt
 import duckdb
 import psycopg
 import pytest
 
-from komos_source import analytics
+from komos_source import analytics, komos_source
 from komos_source.analytics import failure_precursors, node_regressions, query
 from komos_source.analytics.render import QUERIES
 from komos_source.analytics.views import VIEWS, create_views
 from komos_source.destinations.pipeline import make_pipeline
-from komos_source.exceptions import ConfigurationError, DestinationError, LockedError
+from komos_source.exceptions import ConfigurationError, DestinationError, LockedError, UsageError
 from komos_source.testing import FakeKomos
 from tests.conftest import LoadEnv
 
@@ -179,13 +182,12 @@ def test_load_reports_a_view_that_cannot_be_created_and_keeps_the_data(
     assert _health(home) == _HEALTH
 
 
-def test_query_waits_for_a_process_that_has_the_duckdb_file_open(
-    home: LoadEnv, two_runs: FakeKomos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    home.load()
+@contextmanager
+def _opened(file: Path) -> Iterator[Callable[[], Any]]:
+    """Another process that has the file open until the function is called."""
     script = (
         "import duckdb, sys\n"
-        f"connection = duckdb.connect({str(home.file)!r})\n"
+        f"connection = duckdb.connect({str(file)!r})\n"
         "print('open', flush=True)\n"
         "sys.stdin.readline()\n"
         "connection.close()\n"
@@ -196,13 +198,21 @@ def test_query_waits_for_a_process_that_has_the_duckdb_file_open(
         assert holder.stdin is not None
         assert holder.stdout is not None
         assert holder.stdout.readline() == "open\n"
+        yield lambda: holder.communicate("\n")
+        holder.wait(timeout=20)
+
+
+def test_query_waits_for_a_process_that_has_the_duckdb_file_open(
+    home: LoadEnv, two_runs: FakeKomos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.load()
+    with _opened(home.file) as close:
         monkeypatch.setattr("komos_source.analytics.database.LOCK_TIMEOUT", 0.5)
         with pytest.raises(LockedError, match="open in another process"):
             query(_pipeline(home), "node_health")
         monkeypatch.setattr("komos_source.analytics.database.LOCK_TIMEOUT", 60.0)
-        threading.Timer(0.5, lambda: holder.communicate("\n")).start()
+        threading.Timer(0.5, close).start()
         assert len(query(_pipeline(home), "node_health")) == 2
-        holder.wait(timeout=20)
 
 
 def test_views_and_functions_work_on_postgres(
@@ -233,3 +243,128 @@ def test_views_and_functions_work_on_postgres(
     assert health.loc["click", "error_rate"] == 0.5
     assert node_regressions(pipeline)["state"].to_dict() == {0: "new", 1: "quiet"}
     assert failure_precursors(pipeline).empty
+    database = analytics.open_database("postgres")
+    found = database.sql("SELECT node_id FROM node_health WHERE node_id LIKE '%li%'")
+    assert found["node_id"].tolist() == ["click"]
+    with pytest.raises(UsageError, match="other destinations can be read while they are loaded"):
+        database.copy_to(home.directory / "copy.duckdb")
+
+
+def _own_pipeline(home: LoadEnv, file: str = "own.duckdb", **options: Any) -> dlt.Pipeline:
+    return dlt.pipeline(
+        "own",
+        destination=dlt.destinations.duckdb(str(home.directory / file)),
+        dataset_name="komos",
+        pipelines_dir=str(home.directory / "pipelines"),
+        **options,
+    )
+
+
+def test_create_views_after_a_pipeline_of_ones_own_makes_all_views_once(
+    home: LoadEnv, two_runs: FakeKomos
+) -> None:
+    pipeline = _own_pipeline(home)
+    pipeline.run(komos_source(api_key=home.emulator.api_key, base_url=home.emulator.base_url))
+    assert analytics.create_views(pipeline)
+    assert not analytics.create_views(pipeline)
+    with pipeline.sql_client() as client:
+        for view in VIEWS:
+            rows = client.execute_sql(f"SELECT task_name FROM {view}")
+            assert {*rows} == {("Orders",)}, view
+
+
+def test_create_views_uses_the_configured_time_zone(
+    home: LoadEnv, two_runs: FakeKomos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.load(views=False)
+    monkeypatch.setenv("SOURCES__KOMOS__TIME_ZONE", "Asia/Tokyo")
+    assert create_views(_pipeline(home))
+    assert str(home.value("SELECT MIN(day) FROM node_health_daily")) == "2025-10-15"
+
+
+def test_create_views_without_the_tables_names_the_missing_one(
+    home: LoadEnv, two_runs: FakeKomos
+) -> None:
+    pipeline = _own_pipeline(home)
+    source = komos_source(api_key=home.emulator.api_key, base_url=home.emulator.base_url)
+    pipeline.run(source.with_resources("task_runs", "task_run_logs"))
+    with pytest.raises(DestinationError, match=r"task_run_log_loads .* Load all tables") as raised:
+        create_views(pipeline)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        create_views,
+        analytics.run_checks,
+        node_regressions,
+        failure_precursors,
+        lambda pipeline: query(pipeline, "node_health"),
+        lambda pipeline: analytics.open_database(
+            database=pipeline.destination_client().config.credentials.database
+        ),
+    ],
+)
+def test_question_to_a_missing_duckdb_file_creates_no_file(home: LoadEnv, ask: Any) -> None:
+    with pytest.raises(DestinationError, match=r"there is no database .*missing\.duckdb yet"):
+        ask(_own_pipeline(home, "missing.duckdb"))
+    assert not (home.directory / "missing.duckdb").exists()
+
+
+def test_joined_views_need_no_renaming_and_run_steps_says_how_long_each_node_took(
+    home: LoadEnv, two_runs: FakeKomos
+) -> None:
+    home.load()
+    assert set(home.rows("SELECT task_name, status FROM run_outcomes")) == {
+        ("Orders", "COMPLETED"),
+        ("Orders", "FAILED"),
+    }
+    steps = home.rows(
+        "SELECT task_name, status, node_id, seconds FROM run_steps JOIN run_outcomes "
+        "USING (run_id, task_id, task_name) WHERE status = 'COMPLETED' ORDER BY step"
+    )
+    assert steps == [("Orders", "COMPLETED", node, 0.0) for node in ("click", "(no node)")]
+
+
+def test_sql_and_copy_wait_for_a_process_that_has_the_duckdb_file_open(
+    home: LoadEnv, two_runs: FakeKomos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.load()
+    database, copy = analytics.open_database(database=home.file), home.directory / "it's.duckdb"
+    copy.write_text("an earlier copy")
+    read = "SELECT node_id FROM node_health WHERE node_id LIKE '%cl%' AND error_rate % 2 = 0.5"
+    with _opened(home.file) as close:
+        monkeypatch.setattr("komos_source.analytics.database.LOCK_TIMEOUT", 0.1)
+        for ask in (lambda: database.sql(read), lambda: database.copy_to(copy)):
+            with pytest.raises(LockedError, match="open in another process"):
+                ask()
+        assert copy.read_text() == "an earlier copy"
+        monkeypatch.setattr("komos_source.analytics.database.LOCK_TIMEOUT", 60.0)
+        threading.Timer(0.5, close).start()
+        assert database.sql(read)["node_id"].tolist() == ["click"]
+    database.copy_to(copy)
+    with duckdb.connect(str(copy)) as kept_open:
+        assert home.load().exit_code == 0
+        database.copy_to(copy)
+        health = kept_open.execute("SELECT COUNT(*) FROM komos.node_health").fetchall()
+    assert health == [(2,)]
+    assert not list(home.directory.glob(".komos-copy-*"))
+
+
+def test_copy_to_the_loaded_file_itself_is_refused(home: LoadEnv, two_runs: FakeKomos) -> None:
+    home.load()
+    with pytest.raises(UsageError, match="name a file other than"):
+        analytics.open_database(database=home.file).copy_to(home.file)
+    assert len(_health(home)) == 2
+    with pytest.raises(DestinationError, match="cannot be copied to"):
+        analytics.open_database(database=home.file).copy_to(home.directory / "no" / "where")
+
+
+def test_wrong_sql_is_reported_in_one_line(home: LoadEnv, two_runs: FakeKomos) -> None:
+    home.load()
+    for text in ("SELECT nothing FROM node_health", "SELECT * FROM no_such_table"):
+        with pytest.raises(DestinationError) as raised:
+            analytics.open_database(database=home.file).sql(text)
+        assert "\n" not in str(raised.value)
+        assert "nothing" in str(raised.value) or "no_such_table" in str(raised.value)

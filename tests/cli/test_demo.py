@@ -51,7 +51,9 @@ def test_demo_beside_own_data_reads_and_changes_nothing_of_it(
     assert (len(counts), len(set(counts))) == (3, 1)
     assert "extract_orders" in done.stdout
     demo = home.directory / "komos-demo"
-    assert "extract_orders fails in" in (demo / "report.html").read_text("utf-8")
+    page = (demo / "report.html").read_text("utf-8")
+    assert "extract_orders fails in" in page
+    assert 'class="stale"' not in page, "the history ends now"
     assert (demo / "komos-demo.duckdb").exists()
     after = {path: path.read_bytes() for path in before}
     assert after == before

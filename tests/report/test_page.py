@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from komos_source.analytics import open_database
+from komos_source.analytics import open_database, query
 from komos_source.exceptions import DestinationError, UsageError
 from komos_source.report import write_report
-from komos_source.testing import FakeKomos
+from komos_source.testing import FakeKomos, make_sample_data
 from tests.cli.test_commands import komos
 from tests.conftest import LoadEnv
 
@@ -193,3 +195,154 @@ def test_report_and_check_of_a_truncated_database_report_the_damage(
     assert re.search(r"failed  destination: .*(damaged|cannot be opened)", check.stdout)
     if report.returncode:  # otherwise what it reads is in the part that is left
         assert re.search("is damaged|cannot be opened", report.stderr)
+
+
+def _page(home: LoadEnv, **options: Any) -> str:
+    write_report(open_database(database=home.file), home.directory / "page.html", **options)
+    text = (home.directory / "page.html").read_text("utf-8")
+    return text.replace("\N{NO-BREAK SPACE}", " ").replace("_<wbr>", "_")
+
+
+def _run(
+    world: FakeKomos, task_id: str, day: int, message: str = "Slow", *, month: int = 10
+) -> None:
+    started = datetime(2025, month, day, 12, tzinfo=UTC)
+    run_id = world.add_run(task_id, created_at=started)
+    world.append(
+        run_id,
+        {"nodeId": "click", "timestamp": started.isoformat()},
+        {
+            "nodeId": "click",
+            "level": "warning",
+            "message": message,
+            "timestamp": started.isoformat(),
+        },
+    )
+    world.finish(run_id, at=started + timedelta(minutes=1))
+
+
+def test_report_says_first_that_the_data_ends_long_ago(loaded: LoadEnv) -> None:
+    page = _page(loaded)
+    said = page.index('<p class="stale">The data ends ')
+    assert "the newest run started on 14 October 2025." in page
+    assert said < page.index("<h1>")
+
+
+def test_report_of_recent_data_does_not_speak_of_its_age(home: LoadEnv) -> None:
+    home.emulator.world = make_sample_data(days=3, end=datetime.now(UTC))
+    home.load()
+    page = _page(home)
+    assert 'class="stale"' not in page
+
+
+def test_report_of_more_days_than_are_loaded_shows_those_loaded(
+    home: LoadEnv, world: FakeKomos
+) -> None:
+    task_id = world.add_task("Orders")
+    for day in (4, 7, 14):
+        _run(world, task_id, day)
+    home.load()
+    page = _page(home, days=56)
+    assert "4 October 2025 to 14 October 2025" in page
+    assert "no older run is loaded: 11 of 56 days" in page
+    assert page.count("14 Oct: 1 of 1 runs</title>") > 0
+    assert "no older run" not in _page(home, days=11)
+
+
+def test_report_marks_days_before_the_first_run_of_a_task_as_not_loaded(
+    home: LoadEnv, world: FakeKomos
+) -> None:
+    early, late = world.add_task("Early"), world.add_task("Late")
+    for day in (4, 14):
+        _run(world, early, day)
+    for day in (12, 14):
+        _run(world, late, day)
+    home.load()
+    (late_row,) = re.findall(rf'<tr data-task="{late}"[^>]*><th>.*?</tr>', _page(home), re.DOTALL)[
+        :1
+    ]
+    assert late_row.count("no run of the task is loaded") == 8
+    assert late_row.count(": no visit") == 1
+    assert "13 Oct: no visit" in late_row
+
+
+def test_report_names_a_task_that_has_stopped_apart_from_those_that_were_read(
+    home: LoadEnv, world: FakeKomos
+) -> None:
+    running, stopped, gone = (world.add_task(name) for name in ("Running", "Stopped", "Gone"))
+    _run(world, gone, 1, month=8)
+    _run(world, stopped, 5)
+    for day in (4, 14):
+        _run(world, running, day)
+    home.load()
+    section = _page(home).split('<section class="coverage">')[1].split("</section>")[0]
+    read, silent = section.split("2 tasks have not run for a week or longer")
+    assert "Everything the API showed of tasks that run has been read" in read
+    assert ">Running<" in read
+    assert ">Stopped<" not in read
+    assert silent.index(">Gone<") < silent.index(">Stopped<")
+
+
+def test_report_query_and_view_agree_on_what_is_new_since_a_day(
+    home: LoadEnv, world: FakeKomos
+) -> None:
+    task_id = world.add_task("Orders")
+    _run(world, task_id, 1, "Known", month=8)
+    for day, message in ((6, "Blocked"), (7, "Known"), (9, "Gone"), (14, "Known")):
+        _run(world, task_id, day, message)
+    home.load()
+    database, monday = open_database(database=home.file), datetime(2025, 10, 6, tzinfo=UTC)
+    for options in ({}, {"since": monday}, {"since": datetime(2025, 9, 1, tzinfo=UTC)}):
+        found = query(database, "message_templates", new_since=monday, **options)
+        assert {*found.loc[found["new_in_window"], "template"]} == {"Blocked", "Gone"}
+    assert home.rows(
+        "SELECT template FROM message_templates WHERE first_seen_anywhere >= '2025-10-06 00:00Z' "
+        "AND task_first_run_at < '2025-10-06 00:00Z' ORDER BY 1"
+    ) == [("Blocked",), ("Gone",)]
+    page = _page(home, new_since="2025-10-06")
+    assert '<dt>new messages</dt><dd>2</dd><dd class="note">since 2025-10-06 00:00</dd>' in page
+    assert "<dt>new messages</dt><dd>0</dd>" in _page(home)
+    with pytest.raises(UsageError, match="'Monday' is no time: give an ISO 8601 date"):
+        _page(home, new_since="Monday")
+
+
+def test_report_titles_name_the_first_row_of_their_tables(home: LoadEnv, world: FakeKomos) -> None:
+    task_id = world.add_task("Orders")
+    for day in (4, 14):
+        started = datetime(2025, 10, day, 12, tzinfo=UTC)
+        run_id = world.add_run(task_id, created_at=started)
+        for node in ("z", "b", "a"):
+            world.append(run_id, {"nodeId": node, "level": "error", "message": f"{node} has gone"})
+        world.finish(run_id, "FAILED", at=started + timedelta(minutes=1))
+    home.load()
+    page = _page(home)
+    ranking = page.split('<section class="ranking">')[1]
+    leader = re.search(r"<h2>(\w) leads", ranking)
+    first = re.search(r'<a class="node"[^>]*><b><bdi>(\w)</bdi>', ranking)
+    assert leader
+    assert first
+    assert leader[1] == first[1]
+
+
+def test_report_of_a_single_day_compares_nothing(loaded: LoadEnv) -> None:
+    page = _page(loaded)
+    assert "<h1>There is nothing to compare the last 2 days with: no earlier run is loaded." in page
+    assert "cannot be compared yet" in page
+    assert '<span class="state new">' not in page.split('<section class="messages">')[0]
+
+
+@pytest.mark.parametrize("level", ["warning", "error"])
+def test_report_of_null_messages_and_nodes_is_written(
+    home: LoadEnv, world: FakeKomos, level: str
+) -> None:
+    task_id = world.add_task("Orders")
+    for day in (4, 14):
+        _run(world, task_id, day)
+    run_id = world.add_run(task_id)
+    world.append(run_id, {"nodeId": None, "level": level, "message": None})
+    world.finish(run_id, "FAILED")
+    home.load()
+    home.rows("UPDATE task_run_logs SET message = NULL WHERE node_id IS NULL")
+    page = _page(home)
+    assert "(empty)" in page
+    assert "nan" not in re.sub(r"<(style|script)>.*?</\1>", "", page, flags=re.DOTALL).lower()

@@ -169,5 +169,10 @@ SELECT
   rates.latest AS last_seen,
   rates.only_on_trouble,
   rates.coverage_complete,
-  CAST(rates.runs_of_task AS INT64) AS runs_of_task
+  CAST(rates.runs_of_task AS INT64) AS runs_of_task,
+  tasks.name AS task_name
 FROM rates
+LEFT JOIN komos.tasks AS tasks
+  ON tasks.id = rates.task_id
+WHERE
+  TRUE

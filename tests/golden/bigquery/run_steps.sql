@@ -44,16 +44,38 @@ WITH placed AS (
     numbered.run_id,
     numbered.step,
     numbered.node
+), followed AS (
+  SELECT
+    steps.*,
+    runs.task_id,
+    runs.started_at,
+    runs.created_at,
+    CASE
+      WHEN steps.step = MAX(steps.step) OVER (PARTITION BY steps.run_id)
+      THEN runs.finished_at
+      ELSE LEAD(steps.first_at) OVER (PARTITION BY steps.run_id ORDER BY steps.step)
+    END AS next_at
+  FROM steps
+  LEFT JOIN komos.task_runs AS runs
+    ON runs.id = steps.run_id
 )
 SELECT
-  steps.run_id,
-  CAST(steps.step AS INT64) AS step,
-  steps.node AS node_id,
-  steps.entries,
-  CAST(steps.warnings AS INT64) AS warnings,
-  CAST(steps.errors AS INT64) AS errors,
-  steps.first_at,
-  steps.last_at
-FROM steps
+  followed.run_id,
+  CAST(followed.step AS INT64) AS step,
+  followed.node AS node_id,
+  followed.entries,
+  CAST(followed.warnings AS INT64) AS warnings,
+  CAST(followed.errors AS INT64) AS errors,
+  followed.first_at,
+  followed.last_at,
+  CASE
+    WHEN followed.next_at >= followed.first_at
+    THEN TIMESTAMP_DIFF(followed.next_at, followed.first_at, MILLISECOND) / CAST(1000 AS FLOAT64)
+  END AS seconds,
+  followed.task_id,
+  tasks.name AS task_name
+FROM followed
+LEFT JOIN komos.tasks AS tasks
+  ON tasks.id = followed.task_id
 WHERE
   TRUE

@@ -45,7 +45,8 @@ WITH history AS (
       '<n>'
     ) AS template,
     logs.message AS message,
-    COALESCE(logs.timestamp, runs.started_at, runs.created_at) AS moment
+    COALESCE(logs.timestamp, runs.started_at, runs.created_at) AS moment,
+    CASE WHEN TRUE THEN 1 ELSE 0 END AS is_shown
   FROM komos.task_run_logs AS logs
   INNER JOIN komos.task_runs AS runs
     ON runs.id = logs.run_id
@@ -57,11 +58,12 @@ WITH history AS (
     entries.node AS node,
     entries.level AS level,
     entries.template AS template,
-    COUNT(*) AS entries,
-    COUNT(DISTINCT entries.run_id) AS runs,
-    MIN(entries.moment) AS first_seen,
-    MAX(entries.moment) AS last_seen,
-    MIN(entries.message) AS example
+    SUM(entries.is_shown) AS all_entries,
+    COUNT(DISTINCT CASE WHEN entries.is_shown = 1 THEN entries.run_id END) AS runs,
+    MIN(CASE WHEN entries.is_shown = 1 THEN entries.moment END) AS first_seen,
+    MAX(CASE WHEN entries.is_shown = 1 THEN entries.moment END) AS last_seen,
+    MIN(CASE WHEN entries.is_shown = 1 THEN entries.message END) AS example,
+    MIN(entries.moment) AS debut
   FROM entries
   GROUP BY
     entries.task_id,
@@ -70,10 +72,12 @@ WITH history AS (
     entries.template
 ), debuts AS (
   SELECT
+    templates.level AS level,
     templates.template AS template,
-    MIN(templates.first_seen) AS first_seen
+    MIN(CASE WHEN templates.template <> '' THEN templates.debut END) AS first_seen
   FROM templates
   GROUP BY
+    templates.level,
     templates.template
 )
 SELECT
@@ -81,17 +85,28 @@ SELECT
   templates.node AS node_id,
   templates.level AS level,
   templates.template AS template,
-  templates.entries AS entries,
+  CAST(templates.all_entries AS Nullable(Int64)) AS entries,
   templates.runs AS runs,
   templates.first_seen AS first_seen,
   templates.last_seen AS last_seen,
-  CAST(debuts.first_seen >= history.recent AND task_starts.first_run_at < history.recent AS Nullable(Bool)) AS new_in_window,
+  CAST(CASE
+    WHEN debuts.first_seen >= history.recent AND task_starts.first_run_at < history.recent
+    THEN 1
+    ELSE 0
+  END = 1 AS Nullable(Bool)) AS new_in_window,
   templates.example AS example,
-  1 AS masks_version
+  1 AS masks_version,
+  tasks.name AS task_name,
+  debuts.first_seen AS first_seen_anywhere,
+  task_starts.first_run_at AS task_first_run_at
 FROM templates
 INNER JOIN task_starts
   ON task_starts.task_id = templates.task_id
 INNER JOIN debuts
-  ON debuts.template = templates.template
+  ON debuts.level = templates.level AND debuts.template = templates.template
+LEFT JOIN komos.tasks AS tasks
+  ON tasks.id = templates.task_id
 CROSS JOIN history
+WHERE
+  templates.all_entries > 0
 SETTINGS join_use_nulls = 1

@@ -29,8 +29,11 @@ SELECT
   ranked.status AS status,
   ranked.level AS level,
   ranked.moment AS moment,
-  ranked.message AS message
+  ranked.message AS message,
+  tasks.name AS task_name
 FROM ranked
+LEFT JOIN komos.tasks AS tasks
+  ON tasks.id = ranked.task_id
 WHERE
   TRUE
 SETTINGS join_use_nulls = 1

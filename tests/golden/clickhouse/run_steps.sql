@@ -44,17 +44,39 @@ WITH placed AS (
     numbered.run_id,
     numbered.step,
     numbered.node
+), followed AS (
+  SELECT
+    steps.*,
+    runs.task_id AS task_id,
+    runs.started_at AS started_at,
+    runs.created_at AS created_at,
+    CASE
+      WHEN steps.step = MAX(steps.step) OVER (PARTITION BY steps.run_id)
+      THEN runs.finished_at
+      ELSE lead(steps.first_at) OVER (PARTITION BY steps.run_id ORDER BY steps.step NULLS FIRST)
+    END AS next_at
+  FROM steps
+  LEFT JOIN komos.task_runs AS runs
+    ON runs.id = steps.run_id
 )
 SELECT
-  steps.run_id AS run_id,
-  CAST(steps.step AS Nullable(Int64)) AS step,
-  steps.node AS node_id,
-  steps.entries AS entries,
-  CAST(steps.warnings AS Nullable(Int64)) AS warnings,
-  CAST(steps.errors AS Nullable(Int64)) AS errors,
-  steps.first_at AS first_at,
-  steps.last_at AS last_at
-FROM steps
+  followed.run_id AS run_id,
+  CAST(followed.step AS Nullable(Int64)) AS step,
+  followed.node AS node_id,
+  followed.entries AS entries,
+  CAST(followed.warnings AS Nullable(Int64)) AS warnings,
+  CAST(followed.errors AS Nullable(Int64)) AS errors,
+  followed.first_at AS first_at,
+  followed.last_at AS last_at,
+  CASE
+    WHEN followed.next_at >= followed.first_at
+    THEN DATE_DIFF(MILLISECOND, followed.first_at, followed.next_at) / CAST(1000 AS Nullable(Float64))
+  END AS seconds,
+  followed.task_id AS task_id,
+  tasks.name AS task_name
+FROM followed
+LEFT JOIN komos.tasks AS tasks
+  ON tasks.id = followed.task_id
 WHERE
   TRUE
 SETTINGS join_use_nulls = 1

@@ -29,7 +29,10 @@ SELECT
   ranked.status,
   ranked.level,
   ranked.moment,
-  ranked.message
+  ranked.message,
+  tasks.name AS task_name
 FROM ranked
+LEFT JOIN komos.tasks AS tasks
+  ON tasks.id = ranked.task_id
 WHERE
   TRUE

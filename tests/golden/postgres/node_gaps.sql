@@ -57,8 +57,11 @@ SELECT
       WHEN ranked.at_most_as_long * 100 >= ranked.gaps * 95
       THEN ranked.milliseconds
     END
-  ) / CAST(1000 AS DOUBLE PRECISION) AS p95_seconds
+  ) / CAST(1000 AS DOUBLE PRECISION) AS p95_seconds,
+  MAX(tasks.name) AS task_name
 FROM ranked
+LEFT JOIN komos.tasks AS tasks
+  ON tasks.id = ranked.task_id
 GROUP BY
   ranked.task_id,
   ranked.node

@@ -7,6 +7,8 @@ WITH volumes AS (
     SUM(CASE WHEN logs.timestamp IS NULL THEN 1 ELSE 0 END) AS entries_without_time,
     MIN(logs.timestamp) AS first_seen
   FROM komos.task_run_logs AS logs
+  WHERE
+    TRUE
   GROUP BY
     logs.run_id
 ), errors_in_order AS (
@@ -38,10 +40,13 @@ SELECT
   CAST(COALESCE(volumes.entries_without_time, 0) AS BIGINT) AS entries_without_time,
   first_error.moment AS first_error_at,
   first_error.node AS first_error_node,
-  first_error.message AS first_error_message
+  first_error.message AS first_error_message,
+  tasks.name AS task_name
 FROM komos.task_runs AS runs
 FULL JOIN volumes
   ON volumes.run_id = runs.id
+LEFT JOIN komos.tasks AS tasks
+  ON tasks.id = runs.task_id
 LEFT JOIN errors_in_order AS first_error
   ON first_error.run_id = volumes.run_id AND first_error.place = 1
 WHERE

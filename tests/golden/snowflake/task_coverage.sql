@@ -47,7 +47,12 @@ SELECT
   CAST(totals.rejected_entries AS BIGINT) AS rejected_entries,
   totals.first_run_at,
   totals.last_run_at,
-  totals.last_checked_at
+  totals.last_checked_at,
+  tasks.name AS task_name
 FROM totals
 LEFT JOIN task_gaps
   ON task_gaps.task_id = totals.task_id
+LEFT JOIN komos.tasks AS tasks
+  ON tasks.id = totals.task_id
+WHERE
+  TRUE
