@@ -1,5 +1,9 @@
 """What can be watched of a load from outside: log events, and OpenTelemetry spans and metrics.
 
+Log events have fields and are one line each, plain or as JSON. The package only emits them, to the
+logger ``komos_source``; the application decides where they go. The command writes them to standard
+error.
+
 OpenTelemetry is used only in a process that has imported it, because somebody configured it
 (``opentelemetry-instrument komos load``, or an application that calls `komos_source.load`).
 """
@@ -7,19 +11,65 @@ OpenTelemetry is used only in a process that has imported it, because somebody c
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from typing import Any
 
 from komos_source import __version__
 from komos_source.load_result import LoadResult
 from komos_source.metrics import LoadMetrics
-from komos_source.structured_logging import emit
+from komos_source.text import printable
 
+LOGGER = logging.getLogger("komos_source")
+_EVENTS = LOGGER.getChild("events")
+_EVENTS.addHandler(logging.NullHandler())  # else Python writes warnings to standard error, bare
 _SCOPE = "komos_source"
 _MAX_LISTED = 100
+
+
+def emit(level: int, event: str, **fields: Any) -> None:
+    """Logs an event with its fields; no field may be a secret."""
+    _EVENTS.log(level, event, extra={"fields": fields})
+
+
+def log_to_stderr(log_format: str) -> None:
+    """Writes the events to standard error, in a process of the command.
+
+    Args:
+        log_format: ``plain`` or ``json``.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json() if log_format == "json" else _Plain())
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = getattr(record, "fields", {})
+        event = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **fields,
+        }
+        # In ASCII no character of a message controls the terminal or log viewer that shows it.
+        return json.dumps(event, ensure_ascii=True, default=str).replace("\x7f", "\\u007f")
+
+
+class _Plain(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = (f"{key}={value!r}" for key, value in getattr(record, "fields", {}).items())
+        return printable(" ".join([_time(record), record.levelname, record.getMessage(), *fields]))
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from komos_source import structured_logging
+from komos_source import telemetry
 from komos_source.text import printable
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ class Output:
         """Logs events to standard error from now on, if there is a format."""
         self.log_format = log_format
         if log_format:
-            structured_logging.log_to_stderr(log_format)
+            telemetry.log_to_stderr(log_format)
 
     def error(self, message: str) -> None:
         """Reports an error."""
         if self.log_format:
-            structured_logging.emit(logging.ERROR, message)
+            telemetry.emit(logging.ERROR, message)
         else:
             click.echo(f"komos: {printable(message)}", err=True)
 
