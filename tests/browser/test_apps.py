@@ -164,5 +164,7 @@ def test_open_notebook_blocks_no_load_and_shows_them(
                 load_another_run()
             read_again()
             expect(runs).to_have_attribute("data-value", f'"{1 + loads}"')
-        assert page.locator("marimo-callout-output").count() == 0
+        # One says that the data is old, and none that the file could not be read.
+        expect(page.get_by_text("The data ends").first).to_be_visible()
+        assert page.locator("marimo-callout-output").count() == 1
     assert home.value("SELECT COUNT(*) FROM task_run_logs") == 10 * rounds + 2

@@ -32,16 +32,22 @@ def test_analyses_in_a_session_with_summer_time_are_those_in_utc(
     with Emulator(make_sample_data(end=END)) as emulator:
         LoadEnv(tmp_path, emulator).load(destination="postgres")
     engine = sqlalchemy.create_engine(postgres_url, isolation_level="AUTOCOMMIT")
-    name = sqlalchemy.make_url(postgres_url).database
+    database_name = sqlalchemy.make_url(postgres_url).database
     found = {}
     for zone in ("UTC", "Europe/Berlin", "America/Sao_Paulo"):
         with engine.connect() as connection:
-            connection.exec_driver_sql(f"ALTER DATABASE {name} SET timezone = '{zone}'")
+            connection.exec_driver_sql(f"ALTER DATABASE {database_name} SET timezone = '{zone}'")
         database = open_database("postgres")
         page = tmp_path / "report.html"
         write_report(database, page)
         text = re.sub("<footer>.*?</footer>", "", page.read_text())  # says when it was written
-        frames = [query(database, each) for each in ("node_health", "node_health_daily")]
+        frames = [
+            query(database, name).sort_values(key, ignore_index=True)
+            for name, key in (
+                ("node_health", ["task_id", "node_id"]),
+                ("node_health_daily", ["task_id", "node_id", "day"]),
+            )
+        ]
         frames += [node_regressions(database), failure_precursors(database)]
         found[zone] = (frames, text, [(each.name, each.passed) for each in run_checks(database)])
     engine.dispose()
