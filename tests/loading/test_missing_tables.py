@@ -11,7 +11,7 @@ import pytest
 
 from komos_source import load_shard
 from komos_source.testing import FakeKomos
-from tests.conftest import LoadEnv
+from tests.conftest import THOROUGH, LoadEnv
 
 TABLES = [
     "task_run_logs",
@@ -78,24 +78,28 @@ def contents(query: Query) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_load_fills_a_table_again_that_was_dropped_renamed_or_emptied(
+def test_load_fills_tables_again_that_were_dropped_renamed_or_emptied(
     home: LoadEnv, runs: list[str], query: Query, harm: str
 ) -> None:
     home.load()
     before = contents(query)
     assert len(before["rows"]) == 8
-    for table in TABLES:
-        query(HARMS[harm].format(table))
+    each_alone = THOROUGH or (home.defaults["destination"] == "duckdb" and harm == "dropped")
+    for tables in ([table] for table in TABLES) if each_alone else (TABLES[:5], TABLES[5:]):
+        for table in tables:
+            query(HARMS[harm].format(table))
         result = home.load()
         assert (result.exit_code, result.problems) == (0, ())
-        assert contents(query) == before, table
-        if table not in {"_dlt_version", "komos_loads"} and harm != "emptied":
-            assert f"missing or empty in the destination ({table})" in result.notes[0]
+        assert contents(query) == before, tables
+        if tables[0] in {"task_run_logs", "task_runs"}:
+            assert "missing or empty in the destination" in result.notes[0]
             noted = query("SELECT problems FROM komos.komos_loads ORDER BY started_at DESC")
-            assert table in noted[0][0]
+            if harm != "emptied":  # emptied together, only the table beside it proves the loss
+                assert tables[0] in result.notes[0]
+                assert tables[0] in noted[0][0]
         assert query("SELECT COUNT(*) FROM komos.komos_loads")[0][0] > 0
-        again = home.load()
-        assert (again.notes, again.entries_loaded, again.requests) == ((), 0, 3), table
+    again = home.load()
+    assert (again.notes, again.entries_loaded, again.requests) == ((), 0, 3)
 
 
 def test_load_fills_a_table_again_whose_column_was_dropped(
