@@ -11,10 +11,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from komos_source.exceptions import AnswerError, NotJsonError
-from komos_source.settings import (
-    MAX_ID_LENGTH,
-    TERMINAL_STATUSES,
-)
+from komos_source.settings import MAX_ID_LENGTH, TERMINAL_STATUSES
 from komos_source.text import json_text, storable
 from komos_source.timestamps import parse_timestamp
 

@@ -87,17 +87,16 @@ def check_setup(destination: str, dataset_name: str, pipeline_name: str) -> Iter
 
 
 def _find_key(pipeline_name: str) -> tuple[str | None, str]:
-    from dlt.common.configuration.container import Container
-    from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
     from dlt.common.typing import TSecretStrValue
 
     from komos_source import settings
     from komos_source.config import register_fallback_provider
+    from komos_source.settings_files import configuration_providers
 
     register_fallback_provider()  # as the source does
     hint: Any = TSecretStrValue  # files in /run/secrets are read for secrets only
     for name in (pipeline_name, None):
-        for provider in Container()[PluggableRunContext].providers.providers:
+        for provider in configuration_providers():
             value, where = provider.get_value(
                 "api_key", hint, name, "sources", settings.SOURCE_NAME
             )

@@ -13,11 +13,7 @@ from itertools import zip_longest
 from typing import Any
 
 import dlt
-from dlt.common.schema.typing import (
-    LOADS_TABLE_NAME,
-    PIPELINE_STATE_TABLE_NAME,
-    VERSION_TABLE_NAME,
-)
+from dlt.common.schema.typing import LOADS_TABLE_NAME, PIPELINE_STATE_TABLE_NAME, VERSION_TABLE_NAME
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
@@ -71,7 +67,7 @@ def _states_of_resources(state: Any) -> dict[str, Any]:
 
 
 def _expected_columns(pipeline: dlt.Pipeline) -> dict[str, set[str]]:
-    """Columns by table: those of the schema; of dlt's own tables at least that they exist."""
+    """Columns by table, as in the schema; none for tables of dlt, which only have to exist."""
     expected: dict[str, set[str]] = {name: set() for name in _TABLES_OF_DLT}
     if pipeline.default_schema_name is not None:
         tables = pipeline.default_schema.tables
@@ -100,7 +96,7 @@ def _forget_stored_schema(client: SqlJobClientBase) -> None:
     table = client.sql_client.make_qualified_table_name(VERSION_TABLE_NAME)
     with contextlib.suppress(DatabaseUndefinedRelation):
         client.sql_client.execute_sql(
-            f"DELETE FROM {table} WHERE schema_name = %s",  # noqa: S608 - a name of dlt's
+            f"DELETE FROM {table} WHERE schema_name = %s",  # noqa: S608 - a constant name
             settings.SOURCE_NAME,
         )
 
@@ -145,7 +141,7 @@ def _has_rows(client: SqlJobClientBase, name: str, condition: str, ids: Sequence
     """Whether a table has a row with one of these ids; False if there is no such table."""
     table = client.sql_client.make_qualified_table_name(name)
     places = ", ".join(["%s"] * len(ids))
-    query = f"SELECT COUNT(*) FROM {table} WHERE {condition} IN ({places})"  # noqa: S608 - names of ours
+    query = f"SELECT COUNT(*) FROM {table} WHERE {condition} IN ({places})"  # noqa: S608 - constant names
     with contextlib.suppress(DatabaseUndefinedRelation):
         return bool((client.sql_client.execute_sql(query, *ids) or [[0]])[0][0])
     return False

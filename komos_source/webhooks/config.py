@@ -6,12 +6,7 @@ from pathlib import Path
 
 from komos_source.config import setting
 from komos_source.exceptions import ConfigurationError
-from komos_source.webhooks.settings import (
-    SPOOL_MAX_BYTES,
-    SPOOL_RESERVE,
-    SPOOL_URL,
-    WEBHOOK_PEPPER,
-)
+from komos_source.webhooks.settings import SPOOL_MAX_BYTES, SPOOL_RESERVE, SPOOL_URL, WEBHOOK_PEPPER
 
 
 def webhook_secrets() -> list[str]:

@@ -23,11 +23,7 @@ from uuid import UUID
 
 from komos_source.exceptions import ConfigurationError, KomosError
 from komos_source.timestamps import parse_timestamp
-from komos_source.webhooks.settings import (
-    WEBHOOK_MIN_SECRET,
-    WEBHOOK_PEPPER,
-    WEBHOOK_TOLERANCE,
-)
+from komos_source.webhooks.settings import WEBHOOK_MIN_SECRET, WEBHOOK_PEPPER, WEBHOOK_TOLERANCE
 
 Check = Literal["headers", "signature", "timestamp", "content type", "body"]
 

@@ -18,16 +18,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from komos_source.exceptions import ConfigurationError, SpoolError
-from komos_source.settings import (
-    QUIET_AFTER,
-    QUIET_SHARE,
-)
+from komos_source.settings import QUIET_AFTER, QUIET_SHARE
 from komos_source.text import storable_text
-from komos_source.webhooks.settings import (
-    DRAIN_BYTES,
-    DRAIN_DELIVERIES,
-    SPOOL_RESERVE,
-)
+from komos_source.webhooks.settings import DRAIN_BYTES, DRAIN_DELIVERIES, SPOOL_RESERVE
 from komos_source.webhooks.signature import Delivery
 from komos_source.webhooks.spool_database import (
     OPENED_FILE,
