@@ -12,6 +12,7 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 
 from komos_source import settings
+from komos_source.destinations.capabilities import CachedCapabilities
 from komos_source.destinations.loading_path import with_direct_merge
 
 _LONG_ROWS = "komos_source: holds rows too long to be combined into large row groups"
@@ -63,7 +64,7 @@ class _Client(DuckDbClient):
             client.execute_sql(f"SET GLOBAL max_vacuum_tasks = {0 if long_rows else 100}")
 
 
-class duckdb(dlt.destinations.duckdb):  # noqa: N801 - dlt reads the destination's name off the class
+class duckdb(CachedCapabilities, dlt.destinations.duckdb):  # noqa: N801 - dlt reads the destination's name off the class
     """DuckDB, as `dlt.destinations.duckdb`."""
 
     spec = _Configuration

@@ -70,7 +70,10 @@ def make_pipeline(
             ),
             dataset_name=dataset_name,
         )
-        warning = name_clash_warning(pipeline) or _place_warning(pipeline)
+        file = duckdb_file(pipeline)
+        warning = file and (
+            name_clash_warning(file, dataset_name) or _place_warning(file, pipeline.working_dir)
+        )
     except (UnknownDestinationModule, ImportError) as error:
         raise UsageError(
             f"dlt has no destination {destination!r}: use duckdb, postgres, bigquery, snowflake or "
@@ -227,30 +230,26 @@ def dataset_label(pipeline: dlt.Pipeline) -> str:
     return f"{where}, dataset {pipeline.dataset_name}"
 
 
-def name_clash_warning(pipeline: dlt.Pipeline) -> str | None:
+def name_clash_warning(file: str, dataset_name: str) -> str | None:
     """Returns what to do about a DuckDB file that is named like its dataset; None if it is not.
 
     DuckDB calls a database by the name of its file, and refuses ``komos.task_run_logs`` as
     ambiguous if ``komos`` is both a database and a schema.
     """
-    file = duckdb_file(pipeline)
-    if file is None:
-        return None
     database = Path(file).name.lstrip(".").partition(".")[0]  # as DuckDB calls it
-    if database.lower() != str(pipeline.dataset_name).lower():
+    if database.lower() != dataset_name.lower():
         return None
     return (
-        f"the DuckDB file {file} has the same name as its dataset {pipeline.dataset_name!r}, which "
-        f"makes {pipeline.dataset_name}.task_run_logs ambiguous in DuckDB: rename the file, for "
+        f"the DuckDB file {file} has the same name as its dataset {dataset_name!r}, which "
+        f"makes {dataset_name}.task_run_logs ambiguous in DuckDB: rename the file, for "
         f"example to {settings.DUCKDB_FILE}, and set DESTINATION__DUCKDB__CREDENTIALS, or choose "
         "another dataset"
     )
 
 
-def _place_warning(pipeline: dlt.Pipeline) -> str | None:
+def _place_warning(file: str, working_directory: str) -> str | None:
     """Returns what to do about a DuckDB file in the directory that each load removes."""
-    file = duckdb_file(pipeline)
-    if file is None or Path(pipeline.working_dir).resolve() not in Path(file).resolve().parents:
+    if Path(working_directory).resolve() not in Path(file).resolve().parents:
         return None
     return (
         f"the DuckDB file {file} is in the working directory of dlt, which each load removes: set "

@@ -90,8 +90,7 @@ def test_duckdb_file_named_like_its_dataset_is_refused(tmp_path: Path, name: str
 
 
 def test_duckdb_file_named_unlike_its_dataset_is_accepted(tmp_path: Path) -> None:
-    pipeline = make_pipeline(pipelines_dir=str(tmp_path), database=str(tmp_path / "data.duckdb"))
-    assert name_clash_warning(pipeline) is None
+    assert name_clash_warning(str(tmp_path / "data.duckdb"), "komos") is None
 
 
 def test_duckdb_memory_in_the_direct_merge_is_limited_unless_configured(
