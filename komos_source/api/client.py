@@ -6,7 +6,6 @@ import asyncio
 import codecs
 import contextlib
 import json
-import os
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ from tenacity.wait import wait_exponential_jitter
 
 from komos_source import settings
 from komos_source.api import models
-from komos_source.api.connection import describe_connection_error, http_client, proxy_for
 from komos_source.api.errors import (
     PostponedError,
     ThrottledError,
@@ -29,7 +27,8 @@ from komos_source.api.errors import (
     error_for_status,
     redact,
 )
-from komos_source.api.rate_limit import ByteBudget, Failures, Throttle
+from komos_source.api.rate_limit import Failures, Throttle
+from komos_source.api.transport import SUCCESS, Transport, time_served
 from komos_source.config import check_api_key, check_base_url
 from komos_source.exceptions import (
     AnswerError,
@@ -40,15 +39,11 @@ from komos_source.exceptions import (
     UsageError,
 )
 from komos_source.metrics import LoadMetrics
-from komos_source.timestamps import parse_http_date
 
 T = TypeVar("T")
 Decode = Callable[[bytes | bytearray, datetime], T]
 
 _PROBE = "/tasks?limit=1"
-_SUCCESS = {HTTPStatus.OK, HTTPStatus.NO_CONTENT}
-_ENCODINGS = {"", "identity", "gzip", "deflate"}
-"""Others, or several of them, unpack to gigabytes from one piece of 64 kB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +89,22 @@ class KomosClient:
         base_url = check_base_url(base_url)
         self._key = check_api_key(api_key)
         self._host = urlsplit(base_url).hostname or ""
-        self._base = base_url + settings.API_PREFIX
-        self._proxy = proxy_for(self._host, os.environ)
-        self._http = http_client(self._key, max_concurrency, self._proxy)
         self._metrics = metrics or LoadMetrics()
+        self._transport = Transport(
+            self._key,
+            self._host,
+            base_url + settings.API_PREFIX,
+            max_concurrency,
+            max_body,
+            self._metrics,
+        )
         self._slots = asyncio.Semaphore(max_concurrency)
         self._throttle = Throttle(backoff)
-        self._budget = ByteBudget(settings.BUFFERED_BYTES)
         self._backoff = wait_exponential_jitter(
             multiplier=backoff, max=settings.MAX_BACKOFF, jitter=backoff
         )
-        self._max_body = max_body
         self._failures = Failures()
         self._is_down = False
-        self._ever_answered = False
         self._key_accepted = False
         self._key_check = asyncio.Lock()
 
@@ -115,7 +112,7 @@ class KomosClient:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self._http.aclose()
+        await self._transport.close()
 
     async def tasks(self) -> AsyncIterator[models.TaskPage]:
         """Pages of the organisation's tasks."""
@@ -215,7 +212,7 @@ class KomosClient:
             self._failures.succeed()
             yield answer
         finally:
-            self._budget.remove(held)
+            self._transport.budget.remove(held)
 
     async def _try(self, path: str, decode: Decode[T], empty: object, held: object) -> Answer[T]:
         try:
@@ -225,7 +222,7 @@ class KomosClient:
                 body = bytearray(json.dumps(empty).encode())
             if body.startswith(codecs.BOM_UTF8):
                 del body[: len(codecs.BOM_UTF8)]
-            served_at = _served_at(response)
+            served_at = time_served(response)
             seen_at = served_at or datetime.now(UTC)
             if len(body) <= settings.INLINE_BYTES:
                 value = decode(body, seen_at)
@@ -235,7 +232,7 @@ class KomosClient:
         except RecursionError:
             raise AnswerError("the answer is nested too deeply", HTTPStatus.OK) from None
         except KomosError as error:
-            self._budget.remove(held)
+            self._transport.budget.remove(held)
             if isinstance(error, AnswerError):
                 error.status = HTTPStatus.OK
             redact(error, self._key)
@@ -251,9 +248,9 @@ class KomosClient:
         while True:
             await self._throttle.wait()
             sent_at = time.monotonic()
-            response, body = await self._send(path, held)
-            served_at = _served_at(response)
-            if response.status_code in _SUCCESS:
+            response, body = await self._transport.send(path, held)
+            served_at = time_served(response)
+            if response.status_code in SUCCESS:
                 self._key_accepted = True
                 self._throttle.succeed(sent_at, response.headers, served_at or datetime.now(UTC))
                 return response, body
@@ -287,60 +284,10 @@ class KomosClient:
             if isinstance(outcome, TransientError | PostponedError | NotJsonError):
                 raise outcome
 
-    async def _send(self, path: str, held: object) -> tuple[httpx.Response, bytearray]:
-        """Sends a request once, and reads the answer as long as it comes fast enough."""
-        self._metrics.requests += 1
-        try:
-            async with (
-                asyncio.timeout(settings.TOTAL_TIMEOUT) as limit,
-                self._http.stream("GET", self._base + path) as response,
-            ):
-                self._ever_answered = True
-                return response, await self._read(response, limit, held)
-        except TimeoutError:
-            raise PostponedError("the answer did not arrive in the time allowed") from None
-        except httpx.TransportError as error:
-            raise TransientError(describe_connection_error(error, os.environ)) from None
-        except httpx.DecodingError as error:
-            raise TransientError(f"the answer cannot be unpacked: {error}") from None
-
-    async def _read(
-        self, response: httpx.Response, limit: asyncio.Timeout, held: object
-    ) -> bytearray:
-        body = bytearray()
-        is_error = response.status_code not in _SUCCESS
-        encoding = response.headers.get("Content-Encoding", "").strip().lower()
-        if encoding not in _ENCODINGS:
-            if is_error:
-                return body
-            raise AnswerError(
-                f"the answer has the Content-Encoding {encoding!r}, which is not read"
-            )
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + settings.TOTAL_TIMEOUT
-        async for piece in response.aiter_bytes():
-            body += piece
-            if is_error:
-                if len(body) < settings.MAX_ERROR_BODY:
-                    continue
-                return body[: settings.MAX_ERROR_BODY]
-            if len(body) > self._max_body:
-                raise RequestError(
-                    f"the answer is larger than {self._max_body:,} bytes: "
-                    "raise SOURCES__KOMOS__MAX_BODY",
-                    response.status_code,
-                )
-            limit.reschedule(None)  # waiting for memory does not count
-            arrived_at = loop.time()
-            await self._budget.add(held, len(piece))
-            deadline += loop.time() - arrived_at
-            limit.reschedule(deadline + response.num_bytes_downloaded / settings.SLOWEST_RATE)
-        return body
-
     async def _given_up(self, error: RequestError, tries: int) -> KomosError:
         """Records a request whose tries are used up; returns the error that callers get."""
-        if not self._ever_answered:
-            through = f" through the proxy {self._proxy}" if self._proxy else ""
+        if not self._transport.ever_answered:
+            through = f" through the proxy {self._transport.proxy}" if self._transport.proxy else ""
             return ApiUnreachableError(
                 f"{self._host} cannot be reached{through}: {error}. "
                 "Check the network and SOURCES__KOMOS__BASE_URL."
@@ -361,7 +308,7 @@ class KomosClient:
         except KomosError as error:
             return error
         finally:
-            self._budget.remove(held)
+            self._transport.budget.remove(held)
         return None
 
     def _is_last_try(self, state: RetryCallState) -> bool:
@@ -372,10 +319,6 @@ class KomosClient:
         error = state.outcome.exception() if state.outcome else None
         wait = error.retry_after if isinstance(error, TransientError) else None
         return self._backoff(state) if wait is None else wait
-
-
-def _served_at(response: httpx.Response) -> datetime | None:
-    return parse_http_date(response.headers.get("Date"), response.headers.get("Age"))
 
 
 def _segment(identity: str) -> str:

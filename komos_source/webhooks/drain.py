@@ -86,7 +86,7 @@ def drain(spool: Spool, run: Run, known: KnownIds, owner: str | None = None) -> 
     last = spool.last_number()
     while (deliveries := spool.take()) and deliveries[0].number <= last and not drained.failures:
         _load(spool, run, known, deliveries, drained)
-    for delivery in spool.take_set_aside(MAX_REFUSED, datetime.now(UTC)):
+    for delivery in spool.refused.take(MAX_REFUSED, datetime.now(UTC)):
         _load_again(spool, run, known, delivery, drained)
     if problem := _refused_lately(spool):
         drained.problems.append(problem)
@@ -109,7 +109,7 @@ def _load(
         run(source_of(rows_resource(TASK_RUN_LOGS)), probe := LoadMetrics())
         drained.load_ids += probe.load_ids
         if len(deliveries) == 1:
-            spool.set_aside(deliveries[0].number, str(error)[:_REASON_LENGTH])
+            spool.refused.add(deliveries[0].number, str(error)[:_REASON_LENGTH])
             drained.refused += 1
             if drained.refused >= MAX_REFUSED and not drained.deliveries:
                 raise
@@ -128,10 +128,10 @@ def _load_again(
     try:
         loaded = _run(run, known, [delivery], drained)
     except DestinationError as error:
-        spool.set_aside(delivery.number, str(error)[:_REASON_LENGTH])
+        spool.refused.add(delivery.number, str(error)[:_REASON_LENGTH])
         return
     for number in loaded:
-        spool.delete_set_aside(number)
+        spool.refused.delete(number)
 
 
 def _run(
@@ -151,7 +151,7 @@ def _run(
 
 def _refused_lately(spool: Spool) -> str | None:
     """A sentence about the deliveries that are set aside, unless all of them were long ago."""
-    refused, reason = spool.set_aside_since(datetime.now(UTC) - timedelta(seconds=GIVE_UP_AFTER))
+    refused, reason = spool.refused.since(datetime.now(UTC) - timedelta(seconds=GIVE_UP_AFTER))
     if not refused:
         return None
     return (

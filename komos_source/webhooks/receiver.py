@@ -11,13 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.metrics import Counter, Gauge, Histogram
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -34,6 +31,9 @@ from komos_source.webhooks.config import (
     webhook_pepper,
     webhook_secrets,
 )
+from komos_source.webhooks.periodic_stats import PeriodicStats
+from komos_source.webhooks.receiver_metrics import ReceiverMetrics
+from komos_source.webhooks.recent_signatures import RecentSignatures
 from komos_source.webhooks.refusal_log import RefusalLog
 from komos_source.webhooks.signature import (
     Check,
@@ -45,7 +45,6 @@ from komos_source.webhooks.signature import (
     signing_keys,
 )
 from komos_source.webhooks.spool import Spool
-from komos_source.webhooks.spool_tables import SpoolStats
 
 _STATUS: dict[Check, int] = {
     "signature": 401,
@@ -136,36 +135,12 @@ class _Receiver:
         self._max_spool_bytes = max_spool_bytes
         self._memory = BodyMemory(settings.WEBHOOK_HELD_BYTES)
         self._commits = Batcher[Delivery, None](self._commit, commit_deliveries)
-        self._accepted = _RecentSignatures(
+        self._accepted = RecentSignatures(
             2 * settings.WEBHOOK_TOLERANCE, settings.WEBHOOK_RECENT_SIGNATURES
         )
-        self._stats = _PeriodicStats(spool.stats)
+        self._stats = PeriodicStats(spool.stats)
         self._refusals = RefusalLog()
-        self._registry = CollectorRegistry()
-        self._outcomes = Counter(
-            "komos_webhook_deliveries", "Requests by outcome", ["outcome"], registry=self._registry
-        )
-        self._new = Counter(
-            "komos_webhook_spooled",
-            "Deliveries stored that were not in the spool already",
-            registry=self._registry,
-        )
-        self._commit_seconds = Histogram(
-            "komos_webhook_commit_seconds", "Commits into the spool", registry=self._registry
-        )
-        self._waiting = Gauge(
-            "komos_webhook_spool_waiting", "Deliveries in the spool", registry=self._registry
-        )
-        self._bytes = Gauge(
-            "komos_webhook_spool_bytes",
-            "Bytes of the deliveries in the spool",
-            registry=self._registry,
-        )
-        self._oldest = Gauge(
-            "komos_webhook_spool_oldest_seconds",
-            "Age of the oldest delivery in the spool; 0 if it is empty",
-            registry=self._registry,
-        )
+        self._metrics = ReceiverMetrics()
 
     async def close(self) -> None:
         await self._commits.finish()
@@ -176,11 +151,11 @@ class _Receiver:
         try:
             outcome = await self._take(request)
         except _RejectedError as rejected:
-            self._outcomes.labels(rejected.outcome).inc()
+            self._metrics.outcomes.labels(rejected.outcome).inc()
             self._refusals.note(rejected.outcome, _peer(request), rejected.reason)
             headers = _RETRY if rejected.status == 503 else _CLOSE  # noqa: PLR2004 - HTTP
             return JSONResponse({"detail": str(rejected)}, rejected.status, headers)
-        self._outcomes.labels(outcome).inc()
+        self._metrics.outcomes.labels(outcome).inc()
         return Response(status_code=204)
 
     async def _take(self, request: Request) -> str:
@@ -244,8 +219,8 @@ class _Receiver:
         return "kept"
 
     def _commit(self, deliveries: Sequence[Delivery]) -> Sequence[None]:
-        with self._commit_seconds.time():
-            self._new.inc(self._spool.put(deliveries))
+        with self._metrics.commit_seconds.time():
+            self._metrics.new.inc(self._spool.put(deliveries))
         return [None] * len(deliveries)
 
     def _too_large(self) -> _RejectedError:
@@ -266,89 +241,8 @@ class _Receiver:
         try:
             stats = await self._stats.current()
         except (SpoolError, TimeoutError):
-            for gauge in (self._waiting, self._bytes, self._oldest):
-                gauge.set(float("nan"))
-        else:
-            self._waiting.set(stats.waiting)
-            self._bytes.set(stats.bytes)
-            age = datetime.now(UTC) - stats.oldest if stats.oldest else None
-            self._oldest.set(max(0.0, age.total_seconds()) if age else 0.0)
-        return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
-
-
-class _PeriodicStats:
-    """The spool's stats, counted in a thread of their own and at most once per interval.
-
-    So neither those who poll ``/metrics`` nor a slow count delay commits.
-    """
-
-    def __init__(self, count: Callable[[], SpoolStats]) -> None:
-        self._count = count
-        self._thread = ThreadPoolExecutor(1, "komos-spool-stats")
-        self._last: asyncio.Future[SpoolStats] | None = None
-        self._latest = SpoolStats()
-        self._expires_at = float("-inf")
-
-    def latest(self) -> SpoolStats:
-        """The last known stats; starts a new count if they are old."""
-        self._count_if_old()
-        return self._latest
-
-    async def current(self) -> SpoolStats:
-        """Stats that are hardly older than one interval.
-
-        Raises:
-            SpoolError: The spool cannot be read.
-            TimeoutError: It does not answer.
-        """
-        async with asyncio.timeout(settings.WEBHOOK_COMMIT_TIMEOUT):
-            return await asyncio.shield(self._count_if_old())
-
-    def expire(self) -> None:
-        """Makes the next question count anew."""
-        self._expires_at = float("-inf")
-
-    def close(self) -> None:
-        self._thread.shutdown(wait=False)
-
-    def _count_if_old(self) -> asyncio.Future[SpoolStats]:
-        count = self._last
-        if count is None or (count.done() and time.monotonic() > self._expires_at):
-            self._expires_at = time.monotonic() + settings.SPOOL_STATS_INTERVAL
-            count = self._last = asyncio.get_running_loop().run_in_executor(
-                self._thread, self._count
-            )
-            count.add_done_callback(self._counted)
-        return count
-
-    def _counted(self, count: asyncio.Future[SpoolStats]) -> None:
-        if not count.cancelled() and count.exception() is None:
-            self._latest = count.result()
-
-
-class _RecentSignatures:
-    """Signatures of deliveries that were stored within the last seconds.
-
-    One that comes again is a replay or a retry whose answer was lost: its content is stored.
-
-    Args:
-        seconds: How long a signature is remembered: as long as its time is accepted.
-        limit: How many are remembered at most.
-    """
-
-    def __init__(self, seconds: float, limit: int) -> None:
-        self._seconds = seconds
-        self._limit = limit
-        self._expiry: dict[bytes, float] = {}  # in the order in which they expire
-
-    def __contains__(self, signature: bytes) -> bool:
-        return signature in self._expiry
-
-    def add(self, signature: bytes) -> None:
-        now = time.monotonic()
-        self._expiry[signature] = now + self._seconds
-        while len(self._expiry) > self._limit or next(iter(self._expiry.values())) < now:
-            del self._expiry[next(iter(self._expiry))]
+            stats = None
+        return Response(self._metrics.text(stats), media_type=CONTENT_TYPE_LATEST)
 
 
 def _reason(error: SpoolError | TimeoutError) -> str:

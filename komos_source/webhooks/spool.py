@@ -11,15 +11,14 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from komos_source.exceptions import ConfigurationError, SpoolError
-from komos_source.settings import QUIET_AFTER, QUIET_SHARE
-from komos_source.text import storable_text
+from komos_source.webhooks.refused_deliveries import RefusedDeliveries
 from komos_source.webhooks.settings import DRAIN_BYTES, DRAIN_DELIVERIES, SPOOL_RESERVE
 from komos_source.webhooks.signature import Delivery
 from komos_source.webhooks.spool_database import (
@@ -36,6 +35,8 @@ from komos_source.webhooks.spool_tables import (
     OWNER,
     Spooled,
     SpoolStats,
+    spooled,
+    utc,
 )
 
 _KEYS_PER_STATEMENT = 500
@@ -52,6 +53,7 @@ class Spool:
 
     Attributes:
         name: The URL without user, password and options, for messages.
+        refused: Deliveries that the destination refused.
 
     Raises:
         ConfigurationError: The URL cannot be used, or its driver is not installed.
@@ -78,6 +80,7 @@ class Spool:
         self.name = shown_url(parsed)
         self._secrets = secrets_in(parsed)
         self._reserve = reserve
+        self.refused = RefusedDeliveries(self._transaction)
         path = (parsed.database or "").removeprefix("file:")
         self._directory = os.path.dirname(os.path.abspath(path)) if sqlite else ""
         with self._errors():
@@ -166,7 +169,7 @@ class Spool:
                 .where(table.number.between(numbers[0], numbers[-1]))
                 .order_by(table.number)
             )
-            return [_spooled(row) for row in rows]
+            return [spooled(row) for row in rows]
 
     def delete(self, numbers: Sequence[int]) -> None:
         """Deletes deliveries for good; SQLite gives their space back to the disk.
@@ -183,72 +186,6 @@ class Spool:
                 # `execute` takes one step only, which is one page; `executescript` takes all.
                 cursor: Any = connection.connection.cursor()
                 cursor.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
-
-    def set_aside(self, number: int, reason: str) -> None:
-        """Moves a delivery that the destination refused to the table ``komos_deliveries_failed``.
-
-        Raises:
-            SpoolError: The spool cannot be written; the delivery is left.
-        """
-        columns, now = DELIVERIES.c, datetime.now(UTC)
-        waiting = columns.number == number
-        reason = storable_text(reason)
-        row = sa.select(*columns, *map(sa.literal, (now, now, reason))).where(waiting)
-        digest = sa.select(columns.digest).where(waiting).scalar_subquery()
-        with self._transaction() as connection:
-            # One that has been set aside already is in that table only.
-            again = sa.update(FAILED).where(FAILED.c.number == number)
-            connection.execute(again.values(tried_at=now, reason=reason))
-            connection.execute(sa.delete(FAILED).where(FAILED.c.digest == digest))
-            names = [*columns.keys(), "failed_at", "tried_at", "reason"]
-            connection.execute(sa.insert(FAILED).from_select(names, row))
-            connection.execute(sa.delete(DELIVERIES).where(waiting))
-
-    def take_set_aside(self, deliveries: int, now: datetime) -> list[Spooled]:
-        """Deliveries to try again: first those not tried for longest; they stay until deleted.
-
-        After `QUIET_AFTER` a delivery is tried ever more rarely.
-
-        Raises:
-            SpoolError: The spool cannot be read.
-        """
-        table = FAILED.c
-        times = sa.select(table.number, table.failed_at, table.tried_at)
-        with self._transaction() as connection:
-            due = [
-                number
-                for number, failed_at, tried_at in connection.execute(
-                    times.order_by(table.tried_at)
-                )
-                if _is_due(now - _utc(failed_at), now - _utc(tried_at))
-            ]
-            rows = connection.execute(
-                sa.select(table.number, table.event, table.run_id, table.received_at, table.body)
-                .where(table.number.in_(due[:deliveries]))
-                .order_by(table.number)
-            )
-            return [_spooled(row) for row in rows]
-
-    def delete_set_aside(self, number: int) -> None:
-        """Deletes a delivery that was set aside, for good.
-
-        Raises:
-            SpoolError: The spool cannot be written; it is left.
-        """
-        with self._transaction() as connection:
-            connection.execute(sa.delete(FAILED).where(FAILED.c.number == number))
-
-    def set_aside_since(self, moment: datetime) -> tuple[int, str]:
-        """How many of the deliveries set aside since then still are, and why the last one is.
-
-        Raises:
-            SpoolError: The spool cannot be read.
-        """
-        since = FAILED.c.failed_at >= moment
-        last = sa.select(FAILED.c.reason).where(since).order_by(FAILED.c.failed_at.desc())
-        with self._transaction() as connection:
-            number = connection.scalar(sa.select(sa.func.count()).where(since)) or 0
-            return number, connection.scalar(last.limit(1)) or ""
 
     def claim(self, owner: str) -> str | None:
         """Records which dataset this spool belongs to, unless that has been recorded before.
@@ -302,7 +239,7 @@ class Spool:
             waiting, size = connection.execute(sa.select(*count).select_from(DELIVERIES)).one()
             first = connection.scalar(oldest)
             set_aside = connection.scalar(sa.select(sa.func.count()).select_from(FAILED)) or 0
-        return SpoolStats(waiting, int(size), _utc(first) if first else None, set_aside)
+        return SpoolStats(waiting, int(size), utc(first) if first else None, set_aside)
 
     def check_free_space(self) -> None:
         """Checks that the disk of a SQLite spool has more room than the reserve.
@@ -373,21 +310,6 @@ def _is_concurrent_put(error: DBAPIError) -> bool:
     """
     state = getattr(error.orig, "sqlstate", None) or ""
     return isinstance(error, IntegrityError) or state.startswith("40")
-
-
-def _is_due(failing_for: timedelta, since_last_try: timedelta) -> bool:
-    lately = failing_for < timedelta(seconds=QUIET_AFTER)
-    return lately or since_last_try * QUIET_SHARE >= failing_for
-
-
-def _spooled(row: Any) -> Spooled:
-    number, event, run_id, received_at, body = row
-    return Spooled(number, event, run_id, _utc(received_at), body)
-
-
-def _utc(value: datetime) -> datetime:
-    """With its time zone: SQLite keeps no offset, and everything is stored in UTC."""
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -83,3 +83,14 @@ class SpoolStats:
     bytes: int = 0
     oldest: datetime | None = None
     set_aside: int = 0
+
+
+def spooled(row: Any) -> Spooled:
+    """A row of number, event, run id, time of receipt and body."""
+    number, event, run_id, received_at, body = row
+    return Spooled(number, event, run_id, utc(received_at), body)
+
+
+def utc(value: datetime) -> datetime:
+    """The moment with its time zone: SQLite keeps no offset, and everything is stored in UTC."""
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

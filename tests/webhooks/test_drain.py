@@ -107,7 +107,7 @@ def test_drain_reports_a_refused_delivery_for_a_day_and_tries_it_ever_more_rarel
     assert drain(spool, destination.run, known).problems == []
     assert destination.calls == calls
     later = datetime.now(UTC) + timedelta(hours=2)
-    assert [each.body for each in spool.take_set_aside(10, later)] == [b"3"]
+    assert [each.body for each in spool.refused.take(10, later)] == [b"3"]
 
 
 def test_drain_of_nothing_but_refused_deliveries_that_were_set_aside_ends_no_load(

@@ -120,7 +120,7 @@ def test_set_aside_moves_a_delivery_with_its_reason(spool: Spool, spool_url: str
     engine = sa.create_engine(spool_url)
     for reason in ("too long", "still too long"):  # the second time it has been sent again
         spool.put([delivery("a"), delivery("b")])
-        spool.set_aside(spool.take()[0].number, reason)
+        spool.refused.add(spool.take()[0].number, reason)
         assert bodies(spool) == ["b"]
         with engine.connect() as connection:
             query = "SELECT body, reason FROM komos_deliveries_failed"
