@@ -58,9 +58,15 @@ def run_receiver(host: str, port: int, spool: str | None, listening: Callable[[s
             **uvicorn_options(),
         )
         shown = f"[{host}]" if ":" in host else host
-        listening(f"http://{shown}:{server_socket.getsockname()[1]}")
+        url = f"http://{shown}:{server_socket.getsockname()[1]}"
+
+        class Server(uvicorn.Server):
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                listening(url)  # not before: a signal before uvicorn handles it could get lost
+
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again at its end
-            uvicorn.Server(config).run(sockets=[server_socket])
+            Server(config).run(sockets=[server_socket])
 
 
 def _warn(check_free_space: Callable[[], None]) -> None:
