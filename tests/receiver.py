@@ -19,7 +19,7 @@ from komos_source.testing.webhooks import signed_headers
 from komos_source.webhooks import Spool
 
 SECRET = "wh_test_2f6b8a"
-WAIT = 30.0
+WAIT = 60.0
 _SERVE = """
 import resource
 from komos_source.webhooks import settings

@@ -18,7 +18,7 @@ from tests.browser.conftest import EVIL, CheckedPage, SampleDatabase
 from tests.conftest import THOROUGH, LoadEnv
 from tests.notebooks import app
 
-_TIMEOUT = 60_000
+_TIMEOUT = 200_000
 """Milliseconds; long enough for a busy machine."""
 
 

@@ -23,8 +23,8 @@ from tests.conftest import LoadEnv, expected
 from tests.dagster_code import DEFINITIONS, INSTANCE_SETTINGS
 from tests.integration.test_webhook_loads import Inbox
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-_TIMEOUT = 240.0
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+_TIMEOUT = 400.0
 """Seconds; a schedule runs at full minutes, and machines may be busy."""
 
 
