@@ -197,7 +197,7 @@ _HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, where plain http reveals the key to nobody."""
+    """Whether a host is this machine, so that plain http does not reveal the key."""
     if host == "localhost":
         return True
     try:

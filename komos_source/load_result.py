@@ -57,7 +57,7 @@ class LoadResult:
         entries_loaded: Rows that arrived in ``task_run_logs``.
         entries_rejected: Entries that went to ``task_run_logs_rejected`` instead.
         runs_failed: Runs that could not be fetched; the next load tries them again.
-        window_gaps: Tasks whose runs may have slipped out of sight unseen.
+        window_gaps: Tasks of which runs may have left the list before a load saw them.
         requests: HTTP requests sent.
         seconds: How long it took.
         failures: Why runs could not be fetched, by run id.

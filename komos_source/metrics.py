@@ -1,7 +1,7 @@
-"""The running account of one load: what was asked, read and emitted.
+"""Metrics of one load: requests, runs, entries, failures.
 
-Extraction writes it, the command shows it while it grows, and `loading` holds it against what
-arrived in the destination.
+Extraction updates them, the command shows them as progress, and `loading` compares them with the
+rows in the destination.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class LoadMetrics:
         started_at: When it began, by this machine's clock.
         stage: What the load is doing now, in a word or two.
         requests: HTTP requests sent, repeated ones included.
-        runs_seen: Runs that this load knows of.
+        runs_seen: Runs that the API has listed, or that were named.
         logs_due: Logs to be read; known after discovery.
         logs_read: Logs read so far.
         emitted: Rows of ``task_run_logs`` handed to dlt, by run.
@@ -29,7 +29,7 @@ class LoadMetrics:
         problems: What else went wrong, in sentences (a task whose runs could not be listed).
         notes: What else is worth knowing, in sentences; nothing went wrong.
         load_ids: dlt's ids of the packages that it loaded.
-        window_gaps: Tasks whose runs may have slipped out of sight.
+        window_gaps: Tasks of which runs may have left the list before a load saw them.
         paused_until: On the monotonic clock, when a throttled client asks again.
     """
 

@@ -55,5 +55,5 @@ class Shard:
 
     @property
     def suffix(self) -> str:
-        """What tells this shard's pipeline and staging dataset from the others'."""
+        """The end of the names of this shard's pipeline and staging dataset."""
         return f"_{self.bucket}_of_{self.of}"

@@ -22,7 +22,7 @@ class Table:
         key: Primary key; rows merge on it.
         schema: Arrow schema of what is yielded. JSON columns travel as text.
         json: Names of the columns that hold JSON.
-        merge_scope: Condition on the rows that a merge replaces, where dlt's own (an EXISTS over
+        merge_scope: Condition on the rows that a merge replaces, where that of dlt (an EXISTS over
             the key) is slow or, for a key of two columns, not available (ClickHouse, Athena).
             dlt puts the name of the staged rows in place of ``{staging_table}``.
         append: Whether rows are only ever added, not merged.
@@ -209,7 +209,7 @@ def _is_not_about_hints(record: logging.LogRecord) -> bool:
     """Drops the warning of dlt that hints and Arrow's schema differ.
 
     They differ in JSON columns, which are text in Arrow (dlt 1.31 refuses ``pa.json_()``), and in
-    dlt's own column, which Arrow does not have. Other warnings pass.
+    a column of dlt, which Arrow does not have. Other warnings pass.
     """
     message = record.getMessage()
     return "when merging arrow schema with dlt schema" not in message or not any(

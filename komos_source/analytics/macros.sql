@@ -19,7 +19,7 @@ CREATE MACRO z_squared() AS 3.841458820694124;
 -- masks work from the inside out: quoted text (single quotes only after a blank: the others may be
 -- apostrophes), URLs, UUIDs, times, selectors (XPath, [attribute=…], #id; .class looks like the end
 -- of a file's name), and last the numbers that are left. Only what the regular expressions of all
--- databases have in common is used, and no backslash, which some read in strings. Whoever changes a
+-- databases have in common is used, and no backslash, which some read in strings. A change of a
 -- mask raises the version: templates of two versions cannot be compared.
 CREATE MACRO masks_version() AS 1;
 CREATE MACRO masked(message) AS

@@ -72,7 +72,7 @@ def table(mo: Any, rows: pd.DataFrame, **options: Any) -> Any:
     """A marimo table of rows whose text is shown as text.
 
     marimo shows the address of an image as that image: a log message could make the reader's
-    browser fetch it, and so report to whoever wrote the message. An invisible character after the
+    browser fetch it, and so report to the author of the message. An invisible character after the
     scheme prevents that. Control characters are shown as escapes.
 
     Args:

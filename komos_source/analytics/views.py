@@ -30,7 +30,7 @@ VIEWS = (
 _ANALYTICS = Path(__file__).parent
 _MARKER = "_dlt_komos_views"
 """A view whose only column is named after the version of the views: one query of the catalogue
-tells which views exist and whether they are current. Tools that skip dlt's own tables skip it."""
+shows which views exist and whether they are current. Tools that skip the tables of dlt skip it."""
 
 
 def create_views(

@@ -1,4 +1,4 @@
-"""``komos check``: tells what is not configured yet, and where to configure it."""
+"""``komos check``: reports what is not configured, and where to configure it."""
 
 from __future__ import annotations
 

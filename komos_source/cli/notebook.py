@@ -31,7 +31,7 @@ NAMES = ("node_health", "run_explorer")
 def notebook(name: str, port: int, browser: bool, edit: bool, **where: Any) -> None:
     """Open a notebook as an app: NAME is node_health or run_explorer.
 
-    The address that is printed holds a token. Without it nobody can read the notebook: neither
+    The address that is printed holds a token. Without it the notebook cannot be read: neither by
     other users of this machine nor web pages that are open in the browser.
 
     \b

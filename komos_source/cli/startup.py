@@ -18,7 +18,7 @@ _UNQUOTED = re.compile(r"SOURCES__KOMOS__|KOMOS_API_KEY|__CREDENTIALS$")
 
 
 def configure_process() -> None:
-    """Settles what applies to every command: permissions of files, signals, dlt's own output."""
+    """Sets what applies to every command: permissions of files, signals, the output of dlt."""
     os.umask(0o077)  # logs may hold personal data: files are for their owner only
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")

@@ -1,7 +1,7 @@
 """dlt destinations, configured for this source.
 
-`adapt_to_destination` is for whoever loads files (Delta, Iceberg, Parquet) by a pipeline of their
-own; the rest is used by `komos_source.load`.
+`adapt_to_destination` is for programs that load files (Delta, Iceberg, Parquet) in their own
+pipeline; the rest is used by `komos_source.load`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """dlt's DuckLake destination, with one attached lake for all connections, and the direct merge.
 
-dlt attaches the lake anew for each of a load's some thirty connections, and each time the whole
+dlt attaches the lake again for each of a load's some thirty connections, and each time the whole
 catalog is read. Here, connections that are open at the same time share one DuckDB with the lake
 attached; a load keeps a connection open from its beginning to its end.
 """
@@ -61,7 +61,7 @@ class _SqlClient(DuckLakeSqlClient):
         if not self._conn:
             return
         self._conn.close()
-        self._conn = None  # type: ignore[assignment] # as in dlt's own clients
+        self._conn = None  # type: ignore[assignment] # as in the clients of dlt
         with self._lock:
             lake = self._lakes[self.attach_statement]
             lake.users -= 1

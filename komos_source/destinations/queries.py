@@ -52,7 +52,7 @@ def count_recovered_runs(pipeline: dlt.Pipeline) -> None:
         # Databases differ in how the updated table can be named: `task_id` is the gap's
         # because the inner table has no column of that name.
         recovered = (
-            "(SELECT COUNT(*) FROM (SELECT task_id AS task_of_run, created_at "  # noqa: S608 - names of ours
+            "(SELECT COUNT(*) FROM (SELECT task_id AS task_of_run, created_at "  # noqa: S608 - constant names
             f"FROM {runs}) AS runs WHERE task_of_run = task_id "
             "AND created_at > newest_known_at AND created_at < oldest_visible_at)"
         )

@@ -62,7 +62,7 @@ def _count_in_sql(pipeline: dlt.Pipeline, load_id: str) -> Mapping[str, int]:
     with pipeline.sql_client() as client:
         table = client.make_qualified_table_name(TASK_RUN_LOGS.name)
         rows = client.execute_sql(
-            f"SELECT run_id, COUNT(*) FROM {table} WHERE _dlt_load_id = %s GROUP BY run_id",  # noqa: S608 - a name of ours
+            f"SELECT run_id, COUNT(*) FROM {table} WHERE _dlt_load_id = %s GROUP BY run_id",  # noqa: S608 - a constant name
             load_id,
         )
         return {row[0]: row[1] for row in rows or ()}

@@ -27,7 +27,7 @@ _BASE = {"warning": 0.05, "error": 0.02}
 
 @dataclass(frozen=True, slots=True)
 class PlantedPatterns:
-    """What is hidden in a made history, for whoever checks that it can be found.
+    """What is planted in a made history, for tests that check that it is found.
 
     Attributes:
         regressed: Task id and node whose error rate rose, on `regressed_on`.

@@ -74,7 +74,7 @@ class _Due:
 
 
 @dataclass(slots=True)
-class _Told:
+class _Sent:
     """What has been announced of a run."""
 
     body: bytes = b""
@@ -130,7 +130,7 @@ class Webhooks:
         self._hold = hold
         self._retry_delays = tuple(retry_delays)
         self._random = random.Random(seed)  # noqa: S311 - made misbehaviour, not secrets
-        self._told: dict[str, _Told] = {}
+        self._sent: dict[str, _Sent] = {}
         self._due: list[_Due] = []
         self._under_way = 0
         self._count = 0
@@ -188,26 +188,26 @@ class Webhooks:
         send = (lambda event, body: None) if silently else self.send
         with self._world.lock:
             for run_id in self._world.run_ids():
-                told = self._told.setdefault(run_id, _Told())
+                sent = self._sent.setdefault(run_id, _Sent())
                 run = self._world.run(run_id) or {}
-                if told.status is None:
+                if sent.status is None:
                     send("task-run.started", _encoded(run))
-                if entries := self._new_entries(run_id, told):
+                if entries := self._new_entries(run_id, sent):
                     send("task-run.log", _encoded({"runId": run_id, "logEntries": entries}))
-                if run["status"] != told.status and run["timestamps"]["finishedAt"]:
+                if run["status"] != sent.status and run["timestamps"]["finishedAt"]:
                     send(f"task-run.{run['status'].lower()}", _encoded(run))
-                told.status = run["status"]
+                sent.status = run["status"]
 
-    def _new_entries(self, run_id: str, told: _Told) -> list[Any]:
+    def _new_entries(self, run_id: str, sent: _Sent) -> list[Any]:
         body = self._world.log_body(run_id)
-        if body is told.body:  # the world keeps it until it changes
+        if body is sent.body:  # the world keeps it until it changes
             return []
-        told.body = body
+        sent.body = body
         new = []
         for entry in json.loads(body)["logEntries"]:
             text = json.dumps(entry)
-            if text not in told.entries:
-                told.entries.add(text)
+            if text not in sent.entries:
+                sent.entries.add(text)
                 new.append(entry)
         return new
 

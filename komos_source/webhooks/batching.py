@@ -59,5 +59,5 @@ class Batcher(Generic[T, R]):
                         done.set_exception(error)
             else:
                 for done, result in zip(waiting, results, strict=True):
-                    if not done.cancelled():  # cancelled: nobody waits for it
+                    if not done.cancelled():  # a cancelled one has no reader
                         done.set_result(result)

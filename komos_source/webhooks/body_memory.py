@@ -27,8 +27,8 @@ class HeldBody:
 class BodyMemory:
     """Counts the bytes of bodies. When the limit is reached, the oldest unfinished body is aborted.
 
-    A real sender transmits a body within moments. Whoever sends many large bodies slowly only
-    aborts their own.
+    A real sender transmits a body within moments. A sender of many large bodies
+    that arrive slowly only aborts its own.
 
     Args:
         limit: Bytes in all.

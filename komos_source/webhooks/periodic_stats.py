@@ -40,7 +40,7 @@ class PeriodicStats:
             return await asyncio.shield(self._count_if_old())
 
     def expire(self) -> None:
-        """Makes the next question count anew."""
+        """Makes the next call count again."""
         self._expires_at = float("-inf")
 
     def close(self) -> None:

@@ -111,7 +111,7 @@ class Spool:
         try:
             return self._put_new(by_digest)
         except _ConcurrentPutError:
-            # A commit for each: whoever holds one row only blocks nobody.
+            # A commit for each: a process that holds one row cannot be part of a deadlock.
             return sum(self._put_one(delivery) for delivery in by_digest.values())
 
     def _put_one(self, delivery: Delivery) -> int:
