@@ -43,8 +43,8 @@ airflow: ## Try the Airflow DAG in Airflow's standalone mode (installs some 160 
 	.venv-airflow/bin/python -m pip install --quiet --disable-pip-version-check ".[airflow]"
 	.venv-airflow/bin/python tests/airflow_standalone.py
 
-golden: $(READY) ## Keep the queries' texts in all dialects as they are now
-	$(BIN)/python -m pytest tests/analytics/test_golden.py --rewrite-golden
+golden: $(READY) ## Rewrite docs/tables.md and the queries' texts in all dialects
+	$(BIN)/python -m pytest tests/analytics/test_golden.py tests/test_tables.py --rewrite-golden
 
 lint: $(READY) ## Check style, types and the order of imports
 	$(BIN)/ruff check .

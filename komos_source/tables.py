@@ -1,27 +1,68 @@
-"""The tables: columns, keys and types, declared once for Arrow and for dlt."""
+"""The tables: columns, keys, types and descriptions, declared once for Arrow and for dlt."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
 
 import pyarrow as pa
 from dlt.common.schema.typing import C_DLT_LOAD_ID
 
 MOMENT = pa.timestamp("us", tz="UTC")
-_DATA_TYPES = {"string": "text", "int64": "bigint", "double": "double", "bool": "bool"}
+_ARROW_TYPES = {
+    "text": pa.string(),
+    "json": pa.string(),  # dlt 1.31 refuses ``pa.json_()``
+    "bigint": pa.int64(),
+    "double": pa.float64(),
+    "bool": pa.bool_(),
+    "timestamp": MOMENT,
+}
 
 
 @dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        name: Its name.
+        data_type: Its type, as dlt calls it. JSON travels as text.
+        description: What it holds: unit, when it is null, where the value comes from.
+        required: Whether it is never null.
+    """
+
+    name: str
+    data_type: Literal["text", "json", "bigint", "double", "bool", "timestamp"]
+    description: str
+    required: bool = False
+
+    def hint(self) -> dict[str, Any]:
+        """The column as dlt declares it."""
+        precision = {"precision": 6} if self.data_type == "timestamp" else {}
+        return {
+            "data_type": self.data_type,
+            "nullable": not self.required,
+            "description": self.description,
+            **precision,
+        }
+
+
+LOAD_ID = Column(C_DLT_LOAD_ID, "text", "Id of the dlt load package that wrote the row last.")
+"""dlt adds this column to each table. It is declared, too: pipelines of one's own leave it null,
+and `komos_source.load` can fill tables that such a pipeline has made."""
+
+
+@dataclass(frozen=True)
 class Table:
     """One table of the dataset.
 
     Attributes:
         name: Table and resource name.
+        description: What a row is.
         key: Primary key; rows merge on it.
-        schema: Arrow schema of what is yielded. JSON columns travel as text.
-        json: Names of the columns that hold JSON.
+        columns: The columns, in order.
+        references: By column, the table whose ``id`` it holds. There may be no such row.
         merge_scope: Condition on the rows that a merge replaces, where that of dlt (an EXISTS over
             the key) is slow or, for a key of two columns, not available (ClickHouse, Athena).
             dlt puts the name of the staged rows in place of ``{staging_table}``.
@@ -29,11 +70,22 @@ class Table:
     """
 
     name: str
+    description: str
     key: tuple[str, ...]
-    schema: pa.Schema
-    json: frozenset[str] = frozenset()
+    columns: tuple[Column, ...]
+    references: dict[str, str] = field(default_factory=dict)
     merge_scope: str | None = None
     append: bool = False
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of what is yielded."""
+        return pa.schema(
+            [
+                pa.field(each.name, _ARROW_TYPES[each.data_type], nullable=not each.required)
+                for each in self.columns
+            ]
+        )
 
     def empty(self) -> pa.Table:
         """The table without rows; made without arrays, whose first use imports pandas (0.15 s)."""
@@ -48,16 +100,16 @@ class Table:
 
         Every column is declared: one that holds only nulls would not be created otherwise. The
         hints repeat what dlt infers from Arrow, except for JSON, which Arrow has as text.
-
-        dlt's column with the id of the load is declared, too: pipelines of one's own leave it null,
-        and `komos_source.load` can fill tables that such a pipeline has made.
         """
-        columns = {field.name: self._hint(field) for field in self.schema}
         return {
             "name": self.name,
             "primary_key": list(self.key),
             "write_disposition": self._disposition(),
-            "columns": columns | {C_DLT_LOAD_ID: {"data_type": "text", "nullable": True}},
+            "columns": {each.name: each.hint() for each in (*self.columns, LOAD_ID)},
+            "references": [
+                {"columns": [name], "referenced_table": table, "referenced_columns": ["id"]}
+                for name, table in self.references.items()
+            ],
         }
 
     def _disposition(self) -> str | dict[str, Any]:
@@ -70,130 +122,158 @@ class Table:
             return disposition
         return disposition | {"destination_scope": self.merge_scope}
 
-    def _hint(self, field: pa.Field) -> dict[str, Any]:
-        hint: dict[str, Any] = {"nullable": field.nullable}
-        if field.name in self.json:
-            return hint | {"data_type": "json"}
-        if pa.types.is_timestamp(field.type):
-            return hint | {"data_type": "timestamp", "precision": 6}
-        return hint | {"data_type": _DATA_TYPES[str(field.type)]}
-
-
-_Columns = dict[str, pa.DataType]
-
-
-def _text(*names: str) -> _Columns:
-    return dict.fromkeys(names, pa.string())
-
-
-def _time(*names: str) -> _Columns:
-    return dict.fromkeys(names, MOMENT)
-
-
-def _integer(*names: str) -> _Columns:
-    return dict.fromkeys(names, pa.int64())
-
-
-def _schema(required: str, columns: _Columns) -> pa.Schema:
-    needed = required.split()
-    return pa.schema([pa.field(n, kind, nullable=n not in needed) for n, kind in columns.items()])
-
 
 TASKS = Table(
     "tasks",
+    "One row per task that the API lists. A task is a saved automation.",
     key=("id",),
-    json=frozenset({"extra"}),
-    schema=_schema("id", _text("id", "name", "status", "extra")),
+    columns=(
+        Column("id", "text", "Id of the task.", required=True),
+        Column("name", "text", "Name of the task, as people gave it."),
+        Column("status", "text", "DRAFT, PROCESSING, NEEDS_REVIEW, READY or ERROR."),
+        Column("extra", "json", "All other fields of the task, as the API sent them."),
+    ),
 )
 
 TASK_RUNS = Table(
     "task_runs",
+    "One row per run: one execution of a task. Times are those of Komos.",
     key=("id",),
-    json=frozenset({"inputs", "outputs", "error", "extra"}),
-    schema=_schema(
-        "id",
-        _text("id", "task_id", "status", "trigger_type")
-        | _time("created_at", "started_at", "finished_at")
-        | _integer("progress_current_step", "progress_steps_total")
-        | _text("inputs", "outputs", "logs_url", "error", "cancel_reason", "extra"),
+    references={"task_id": "tasks"},
+    columns=(
+        Column("id", "text", "Id of the run.", required=True),
+        Column("task_id", "text", "The task that was run; null if the API does not say."),
+        Column("status", "text", "PENDING, RUNNING, COMPLETED, FAILED or CANCELLED."),
+        Column("trigger_type", "text", "What started the run: manual, schedule or api."),
+        Column("created_at", "timestamp", "When the run was created, UTC."),
+        Column("started_at", "timestamp", "When it started, UTC; null before."),
+        Column("finished_at", "timestamp", "When it ended, UTC; null before."),
+        Column("progress_current_step", "bigint", "Steps done so far; null if not reported."),
+        Column("progress_steps_total", "bigint", "Steps in all; null if not reported."),
+        Column("inputs", "json", "Inputs of the run."),
+        Column("outputs", "json", "Outputs of the run; null before it has any."),
+        Column("logs_url", "text", "Page of the run in Komos; null if the API gives none."),
+        Column("error", "json", "Why the run failed; null if it did not."),
+        Column("cancel_reason", "text", "Why the run was cancelled; null if it was not."),
+        Column("extra", "json", "Fields that the API documentation does not name; else null."),
     ),
 )
 
 TASK_RUN_LOGS = Table(
     "task_run_logs",
+    "One row per log entry. An id that two runs have is two entries.",
     key=("run_id", "id"),  # the API promises unique ids, but an id met in two runs is two entries
+    references={"run_id": "task_runs"},
     # The first condition uses an index that begins with run_id. Run ids all have the same length,
     # so that two different keys never give the same text.
     merge_scope="run_id IN (SELECT run_id FROM {staging_table})"
     " AND CONCAT(run_id, id) IN (SELECT CONCAT(run_id, id) FROM {staging_table})",
-    json=frozenset({"extra"}),
-    schema=_schema(
-        "id run_id",
-        _text("id", "run_id")
-        | _integer("position")
-        | _time("timestamp")
-        | _text("level", "message", "node_id", "extra"),
+    columns=(
+        Column("id", "text", "Id of the entry within its run.", required=True),
+        Column("run_id", "text", "The run that wrote it.", required=True),
+        Column(
+            "position",
+            "bigint",
+            "Place in the log of the run, from 0; null for an entry that came by webhook, until the"
+            " run is read from the API.",
+        ),
+        Column("timestamp", "timestamp", "When it was written, UTC; null if the API gives none."),
+        Column("level", "text", "info, warning or error; as sent if it is another word."),
+        Column("message", "text", "The text of the entry."),
+        Column("node_id", "text", "The node that wrote it; null for none."),
+        Column("extra", "json", "Fields that the API documentation does not name; else null."),
     ),
 )
 
 TASK_RUN_LOG_LOADS = Table(
     "task_run_log_loads",
+    "One row per run: how far its log has been loaded.",
     key=("run_id",),
-    schema=_schema(
-        "run_id settled outcome",
-        _text("run_id")
-        | _integer("entries")
-        | _time("last_timestamp", "checked_at")
-        | {"settled": pa.bool_()}
-        | _text("outcome")
-        | _integer("http_status")
-        | _text("detail"),
+    references={"run_id": "task_runs"},
+    columns=(
+        Column("run_id", "text", "The run.", required=True),
+        Column("entries", "bigint", "Entries in the newest answer of the API."),
+        Column("last_timestamp", "timestamp", "The latest timestamp in that answer, UTC."),
+        Column("checked_at", "timestamp", "When the log was last requested, UTC."),
+        Column("settled", "bool", "Whether no further request is needed.", required=True),
+        Column(
+            "outcome",
+            "text",
+            "How the last request ended: ok, not_visible (404), failed (another error) or lost "
+            "(failed for good; not requested any more).",
+            required=True,
+        ),
+        Column("http_status", "bigint", "Its HTTP status; null if there was no answer."),
+        Column("detail", "text", "Why it failed, as a sentence; null if it did not."),
     ),
 )
 
 TASK_RUN_LOGS_REJECTED = Table(
     "task_run_logs_rejected",
+    "One row per log entry that cannot be a row of task_run_logs.",
     key=("id",),
-    schema=_schema(
-        "id run_id reason raw",
-        _text("id", "run_id") | _integer("position") | _text("reason", "raw") | _time("seen_at"),
+    references={"run_id": "task_runs"},
+    columns=(
+        Column("id", "text", "Hash of the run and the entry.", required=True),
+        Column("run_id", "text", "The run whose log holds the entry.", required=True),
+        Column("position", "bigint", "Place in that log, from 0; null if it came by webhook."),
+        Column("reason", "text", "Why it cannot be a row.", required=True),
+        Column("raw", "text", "The entry as the API sent it.", required=True),
+        Column("seen_at", "timestamp", "When it was read, UTC."),
     ),
 )
 
 TASK_RUN_WINDOW_GAPS = Table(
     "task_run_window_gaps",
+    "One row per time that runs of a task may have left the list of 50 runs unseen.",
     key=("task_id", "detected_at"),
-    schema=_schema(
-        "task_id detected_at",
-        _text("task_id")
-        | _time("detected_at", "oldest_visible_at", "newest_known_at")
-        | _integer("runs_recovered"),
+    references={"task_id": "tasks"},
+    columns=(
+        Column("task_id", "text", "The task.", required=True),
+        Column("detected_at", "timestamp", "When a load found the gap, UTC.", required=True),
+        Column("oldest_visible_at", "timestamp", "Creation of the oldest listed run then, UTC."),
+        Column("newest_known_at", "timestamp", "Creation of the newest run known before, UTC."),
+        Column("runs_recovered", "bigint", "Runs created in between that came by webhook."),
     ),
 )
 
+# JSON in it is text: no database takes all of JSON's types from a plain INSERT.
 KOMOS_LOADS = Table(
     "komos_loads",
+    "One row per load by `komos load` or `komos_source.load()`, also of those that failed.",
     key=("id",),
     append=True,
-    schema=_schema(
-        "id started_at exit_code",
-        _text("id", "pipeline_name")
-        | _time("started_at", "ended_at")
-        | {"seconds": pa.float64()}
-        | _integer("exit_code", "runs_seen", "runs_fetched", "entries_loaded", "entries_rejected")
-        | _integer("runs_failed", "window_gaps", "requests")
-        | _text("problems", "load_ids", "loading_path", "host")
-        | _integer("pid")
-        | _text("komos_source_version", "dlt_version", "duckdb_version"),
+    columns=(
+        Column("id", "text", "Id of the load.", required=True),
+        Column("pipeline_name", "text", "The dlt pipeline; each shard has its own."),
+        Column("started_at", "timestamp", "When it started, UTC.", required=True),
+        Column("ended_at", "timestamp", "When it ended, UTC."),
+        Column("seconds", "double", "How long it took."),
+        Column("exit_code", "bigint", "0 done, 1 failed, 3 partly done.", required=True),
+        Column("runs_seen", "bigint", "Runs that the API listed, or that were named."),
+        Column("runs_fetched", "bigint", "Runs whose logs were read."),
+        Column("entries_loaded", "bigint", "Rows of task_run_logs that it wrote."),
+        Column("entries_rejected", "bigint", "Rows of task_run_logs_rejected that it wrote."),
+        Column("runs_failed", "bigint", "Runs whose logs could not be read."),
+        Column("window_gaps", "bigint", "Rows of task_run_window_gaps that it wrote."),
+        Column("requests", "bigint", "HTTP requests, repeated ones included."),
+        Column("problems", "text", "JSON array of sentences; null if there was no problem."),
+        Column("load_ids", "text", "JSON array of the ids of its dlt load packages."),
+        Column("loading_path", "text", "How rows were merged, such as the direct merge."),
+        Column("host", "text", "Name of the machine."),
+        Column("pid", "bigint", "Id of the process."),
+        Column("komos_source_version", "text", "Version of komos_source."),
+        Column("dlt_version", "text", "Version of dlt."),
+        Column("duckdb_version", "text", "Version of the DuckDB library."),
     ),
 )
-"""One row a load, written by `loading.history`. JSON in it is text: no database takes all of JSON's
-types from a plain INSERT."""
 
 TASK_RUN_SHARDS = Table(
-    "task_run_shards", key=("buckets",), schema=_schema("buckets", _integer("buckets"))
+    "task_run_shards",
+    "One row, only in a dataset that is loaded in shards: their number.",
+    key=("buckets",),
+    columns=(Column("buckets", "bigint", "Number of shards.", required=True),),
 )
-"""One row: how many shards the dataset is loaded in. Only in a dataset that is."""
 
 ARROW_TABLES = (
     TASKS,
@@ -203,6 +283,7 @@ ARROW_TABLES = (
     TASK_RUN_LOGS_REJECTED,
     TASK_RUN_WINDOW_GAPS,
 )
+TABLES = (*ARROW_TABLES, KOMOS_LOADS, TASK_RUN_SHARDS)
 
 
 def _is_not_about_hints(record: logging.LogRecord) -> bool:
@@ -213,8 +294,7 @@ def _is_not_about_hints(record: logging.LogRecord) -> bool:
     """
     message = record.getMessage()
     return "when merging arrow schema with dlt schema" not in message or not any(
-        f"In resource: {table.name}," in message
-        for table in (*ARROW_TABLES, KOMOS_LOADS, TASK_RUN_SHARDS)
+        f"In resource: {table.name}," in message for table in TABLES
     )
 
 

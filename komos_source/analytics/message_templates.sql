@@ -3,17 +3,23 @@
 -- One row per task, node, level and template, over finished runs. A template is the message after
 -- the masks of macros.sql: 'Waited 812 ms for #price' becomes 'Waited <n> ms for <selector>'.
 --
---   entries, runs         how many entries have it, and in how many runs
---   first_seen            when it was first and, in last_seen, last said there (UTC; the run's start
---                         where the entry has no timestamp)
---   new_in_window         first_seen_anywhere is :new_since or later, and task_first_run_at before it;
---                         :new_since is by default two days before the newest run
---   example               one of the messages, as written
---   masks_version         by which version of the masks
---   task_name             null where the task is not in the table of tasks
---   first_seen_anywhere   when the template was first said at that level in any task; null for the
---                         empty message, which is never new
---   task_first_run_at     when the task's first run started
+--   task_id              the task
+--   node_id              the node; '(no node)' for entries without one
+--   level                level of the entries
+--   template             the message with its varying parts masked
+--   entries              entries with this template
+--   runs                 runs that they are in
+--   first_seen           when it was first written there (UTC; the start of the run where the entry
+--                        has no timestamp)
+--   last_seen            when it was last written there, likewise
+--   new_in_window        first_seen_anywhere is :new_since or later, and task_first_run_at before
+--                        it; :new_since is by default two days before the newest run
+--   example              one of the messages, as written
+--   masks_version        version of the masks
+--   task_name            name of the task; null where it is not in the table of tasks
+--   first_seen_anywhere  when the template was first written at that level in any task (UTC); null
+--                        for the empty message, which is never new
+--   task_first_run_at    when the task's first run started (UTC)
 --
 -- The last two refer to the whole history, also where :since leaves out earlier runs: so what is new
 -- does not depend on the period that is shown.

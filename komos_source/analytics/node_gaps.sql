@@ -4,9 +4,12 @@
 -- was written, not when a node began or ended, and the next entry may come from another node. An
 -- entry that is the last of its run, or that has no timestamp on either side, makes no gap.
 --
---   gaps          how many there are
---   p50_seconds   half of them are at most so long (nearest rank: an observed value), and
---   p95_seconds   95 % of them are at most so long
+--   task_id      the task
+--   node_id      the node; '(no node)' for entries without one
+--   gaps         number of gaps
+--   p50_seconds  half of them are at most so long (nearest rank: an observed value)
+--   p95_seconds  95 % of them are at most so long
+--   task_name    name of the task; null where it is not in the table of tasks
 WITH steps AS (
     SELECT
         runs.task_id,

@@ -4,16 +4,27 @@
 -- entry from it), since entries of one run hang together. Entries without a node are the line
 -- '(no node)'.
 --
---   runs                runs that visited the node
---   runs_with_warning   of them, runs with at least one warning from it; likewise runs_with_error
---   warning_rate        their share, with its Wilson 95 % bounds _low and _high; likewise error_rate
---   entries             all entries, and of them warnings and errors: volume, not a rate
---   first_seen          earliest and, in last_seen, latest timestamp of its entries (UTC)
---   only_on_trouble     it wrote nothing but warnings and errors, so runs that went well are not
---                       among its visitors: its rates are shares of runs_of_task instead of runs
---   coverage_complete   no run of the task is still to be read, and none may have been missed
---   runs_of_task        finished runs of the task, whether or not they visited the node
---   task_name           null where the task is not in the table of tasks
+--   task_id            the task
+--   node_id            the node; '(no node)' for entries without one
+--   runs               runs that visited the node
+--   runs_with_warning  of them, runs with at least one warning from it
+--   runs_with_error    of them, runs with at least one error from it
+--   warning_rate       share of runs_with_warning, from 0 to 1
+--   warning_rate_low   lower bound of warning_rate (Wilson, 95 %)
+--   warning_rate_high  upper bound of warning_rate
+--   error_rate         share of runs_with_error, from 0 to 1
+--   error_rate_low     lower bound of error_rate (Wilson, 95 %)
+--   error_rate_high    upper bound of error_rate
+--   entries            all entries of the node: a volume, not a rate
+--   warnings           of them, warnings
+--   errors             of them, errors
+--   first_seen         earliest timestamp of its entries (UTC)
+--   last_seen          latest timestamp of its entries (UTC)
+--   only_on_trouble    it wrote nothing but warnings and errors, so runs that went well are not
+--                      among its visitors: its rates are shares of runs_of_task instead of runs
+--   coverage_complete  no run of the task is still to be read, and none may have been missed
+--   runs_of_task       finished runs of the task, whether or not they visited the node
+--   task_name          name of the task; null where it is not in the table of tasks
 WITH task_coverage AS (
     SELECT
         runs.task_id,

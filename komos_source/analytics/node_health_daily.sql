@@ -1,15 +1,15 @@
--- node_health_daily: node_health for each day, in the time zone SOURCES__KOMOS__TIME_ZONE names (UTC
--- by default; timestamps are stored in UTC).
+-- node_health_daily: the rates of node_health for each day, in the time zone that
+-- SOURCES__KOMOS__TIME_ZONE names (UTC by default; timestamps are stored in UTC).
 --
 -- One row per task, node and day on which a finished run visited the node. No row means that no run
 -- visited it, which is not a rate of zero. A run counts on the day it started, with all its entries:
 -- those written after midnight and those without a timestamp too. The columns are those of
 -- node_health, and
 --
---   day                 the day
---   runs_of_task        the task's finished runs that started on that day
---   only_on_trouble     judged over all days, not this one alone
---   coverage_complete   judged for this day alone
+--   day                the day
+--   runs_of_task       the task's finished runs that started on that day
+--   only_on_trouble    judged over all days, not this one alone
+--   coverage_complete  judged for this day alone
 WITH task_days AS (
     SELECT
         runs.task_id,

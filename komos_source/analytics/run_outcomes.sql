@@ -3,11 +3,23 @@
 -- One row per run, finished or not; a run that is known only by its log (loaded by id, so that the
 -- API was not asked for the run itself) has no task and no status.
 --
---   duration_seconds       from started_at to finished_at; null while it runs
---   entries                all entries, and of them warnings and errors
---   entries_without_time   entries whose timestamp the API left out
---   first_error_at         when, from which node ('(no node)' for none) and with which words the
---                          first error came, by place in the log; null where there was none
+--   task_id               the task
+--   run_id                the run
+--   status                status of the run
+--   trigger_type          what started it
+--   created_at            when it was created (UTC)
+--   started_at            when it started (UTC)
+--   finished_at           when it ended (UTC); null before
+--   duration_seconds      from started_at to finished_at; null while it runs
+--   entries               its entries
+--   warnings              of them, warnings
+--   errors                of them, errors
+--   entries_without_time  entries whose timestamp the API left out
+--   first_error_at        when the first error was written, by place in the log (UTC); null where
+--                         there was none
+--   first_error_node      the node that wrote it; '(no node)' for none
+--   first_error_message   its message
+--   task_name             name of the task; null where it is not in the table of tasks
 WITH volumes AS (
     SELECT
         logs.run_id,

@@ -2,14 +2,19 @@
 --
 -- One row for each unbroken row of entries from one node: a node that is come back to has several.
 --
---   step              place in the run, from 1
---   entries           how many entries it holds, and of them warnings and errors
---   first_at          timestamp of the earliest and, in last_at, of the latest entry (UTC); null
---                     where the API left all of them out
---   seconds           from first_at to that of the next step, for the last step to the end of the run:
---                     a node is not seen before it writes, so this is an estimate of its duration;
---                     null where either time is unknown
---   task_name         as task_id null where a run is known only by its log
+--   run_id     the run
+--   step       place in the run, from 1
+--   node_id    the node; '(no node)' for entries without one
+--   entries    entries of the step
+--   warnings   of them, warnings
+--   errors     of them, errors
+--   first_at   timestamp of the earliest entry (UTC); null where the API left all of them out
+--   last_at    timestamp of the latest entry (UTC), likewise
+--   seconds    from first_at to that of the next step, for the last step to the end of the run: a
+--              node is not seen before it writes, so this is an estimate of its duration; null
+--              where either time is unknown
+--   task_id    the task; null where a run is known only by its log
+--   task_name  name of the task; null where it is not in the table of tasks
 WITH placed AS (
     SELECT
         logs.run_id,

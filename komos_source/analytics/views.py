@@ -5,6 +5,7 @@ Runs after each load of `komos load`, so sqlglot is imported only when a view ha
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,11 @@ from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRela
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.destinations.sql_client import SqlClientBase
 
+from komos_source import tables
 from komos_source.analytics.database import require_file
+from komos_source.analytics.descriptions import column_descriptions, view_description
 from komos_source.config import time_zone as configured_time_zone
+from komos_source.destinations.comments import COMMENT_DIALECTS, write_comments
 from komos_source.destinations.error_messages import describe_cause
 from komos_source.destinations.locking import connect_when_unlocked
 from komos_source.destinations.pipeline import duckdb_file
@@ -77,8 +81,29 @@ def create_views(
         for view in VIEWS:
             text = render(view, dialect, Options(time_zone=zone), names)
             _create(client.sql_client, view, text)
+        if dialect in COMMENT_DIALECTS:
+            _write_comments(client)
         _create(client.sql_client, _MARKER, f"SELECT 1 AS {version}")
     return True
+
+
+def _write_comments(client: SqlJobClientBase) -> None:
+    """Describes tables and views in the database, as far as they exist."""
+    stored = dict(client.get_storage_tables([table.name for table in tables.TABLES]))
+    for table in tables.TABLES:
+        columns = {
+            column.name: column.description
+            for column in table.columns
+            if column.name in stored.get(table.name, ())
+        }
+        if columns:
+            # Only its owner may comment on a table of Postgres; a load needs less.
+            with contextlib.suppress(DatabaseException):
+                write_comments(client.sql_client, "TABLE", table.name, table.description, columns)
+    for view in VIEWS:
+        write_comments(
+            client.sql_client, "VIEW", view, view_description(view), column_descriptions(view)
+        )
 
 
 def _bare(table: str) -> str:
@@ -109,8 +134,12 @@ def _create(client: SqlClientBase[Any], view: str, text: str) -> None:
 
 
 def _version(time_zone: str) -> str:
-    """Hashes the files that the views are rendered from."""
+    """Hashes the files that the views are rendered from, and their comments."""
     digest = hashlib.sha256(time_zone.encode())
-    for file in sorted([*_ANALYTICS.glob("*.sql"), _ANALYTICS / "render.py"]):
+    for file in [
+        *sorted(_ANALYTICS.glob("*.sql")),
+        _ANALYTICS / "render.py",
+        Path(tables.__file__),
+    ]:
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]

@@ -8,6 +8,7 @@ from typing import Any
 
 import dlt
 from dlt.common.configuration import configspec
+from dlt.common.schema.typing import C_DLT_LOAD_ID
 from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 
@@ -45,8 +46,8 @@ class _Client(DuckDbClient):
     def prepare_merge(self, table: Any, file: str) -> None:
         """Lets DuckDB combine small row groups of a table, unless they hold long rows.
 
-        DuckDB writes all of 122,880 rows, however long, by way of memory. A comment on the table
-        records that it holds long rows.
+        DuckDB writes all of 122,880 rows, however long, by way of memory. A comment on a column
+        records that the table holds long rows.
         """
         client: Any = self.sql_client
         lengths = " + ".join(
@@ -55,11 +56,11 @@ class _Client(DuckDbClient):
             if column.get("data_type") in {"text", "json"}
         )
         average = f"SELECT AVG({lengths}) > {settings.LONG_ROW} FROM {file}"  # noqa: S608 - schema's names
-        commented = "SELECT COUNT(*) > 0 FROM duckdb_tables() WHERE comment = %s"
+        commented = "SELECT COUNT(*) > 0 FROM duckdb_columns() WHERE comment = %s"
         with _lock:  # other tables are merged on other threads
             if client.execute_sql(average)[0][0]:
                 name = client.make_qualified_table_name(table["name"])
-                client.execute_sql(f"COMMENT ON TABLE {name} IS '{_LONG_ROWS}'")
+                client.execute_sql(f"COMMENT ON COLUMN {name}.{C_DLT_LOAD_ID} IS '{_LONG_ROWS}'")
             long_rows = client.execute_sql(commented, _LONG_ROWS)[0][0]
             client.execute_sql(f"SET GLOBAL max_vacuum_tasks = {0 if long_rows else 100}")
 
