@@ -89,21 +89,17 @@ def create_views(
 
 def _write_comments(client: SqlJobClientBase) -> None:
     """Describes tables and views in the database, as far as they exist."""
-    stored = dict(client.get_storage_tables([table.name for table in tables.TABLES]))
-    for table in tables.TABLES:
-        columns = {
-            column.name: column.description
-            for column in table.columns
-            if column.name in stored.get(table.name, ())
-        }
-        if columns:
+    described = [
+        ("TABLE", table.name, table.description, {c.name: c.description for c in table.columns})
+        for table in tables.TABLES
+    ] + [("VIEW", view, view_description(view), column_descriptions(view)) for view in VIEWS]
+    stored = dict(client.get_storage_tables([name for _, name, *_ in described]))
+    for kind, name, description, columns in described:
+        present = {column: text for column, text in columns.items() if column in stored[name]}
+        if present:
             # Only its owner may comment on a table of Postgres; a load needs less.
             with contextlib.suppress(DatabaseException):
-                write_comments(client.sql_client, "TABLE", table.name, table.description, columns)
-    for view in VIEWS:
-        write_comments(
-            client.sql_client, "VIEW", view, view_description(view), column_descriptions(view)
-        )
+                write_comments(client.sql_client, kind, name, description, present)
 
 
 def _bare(table: str) -> str:
