@@ -19,6 +19,7 @@ from dlt.common.configuration.exceptions import (
     ConfigValueCannotBeCoercedException,
     ValueNotSecretException,
 )
+from dlt.common.schema.typing import C_DLT_LOAD_ID
 from dlt.sources import DltResource
 
 from komos_source import settings, tables
@@ -142,6 +143,10 @@ def komos_source(
             else:
                 found = await discover(client, known, choice, shard)
             _count_found(found, metrics)
+            if found.targets:
+                # Imports pandas. Decoding a log would import it on another thread, while dlt asks
+                # for `pandas.DataFrame`, which is not there before the import has ended.
+                pa.array([])
             yield Batch(changes=found.changes, found=found)
             if selected.isdisjoint(each.name for each in (tables.TASK_RUN_LOGS, *_BESIDE_LOGS)):
                 return
@@ -162,8 +167,6 @@ def komos_source(
                         results, size = [], 0
             if results:
                 yield log_batch(results)
-            # Arrow keeps freed memory for later use; the database needs it next.
-            pa.default_memory_pool().release_unused()
 
     return table_resources(extraction)
 
@@ -245,9 +248,14 @@ def _rows(table: tables.Table, rows: pa.Table | list[dict[str, Any]] | None) -> 
     stored = _state(table.name)
     if rows or not stored.get("created"):
         # Arrow is left alone where there is nothing: its first use imports pandas (0.2 s).
-        yield from split_by_bytes(
-            rows if isinstance(rows, pa.Table) else table.from_rows(rows or [])
-        )
+        found = rows if isinstance(rows, pa.Table) else table.from_rows(rows or [])
+        # Postgres as dlt loads it needs each declared column in the files. dlt fills this one if it
+        # is configured to.
+        found = found.append_column(C_DLT_LOAD_ID, pa.nulls(len(found), pa.string()))
+        yield from split_by_bytes(found)
+        del rows, found
+        # Arrow keeps the memory of what dlt has written; others need it next.
+        pa.default_memory_pool().release_unused()
     stored["created"] = True
 
 

@@ -202,7 +202,9 @@ class KomosClient:
         held = object()
         try:
             try:
-                answer: Answer[T] = await retrying(self._try, path, decode, empty, held)
+                async for attempt in retrying:  # keeps no answer, as a call of it would, in a cycle
+                    with attempt:
+                        answer: Answer[T] = await self._try(path, decode, empty, held)
             except (TransientError, PostponedError, NotJsonError) as error:
                 tries = retrying.statistics["attempt_number"]
                 raise await self._given_up(error, tries) from None

@@ -17,6 +17,7 @@ from komos_source import komos_source, tables
 from komos_source.testing import Emulator, FakeKomos
 from tests.conftest import LoadEnv, expected
 from tests.integration.test_loads import add_finished_run
+from tests.stores import make_store
 
 RESOURCES = [table.name for table in tables.ARROW_TABLES]
 REFILLED = [name for name in RESOURCES if name != tables.TASK_RUN_WINDOW_GAPS.name]
@@ -196,3 +197,36 @@ def test_load_into_tables_of_a_pipeline_of_ones_own_goes_on_with_them(
     result = home.load(pipeline_name=pipeline_name)
     assert (result.exit_code, result.notes) == (0, ())
     assert home.table() == expected(world)
+
+
+_RUN_IN_NEW_PROCESS = """
+import sys, time
+import dlt
+from komos_source import komos_source
+
+class SlowImport:
+    def find_spec(self, name, path, target=None):
+        if name == "pandas.core.api":
+            time.sleep(0.3)
+
+sys.meta_path.insert(0, SlowImport())
+dlt.pipeline("mine", destination="postgres", dataset_name="komos").run(komos_source())
+"""
+
+
+def test_first_and_later_run_in_a_new_process_load_each_entry_once_into_postgres(
+    tmp_path: Path, emulator: Emulator, world: FakeKomos, request: pytest.FixtureRequest
+) -> None:
+    run_id = world.add_run(world.add_task("Orders"))
+    # More than a log that is decoded on the event loop: another thread imports pandas.
+    world.append(run_id, *({"message": "x" * 50_000} for _ in range(6)))
+    world.append(run_id, "no entry")
+    store = make_store("postgres", tmp_path, request)
+    for entries in (6, 7):
+        process = store.start(emulator, "-c", _RUN_IN_NEW_PROCESS)
+        _, error = process.communicate(timeout=120)
+        assert process.returncode == 0, error
+        assert len(store.table()) == entries
+        world.append(run_id, {})
+    store.load(emulator)
+    assert store.table() == expected(world)
