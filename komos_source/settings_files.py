@@ -5,15 +5,42 @@ from __future__ import annotations
 import re
 import tomllib
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from pathlib import Path
 from typing import Any
 
 import tomlkit
 from dlt.common.configuration.container import Container
+from dlt.common.configuration.providers import CustomLoaderDocProvider, EnvironProvider
 from dlt.common.configuration.providers.provider import ConfigProvider
-from dlt.common.configuration.providers.toml import SettingsTomlProvider, TomlProviderReadException
+from dlt.common.configuration.providers.toml import TomlProviderReadException
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+from dlt.common.runtime.run_context import RunContext
+from dlt.common.utils import update_dict_nested
 
 from komos_source.exceptions import ConfigurationError
+
+
+class _RunContext(RunContext):
+    """dlt's default context; its settings files may begin with a byte order mark."""
+
+    def initial_providers(self) -> list[ConfigProvider]:
+        """The providers that dlt has by default."""
+        return [
+            EnvironProvider(),
+            self._provider("secrets.toml", supports_secrets=True),
+            self._provider("config.toml", supports_secrets=False),
+        ]
+
+    def _provider(self, name: str, *, supports_secrets: bool) -> ConfigProvider:
+        files = [Path(directory, name) for directory in (self.global_dir, self.settings_dir)]
+
+        def load() -> dict[str, Any]:
+            values: dict[str, Any] = {}
+            for file in filter(Path.is_file, files):
+                update_dict_nested(values, tomlkit.parse(file.read_text("utf-8-sig")).unwrap())
+            return values
+
+        return CustomLoaderDocProvider(name, load, supports_secrets, [*map(str, files)])
 
 
 def configuration_providers() -> list[ConfigProvider]:
@@ -26,19 +53,11 @@ def configuration_providers() -> list[ConfigProvider]:
     try:
         return container[PluggableRunContext].providers.providers
     except TomlProviderReadException as error:
-        reason = _unreadable_file(error)
-        if reason is None:  # dlt cannot read a byte order mark, and nothing else is wrong
-            setattr(SettingsTomlProvider, "_read_toml_file", _read_toml_file)  # noqa: B010 - typed otherwise
-            return container[PluggableRunContext].providers.providers
-        raise ConfigurationError(reason) from error
-
-
-def _read_toml_file(_: Any, path: str) -> Any:
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            return tomlkit.load(file)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+        if reason := _unreadable_file(error):
+            raise ConfigurationError(reason) from error
+    # dlt cannot read a byte order mark, and nothing else is wrong.
+    container[PluggableRunContext] = context = PluggableRunContext(_RunContext(None))
+    return context.providers.providers
 
 
 def _unreadable_file(error: TomlProviderReadException) -> str | None:

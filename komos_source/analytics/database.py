@@ -199,7 +199,8 @@ def fetch(
     """
     if isinstance(source, dlt.Pipeline):
         require_file(duckdb_file(source))
-    with connect_when_unlocked(source.sql_client, LOCK_TIMEOUT) as client:
+    name = source.location if isinstance(source, Database) else "the database"
+    with connect_when_unlocked(source.sql_client, LOCK_TIMEOUT, name) as client:
         text = sql.format_map(_QualifiedNames(client)) if isinstance(sql, str) else sql(client)
         try:
             with client.execute_query(text, *parameters) as cursor:

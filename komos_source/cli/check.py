@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import shutil
 import sys
@@ -205,7 +206,9 @@ def _check_duckdb(file: Path, path: str) -> SetupCheck:
         todo = f"there is no {file} yet: the first load creates it (loading path: {path})"
         return _check_disk("destination", file.parent, todo)
     damaged = f"{file} is damaged: restore it from a copy, or load into a new file"
-    with connect_when_unlocked(lambda: duckdb.connect(str(file), read_only=True), 2.0) as client:
+    name = f"the DuckDB file {file}"
+    reading = functools.partial(duckdb.connect, str(file), read_only=True)
+    with connect_when_unlocked(reading, 2.0, name) as client:
         try:
             ((size,),) = client.execute(
                 "SELECT total_blocks * block_size FROM pragma_database_size()"
@@ -221,6 +224,8 @@ def _check_duckdb(file: Path, path: str) -> SetupCheck:
             return SetupCheck("destination", False, f"{damaged} ({describe_cause(error)})")
     if not os.access(file, os.W_OK):
         return SetupCheck("destination", False, f"{file} cannot be written by this user")
+    with connect_when_unlocked(lambda: duckdb.connect(str(file)), 2.0, name):
+        pass  # writing needs a lock, which some file systems lack
     found = f"{file} can be read and written (loading path: {path})"
     return _check_disk("destination", file.parent, found)
 

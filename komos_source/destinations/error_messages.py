@@ -25,11 +25,23 @@ _SETTINGS = (
     "; its settings are DESTINATION__{DESTINATION}__CREDENTIALS or [destination.{destination}] in "
     ".dlt/secrets.toml"
 )
-_REFUSED_BY_POOLER = "unsupported startup parameter"
-_POOLER = (
-    ": this is a connection pooler, use the direct address of the database, or set "
-    "ignore_startup_parameters = options in PgBouncer"
-)
+_LOCAL_DISK = ": this file system has no locks, keep the DuckDB file on a local disk"
+_ADVICE_BY_TEXT = {
+    "unsupported startup parameter": (
+        ": this is a connection pooler, use the direct address of the database, or set "
+        "ignore_startup_parameters = options in PgBouncer"
+    ),
+    "storage version number": (
+        " The file was written by a newer DuckDB: install that version (pip install --upgrade "
+        "duckdb), or load into another file with DESTINATION__DUCKDB__CREDENTIALS"
+    ),
+    "not a valid DuckDB database file": (
+        " Move it away, or name another file in DESTINATION__DUCKDB__CREDENTIALS"
+    ),
+    "File locks are not supported": _LOCAL_DISK,
+    "No locks available": _LOCAL_DISK,
+}
+"""What to do, by a part of the message of a database."""
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EIO}
 _URL_USER = re.compile(r"(?<=://)[^\s'\"]*@")
@@ -104,7 +116,7 @@ def describe_cause(error: BaseException) -> str:
         text = f"{type(error).__name__} {text}".strip()
     if len(text) > _MAX_LENGTH:
         text = text[: _MAX_LENGTH - 1] + "…"
-    return text + _POOLER if _REFUSED_BY_POOLER in text else text
+    return text + next((each for part, each in _ADVICE_BY_TEXT.items() if part in text), "")
 
 
 def mask_secrets(text: str) -> str:

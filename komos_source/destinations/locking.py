@@ -16,7 +16,7 @@ import dlt
 import duckdb
 from filelock import FileLock, Timeout
 
-from komos_source.destinations.error_messages import describe_cause, describe_disk_error
+from komos_source.destinations.error_messages import describe_cause, describe_disk_error, root_cause
 from komos_source.exceptions import DestinationError, LockedError
 
 _POLL = 0.05
@@ -155,19 +155,20 @@ def lock_database(path: str | None, timeout: float) -> Iterator[None]:
     if path is None:
         yield
         return
-    with connect_when_unlocked(lambda: duckdb.connect(path), timeout):
+    with connect_when_unlocked(lambda: duckdb.connect(path), timeout, f"the DuckDB file {path}"):
         yield
 
 
 @contextlib.contextmanager
 def connect_when_unlocked(
-    connect: Callable[[], AbstractContextManager[Any]], timeout: float
+    connect: Callable[[], AbstractContextManager[Any]], timeout: float, name: str = "the database"
 ) -> Iterator[Any]:
     """Connects as soon as no other process has the DuckDB file open; closes the connection.
 
     Args:
         connect: Returns a connection as a context manager.
         timeout: Seconds to wait.
+        name: What is opened, for messages.
 
     Raises:
         LockedError: Another process kept it open for `timeout` seconds.
@@ -182,7 +183,7 @@ def connect_when_unlocked(
             except Exception as error:
                 if not _is_duckdb_lock_error(error):
                     raise DestinationError(
-                        f"the database cannot be opened: {describe_cause(error)}"
+                        f"{name} cannot be opened: {describe_cause(root_cause(error))}"
                     ) from error
                 if time.monotonic() >= deadline:
                     raise LockedError(
@@ -195,4 +196,6 @@ def connect_when_unlocked(
 
 
 def _is_duckdb_lock_error(error: Exception) -> bool:
-    return "lock on file" in str(error)  # DuckDB has no class or code for it
+    text = str(error)  # DuckDB has no class or code for it
+    without_locks = "File locks are not supported" in text or "No locks available" in text
+    return "lock on file" in text and not without_locks

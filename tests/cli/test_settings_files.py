@@ -39,13 +39,17 @@ def test_command_with_an_unreadable_secrets_file_names_file_and_line(
     assert "canary" not in line
 
 
-def test_load_reads_a_secrets_file_with_a_byte_order_mark(home: LoadEnv, world: FakeKomos) -> None:
+def test_load_and_check_read_settings_files_with_a_byte_order_mark(
+    home: LoadEnv, world: FakeKomos
+) -> None:
     world.append(world.add_run(world.add_task("Orders")), {})
     text = f'[sources.komos]\napi_key = "{home.emulator.api_key}"\n'
     write(home, "secrets.toml", b"\xef\xbb\xbf" + text.encode())
+    write(home, "config.toml", b'\xef\xbb\xbf[destination.duckdb]\ncredentials = "x.duckdb"\n')
     for command in ("load", "check"):
-        done = komos(home, command, SOURCES__KOMOS__API_KEY="")
-        assert done.returncode == 0, done.stderr
+        done = komos(home, command, SOURCES__KOMOS__API_KEY="", DESTINATION__DUCKDB__CREDENTIALS="")
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (home.directory / "x.duckdb").exists()
 
 
 def test_load_and_check_with_the_key_in_config_toml_say_where_to_move_it(home: LoadEnv) -> None:
