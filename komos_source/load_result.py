@@ -22,14 +22,20 @@ class ExitCode(IntEnum):
         USAGE: An argument cannot be used; nothing was touched.
         PARTIAL: Done, but some runs could not be loaded, or a view could not be created. The
             next load tries again.
+        FAILURE_FOUND: Done, and what was looked at has failed: a run that `komos logs
+            --exit-status` shows.
         INTERRUPTED: Stopped by Ctrl-C or SIGTERM. The next load resumes.
+        OUTPUT_CLOSED: The program that reads the output has ended, such as ``head``; the code that
+            a shell reports for SIGPIPE.
     """
 
     DONE = 0
     FAILED = 1
     USAGE = 2
     PARTIAL = 3
+    FAILURE_FOUND = 4
     INTERRUPTED = 130
+    OUTPUT_CLOSED = 141
 
 
 _BY_STATUS = {"ok": ExitCode.DONE, "partial": ExitCode.PARTIAL, "failed": ExitCode.FAILED}
@@ -44,7 +50,14 @@ def exit_code_of_error(error: BaseException) -> ExitCode:
     """The exit code of a command that ended with an error."""
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        return ExitCode.OUTPUT_CLOSED
     return ExitCode.USAGE if isinstance(error, UsageError) else ExitCode.FAILED
+
+
+def exit_code_of_run(status: str | None) -> ExitCode:
+    """The exit code of a command that reports how a run ended; 0 for one that goes on."""
+    return ExitCode.FAILURE_FOUND if status in {"FAILED", "CANCELLED"} else ExitCode.DONE
 
 
 @dataclass(frozen=True, slots=True)

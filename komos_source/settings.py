@@ -101,3 +101,21 @@ FOLLOW_TICK = 0.1
 """Seconds between two looks into the spool."""
 FOLLOW_MAX_WAIT = 60.0
 """Seconds to wait at most after outages in a row."""
+
+# `komos logs --follow`.
+LOG_WAIT = 1.0
+"""Seconds between two looks at a log while it grows; ..."""
+LOG_WAIT_GROWTH = 1.5
+"""... so many times more after each look that finds nothing new, ..."""
+LOG_MAX_WAIT = 15.0
+"""... up to so many seconds."""
+LOG_QUIET = 10.0
+"""Seconds without a new entry, after a run's end, after which its log is no longer followed."""
+LOG_RECONNECT_WAIT = 15.0
+"""Seconds to wait after a look that failed."""
+LOG_MAX_FAILURES = 20
+"""Looks in a row that may fail before a log is no longer followed."""
+
+# Ids of runs that are completed or looked up by their beginning.
+MAX_CANDIDATES = 20
+"""Ids that are listed at most."""

@@ -66,7 +66,18 @@ def build_source(metrics: LoadMetrics, **options: Any) -> Any:
     """
     token = _metrics.set(metrics)
     try:
-        return komos_source(**{name: each for name, each in options.items() if each is not None})
+        with configuration_errors():
+            given = {name: each for name, each in options.items() if each is not None}
+            return komos_source(**given)
+    finally:
+        _metrics.reset(token)
+
+
+@contextlib.contextmanager
+def configuration_errors() -> Iterator[None]:
+    """Turns errors of dlt about settings of the source into a `ConfigurationError`."""
+    try:
+        yield
     except ConfigFieldMissingException as error:
         raise ConfigurationError(NO_API_KEY) from error
     except ValueNotSecretException as error:
@@ -74,8 +85,6 @@ def build_source(metrics: LoadMetrics, **options: Any) -> Any:
     except ConfigValueCannotBeCoercedException as error:
         variable = f"SOURCES__KOMOS__{error.field_name.upper()}"
         raise ConfigurationError(f"{variable} is not a number: {error.field_value!r}") from error
-    finally:
-        _metrics.reset(token)
 
 
 @dlt.source(name=settings.SOURCE_NAME, section=settings.SOURCE_NAME)

@@ -10,6 +10,8 @@ from email.utils import parsedate_to_datetime
 # 0000-00-00; with the offset of a time zone it may lie in year 0).
 _UNSET = re.compile(r"\s*(?:000[01].*)?", re.DOTALL)
 _LEAP_SECOND = re.compile(r"(.+[T ]\d\d:?\d\d:?)60(.*)")
+_DURATION = re.compile(r"(\d{1,9})\s*([smhdw])")
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
 _END_OF_DAY = re.compile(r"(.+[T ])24((?::?00){0,2}(?:[.,]0+)?(?:Z|[+-].*)?)")
 
 
@@ -55,6 +57,23 @@ def _parse_unusual(text: str) -> datetime:
 
 def _as_utc(time: datetime) -> datetime:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Reads a whole number and a unit: ``s``, ``m`` (minutes), ``h``, ``d`` or ``w``.
+
+    Raises:
+        ValueError: The text is no such duration, or is longer than the calendar.
+    """
+    match = _DURATION.fullmatch(text.strip().lower())
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration")
+    try:
+        duration = timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+        _ = datetime.now(UTC) - duration
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is longer than the calendar") from error
+    return duration
 
 
 def parse_http_date(text: str | None, age: str | None = None) -> datetime | None:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from komos_source import exceptions
-from komos_source.load_result import ExitCode, LoadResult, exit_code_of_error, exit_code_of_status
+from komos_source.load_result import (
+    ExitCode,
+    LoadResult,
+    exit_code_of_error,
+    exit_code_of_run,
+    exit_code_of_status,
+)
 
 OTHER_ERRORS = [
     error
@@ -23,6 +29,15 @@ def test_exit_code_of_status_is_distinct_per_status() -> None:
 def test_exit_code_of_error_is_2_for_usage_and_130_for_interrupts() -> None:
     assert exit_code_of_error(exceptions.UsageError("no")) == ExitCode.USAGE == 2
     assert exit_code_of_error(KeyboardInterrupt()) == ExitCode.INTERRUPTED == 130
+
+
+def test_exit_code_of_error_is_141_for_a_closed_output() -> None:
+    assert exit_code_of_error(BrokenPipeError()) == ExitCode.OUTPUT_CLOSED == 141
+
+
+def test_exit_code_of_run_is_4_if_it_failed_or_was_cancelled() -> None:
+    statuses = ("FAILED", "CANCELLED", "COMPLETED", "RUNNING", None)
+    assert [exit_code_of_run(status) for status in statuses] == [4, 4, 0, 0, 0]
 
 
 @pytest.mark.parametrize("error", [e for e in OTHER_ERRORS if issubclass(e, exceptions.KomosError)])

@@ -12,17 +12,30 @@ import click
 from komos_source.cli import startup
 from komos_source.cli.options import EXIT_CODES, FiniteRange, load_options
 from komos_source.cli.output import Output, echo, echo_json
+from komos_source.cli.run_ids import complete_run_id, complete_task_id
 
 if TYPE_CHECKING:
     from komos_source.load_result import LoadResult
 
 
 @click.command(epilog=EXIT_CODES)
-@click.option("--run-id", "run_ids", multiple=True, help="Load only this run (repeatable).")
+@click.option(
+    "--run-id",
+    "run_ids",
+    multiple=True,
+    shell_complete=complete_run_id,
+    help="Load only this run (repeatable).",
+)
 @click.option(
     "--runs-file", type=click.Path(path_type=Path), help="File with one run id per line to load."
 )
-@click.option("--task-id", "task_ids", multiple=True, help="Load this task's runs (repeatable).")
+@click.option(
+    "--task-id",
+    "task_ids",
+    multiple=True,
+    shell_complete=complete_task_id,
+    help="Load this task's runs (repeatable).",
+)
 @click.option("--since", help="Skip logs of runs created before this ISO 8601 date or time.")
 @click.option("--full-refresh", is_flag=True, help="Read every visible run again.")
 @click.option(

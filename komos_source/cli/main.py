@@ -15,10 +15,12 @@ from komos_source.cli.check import check
 from komos_source.cli.demo import demo
 from komos_source.cli.emulate import emulate
 from komos_source.cli.load import load
+from komos_source.cli.logs import logs
 from komos_source.cli.notebook import notebook
 from komos_source.cli.options import EXIT_CODES
 from komos_source.cli.output import Output
 from komos_source.cli.report import report
+from komos_source.cli.runs import runs
 from komos_source.cli.webhooks import webhooks
 from komos_source.exceptions import KomosError
 from komos_source.load_result import exit_code_of_error
@@ -40,12 +42,13 @@ def cli() -> None:
       komos load                            load what is new into komos_task_run_logs.duckdb
       komos load --run-id 9c77d908-7bf4-4e7f-9a20-2c5e7fdf2e94
       komos load --destination postgres --json
+      komos logs 9c77 --follow              a run's log as it grows
       komos report                          node health as one page
       komos notebook                        node health to explore
     """
 
 
-for command in (load, check, report, notebook, demo, webhooks, after_shards, emulate):
+for command in (load, runs, logs, check, report, notebook, demo, webhooks, after_shards, emulate):
     cli.add_command(command)
 
 

@@ -17,6 +17,7 @@ Exit codes:
   1    nothing could be done (configuration, key refused, API or destination unreachable)
   2    wrong usage
   3    done, but some runs could not be loaded; the next load tries again
+  4    a failure was found (komos logs --exit-status)
   130  stopped by Ctrl-C or SIGTERM; the next load resumes
 """
 
