@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from komos_source.load_result import LoadResult
     from komos_source.loading.follow import follow
     from komos_source.loading.load import load
+    from komos_source.loading.prune import PruneResult, prune
     from komos_source.loading.shards import after_shards, load_shard
     from komos_source.source import komos_source
 
@@ -49,6 +50,7 @@ __all__ = [
     "LoadResult",
     "LockedError",
     "NotVisibleError",
+    "PruneResult",
     "RequestError",
     "SpoolError",
     "UsageError",
@@ -59,17 +61,20 @@ __all__ = [
     "load",
     "load_shard",
     "make_pipeline",
+    "prune",
 ]
 
 _MODULES = {
     "KomosClient": "api.client",
     "LoadResult": "load_result",
+    "PruneResult": "loading.prune",
     "after_shards": "loading.shards",
     "follow": "loading.follow",
     "komos_source": "source",
     "load": "loading.load",
     "load_shard": "loading.shards",
     "make_pipeline": "destinations.pipeline",
+    "prune": "loading.prune",
 }
 
 

@@ -119,3 +119,9 @@ LOG_MAX_FAILURES = 20
 # Ids of runs that are completed or looked up by their beginning.
 MAX_CANDIDATES = 20
 """Ids that are listed at most."""
+
+# `komos prune`.
+PRUNED_RUNS_AT_ONCE = 5_000
+"""Runs in one transaction at most, and ..."""
+PRUNED_ENTRIES_AT_ONCE = 500_000
+"""... entries after which it takes no further run: what a transaction deletes is held in memory."""

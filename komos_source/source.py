@@ -7,7 +7,15 @@ only some, does not make the others miss rows.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Container, Iterator, MutableMapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Container,
+    Iterator,
+    MutableMapping,
+    Sequence,
+    Set,
+)
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -53,24 +61,29 @@ _BESIDE_LOGS = (tables.TASK_RUN_LOG_LOADS, tables.TASK_RUN_LOGS_REJECTED)
 """Get their rows from reading logs, but do not decide which logs are read."""
 
 _metrics: ContextVar[LoadMetrics | None] = ContextVar("metrics", default=None)
+_left_out: ContextVar[Set[str]] = ContextVar("left_out", default=frozenset())
 
 
-def build_source(metrics: LoadMetrics, **options: Any) -> Any:
-    """The source with its metrics: they are no argument of `komos_source`, which is public.
+def build_source(metrics: LoadMetrics, left_out: Set[str] = frozenset(), **options: Any) -> Any:
+    """The source with what is no argument of `komos_source`, which is public.
 
-    Options that are None come from dlt's configuration.
+    Args:
+        metrics: Counts of the load.
+        left_out: Runs that were pruned, which are not requested; read when the source is extracted.
+        options: Arguments of `komos_source`; those that are None come from dlt's configuration.
 
     Raises:
         UsageError: As for `komos_source`.
         ConfigurationError: Likewise, or there is no key.
     """
-    token = _metrics.set(metrics)
+    tokens = _metrics.set(metrics), _left_out.set(left_out)
     try:
         with configuration_errors():
             given = {name: each for name, each in options.items() if each is not None}
             return komos_source(**given)
     finally:
-        _metrics.reset(token)
+        _metrics.reset(tokens[0])
+        _left_out.reset(tokens[1])
 
 
 @contextlib.contextmanager
@@ -132,13 +145,14 @@ def komos_source(
     check_number("backoff", backoff, 0)
     check_number("max_body", max_body, 1, 2**50)
     settle_delay, give_up_delay = timedelta(seconds=settle_after), timedelta(seconds=give_up_after)
-    metrics = _metrics.get() or LoadMetrics()
+    metrics, left_out = _metrics.get() or LoadMetrics(), _left_out.get()
 
     @dlt.resource(name="extraction", selected=False)
     async def extraction() -> AsyncIterator[Batch]:
         """One pass over the API that all six tables are fed from."""
         selected = dlt.current.source().selected_resources.keys()
-        known = _known(selected, full_refresh=full_refresh)
+        stored = _known(selected, full_refresh=full_refresh)
+        known = stored.without_runs(left_out)
         async with KomosClient(
             api_key,
             base_url,
@@ -151,6 +165,12 @@ def komos_source(
                 found = named_runs(choice.run_ids, known)
             else:
                 found = await discover(client, known, choice, shard)
+            not_requested = found.leave_out(left_out)
+            found.changes.settled |= left_out & (stored.tracked.keys() | stored.lost.keys())
+            if choice.run_ids is not None:
+                metrics.notes += [
+                    f"run {run_id} was pruned and is not loaded again" for run_id in not_requested
+                ]
             _count_found(found, metrics)
             if found.targets:
                 # Imports pandas. Decoding a log would import it on another thread, while dlt asks

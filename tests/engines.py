@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Protocol
 
 import duckdb
@@ -16,6 +16,21 @@ from komos_source import tables
 from komos_source.analytics.render import Options, render
 
 Row = dict[str, Any]
+
+_COUNTS = ("runs", "runs_with_warning", "runs_with_error", "entries", "warnings", "errors")
+_TIMES = ("first_seen", "last_seen", "first_started_at", "last_started_at")
+NODE_HEALTH_HISTORY = tables.Table(
+    "node_health_history",
+    key=(),
+    schema=pa.schema(
+        {"task_id": pa.string(), "day": pa.date32(), "node_id": pa.string(), "all_read": pa.int64()}
+        | dict.fromkeys(_COUNTS, pa.int64())
+        | dict.fromkeys(_TIMES, tables.MOMENT)
+    ),
+)
+"""What `komos prune` creates; a count that a row leaves out is 0, and its logs have been read."""
+TABLES = (*tables.ARROW_TABLES, NODE_HEALTH_HISTORY)
+_DEFAULTS = {NODE_HEALTH_HISTORY.name: dict.fromkeys(_COUNTS, 0) | {"all_read": 1}}
 
 
 class Engine(Protocol):
@@ -56,13 +71,14 @@ class Postgres:
         "string": "text",
         "int64": "bigint",
         "bool": "boolean",
+        "date32[day]": "date",
         "timestamp[us, tz=UTC]": "timestamptz",
     }
 
     def __init__(self, url: str) -> None:
         self.connection = psycopg.connect(url, autocommit=True, prepare_threshold=None)
         self.connection.execute("SET TIME ZONE 'America/New_York'")
-        for table in tables.ARROW_TABLES:
+        for table in TABLES:
             columns = ", ".join(f"{c.name} {self._types[str(c.type)]}" for c in table.schema)
             self.connection.execute(f"CREATE TABLE {table.name} ({columns})")
 
@@ -87,6 +103,7 @@ class ClickHouse:
         "string": "String",
         "int64": "Int64",
         "bool": "Bool",
+        "date32[day]": "Date",
         "timestamp[us, tz=UTC]": "DateTime64(6, 'UTC')",
     }
 
@@ -96,7 +113,7 @@ class ClickHouse:
         self.session = Session()
         self.session.query("CREATE DATABASE komos")
         self.session.query("USE komos")
-        for table in tables.ARROW_TABLES:
+        for table in TABLES:
             columns = ", ".join(
                 f"{c.name} Nullable({kind})" if c.nullable else f"{c.name} {kind}"
                 for c in table.schema
@@ -116,8 +133,8 @@ class ClickHouse:
         return found
 
 
-def _clickhouse_time(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S.%f}"
+def _clickhouse_time(moment: date) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S.%f}" if isinstance(moment, datetime) else str(moment)
 
 
 @pytest.fixture(scope="session")
@@ -142,8 +159,10 @@ def engine(request: pytest.FixtureRequest, all_engines: dict[str, Engine]) -> En
 
 def fill(engine: Engine, rows: Mapping[str, Sequence[Row]]) -> None:
     """Puts rows into all tables; columns that a row leaves out are null."""
-    for table in tables.ARROW_TABLES:
-        engine.fill(table, table.from_rows([dict(row) for row in rows.get(table.name, ())]))
+    for table in TABLES:
+        defaults = _DEFAULTS.get(table.name, {})
+        given = [defaults | dict(row) for row in rows.get(table.name, ())]
+        engine.fill(table, table.from_rows(given))
 
 
 def ask(engine: Engine, name: str, **options: Any) -> list[Row]:

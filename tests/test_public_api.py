@@ -22,6 +22,8 @@ PUBLIC = {
         "load",
         "load_shard",
         "make_pipeline",
+        "prune",
+        "PruneResult",
         # errors
         "AnswerError",
         "ApiUnreachableError",

@@ -3,14 +3,15 @@
 --
 -- One row per task, node and day on which a finished run visited the node. No row means that no run
 -- visited it, which is not a rate of zero. A run counts on the day it started, with all its entries:
--- those written after midnight and those without a timestamp too. The columns are those of
--- node_health, and
+-- those written after midnight and those without a timestamp too. Runs that `komos prune` has
+-- deleted are counted as node_health_history has them: in the time zone of that time, and in a period
+-- only if all of a row's runs are. The columns are those of node_health, and
 --
 --   day                the day
 --   runs_of_task       the task's finished runs that started on that day
 --   only_on_trouble    judged over all days, not this one alone
 --   coverage_complete  judged for this day alone
-WITH task_days AS (
+WITH task_days_of_runs AS (
     SELECT
         runs.task_id,
         DAY_OF(COALESCE(runs.started_at, runs.created_at)) AS day,
@@ -21,6 +22,29 @@ WITH task_days AS (
     WHERE COALESCE(runs.started_at, runs.created_at) >= :since
         AND COALESCE(runs.started_at, runs.created_at) < :until
     GROUP BY runs.task_id, DAY_OF(COALESCE(runs.started_at, runs.created_at))
+),
+
+task_days AS (
+    SELECT
+        parts.task_id,
+        parts.day,
+        SUM(parts.runs_of_task) AS runs_of_task,
+        MIN(parts.all_read) AS all_read
+    FROM (
+        SELECT
+            task_days_of_runs.task_id,
+            task_days_of_runs.day,
+            CAST(task_days_of_runs.runs_of_task AS BIGINT) AS runs_of_task,
+            CAST(task_days_of_runs.all_read AS BIGINT) AS all_read
+        FROM task_days_of_runs
+        UNION ALL
+        SELECT history.task_id, history.day, history.runs AS runs_of_task, history.all_read
+        FROM node_health_history AS history
+        WHERE history.node_id IS NULL
+            AND history.first_started_at >= :since
+            AND history.last_started_at < :until
+    ) AS parts
+    GROUP BY parts.task_id, parts.day
 ),
 
 gap_days AS (
@@ -55,7 +79,7 @@ visits AS (
         logs.node_id
 ),
 
-node_days AS (
+node_days_of_runs AS (
     SELECT
         visits.task_id,
         COALESCE(visits.node_id, '(no node)') AS node,
@@ -70,6 +94,54 @@ node_days AS (
         MAX(visits.last_seen) AS latest
     FROM visits
     GROUP BY visits.task_id, COALESCE(visits.node_id, '(no node)'), visits.day
+),
+
+node_days AS (
+    SELECT
+        parts.task_id,
+        parts.node,
+        parts.day,
+        SUM(parts.runs) AS runs,
+        SUM(parts.runs_with_warning) AS runs_with_warning,
+        SUM(parts.runs_with_error) AS runs_with_error,
+        SUM(parts.all_entries) AS all_entries,
+        SUM(parts.all_warnings) AS all_warnings,
+        SUM(parts.all_errors) AS all_errors,
+        MIN(parts.earliest) AS earliest,
+        MAX(parts.latest) AS latest
+    FROM (
+        SELECT
+            node_days_of_runs.task_id,
+            node_days_of_runs.node,
+            node_days_of_runs.day,
+            CAST(node_days_of_runs.runs AS BIGINT) AS runs,
+            CAST(node_days_of_runs.runs_with_warning AS BIGINT) AS runs_with_warning,
+            CAST(node_days_of_runs.runs_with_error AS BIGINT) AS runs_with_error,
+            CAST(node_days_of_runs.all_entries AS BIGINT) AS all_entries,
+            CAST(node_days_of_runs.all_warnings AS BIGINT) AS all_warnings,
+            CAST(node_days_of_runs.all_errors AS BIGINT) AS all_errors,
+            node_days_of_runs.earliest,
+            node_days_of_runs.latest
+        FROM node_days_of_runs
+        UNION ALL
+        SELECT
+            history.task_id,
+            history.node_id AS node,
+            history.day,
+            history.runs,
+            history.runs_with_warning,
+            history.runs_with_error,
+            history.entries AS all_entries,
+            history.warnings AS all_warnings,
+            history.errors AS all_errors,
+            history.first_seen AS earliest,
+            history.last_seen AS latest
+        FROM node_health_history AS history
+        WHERE history.node_id IS NOT NULL
+            AND history.first_started_at >= :since
+            AND history.last_started_at < :until
+    ) AS parts
+    GROUP BY parts.task_id, parts.node, parts.day
 ),
 
 quiet_nodes AS (
@@ -120,7 +192,7 @@ SELECT
     rates.task_id,
     rates.node AS node_id,
     rates.day,
-    rates.runs,
+    CAST(rates.runs AS BIGINT) AS runs,
     CAST(rates.runs_with_warning AS BIGINT) AS runs_with_warning,
     CAST(rates.runs_with_error AS BIGINT) AS runs_with_error,
     rates.warning_rate,

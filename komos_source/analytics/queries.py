@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
 
 from komos_source.analytics.database import SqlSource, fetch
-from komos_source.analytics.render import Options, filters, render
+from komos_source.analytics.render import Options, filters, reads_history, render
 from komos_source.config import time_zone as configured_time_zone
-from komos_source.exceptions import UsageError
+from komos_source.exceptions import NotLoadedError, UsageError
 
 
 def query(
@@ -76,13 +77,19 @@ def query(
             f"the query {name} has no filter {unknown[0]}: it has {', '.join(known)}. Leave it "
             "out, or select from the rows."
         )
-    options = Options(time_zone=time_zone or configured_time_zone(), **given)
+    options = Options(time_zone=time_zone or configured_time_zone(), history=True, **given)
 
     def text(client: Any) -> str:
         dialect = client.capabilities.sqlglot_dialect
         return render(name, dialect, options, client.make_qualified_table_name)
 
-    columns, rows = fetch(source, text)
+    try:
+        columns, rows = fetch(source, text)
+    except NotLoadedError:
+        if not reads_history(name):
+            raise
+        options = replace(options, history=False)  # nothing was ever pruned
+        columns, rows = fetch(source, text)
     found = pd.DataFrame(rows, columns=columns)
     if "day" in found:
         found["day"] = pd.to_datetime(found["day"])

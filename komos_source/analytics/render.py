@@ -15,6 +15,7 @@ from pathlib import Path
 import sqlglot
 from sqlglot import expressions as exp
 
+from komos_source.destinations.pruned_runs import NODE_HEALTH_HISTORY
 from komos_source.exceptions import UsageError
 
 _DIRECTORY = Path(__file__).parent
@@ -39,6 +40,7 @@ class Options:
         node_id: Only this node.
         run_id: Only this run.
         limit: Maximum number of entries or steps; None for all.
+        history: Whether the dataset has ``node_health_history``: `komos prune` creates it.
     """
 
     since: datetime | None = None
@@ -51,6 +53,7 @@ class Options:
     node_id: str | None = None
     run_id: str | None = None
     limit: int | None = None
+    history: bool = False
 
 
 def filters(name: str) -> tuple[str, ...]:
@@ -63,6 +66,11 @@ def filters(name: str) -> tuple[str, ...]:
     """
     found = {placeholder.name for placeholder in _parsed(name).find_all(exp.Placeholder)}
     return tuple(field.name for field in fields(Options) if field.name in found - {"time_zone"})
+
+
+def reads_history(name: str) -> bool:
+    """Whether a query reads ``node_health_history``."""
+    return any(table.name == NODE_HEALTH_HISTORY for table in _parsed(name).find_all(exp.Table))
 
 
 def render(
@@ -80,6 +88,8 @@ def render(
         UsageError: There is no such query.
     """
     query = _parsed(name)
+    if not options.history:
+        _drop_history(query)
     _expand_macros(query)
     _fill_in(query, options, dialect)
     _qualify(query, qualified, dialect)
@@ -150,6 +160,16 @@ def _drop_condition(condition: exp.Expr | None) -> None:
         parent.replace(parent.left if condition is parent.right else parent.right)
     else:
         condition.replace(exp.true())
+
+
+def _drop_history(query: exp.Expr) -> None:
+    """Removes the branches of a UNION ALL that read ``node_health_history``."""
+    for table in list(query.find_all(exp.Table)):
+        if table.name == NODE_HEALTH_HISTORY:
+            branch = table.find_ancestor(exp.Select)
+            union = branch and branch.parent
+            assert isinstance(union, exp.Union), "the history is a branch of a union"  # noqa: S101 - our own files
+            union.replace(union.left if branch is union.right else union.right)
 
 
 def _timestamp(value: datetime, dialect: str) -> exp.Expr:

@@ -24,6 +24,7 @@ from komos_source.destinations.comments import COMMENT_DIALECTS, write_comments
 from komos_source.destinations.error_messages import describe_cause
 from komos_source.destinations.locking import connect_when_unlocked
 from komos_source.destinations.pipeline import duckdb_file
+from komos_source.destinations.pruned_runs import NODE_HEALTH_HISTORY
 from komos_source.exceptions import DestinationError, NotLoadedError
 from komos_source.settings import LOCK_TIMEOUT
 
@@ -38,7 +39,11 @@ shows which views exist and whether they are current. Tools that skip the tables
 
 
 def create_views(
-    pipeline: dlt.Pipeline, time_zone: str | None = None, *, replace: bool = False
+    pipeline: dlt.Pipeline,
+    time_zone: str | None = None,
+    *,
+    replace: bool = False,
+    only_existing: bool = False,
 ) -> bool:
     """Creates the views where one is missing or its text has changed.
 
@@ -49,6 +54,7 @@ def create_views(
         time_zone: IANA name of the time zone of the days in ``node_health_daily``; as configured if
             None.
         replace: Create all of them: in Postgres the views of a renamed table still read that one.
+        only_existing: Create none in a dataset that has no views.
 
     Returns:
         Whether any view was created.
@@ -60,15 +66,18 @@ def create_views(
     """
     require_file(duckdb_file(pipeline))
     zone = time_zone or configured_time_zone()
-    version = f"v_{_version(zone)}"
     connect: Callable[[], Any] = pipeline.destination_client
     with connect_when_unlocked(connect, LOCK_TIMEOUT) as client:
         if not isinstance(client, SqlJobClientBase):
             return False
         found = {
             name: {column.lower() for column in columns}
-            for name, columns in client.get_storage_tables([*VIEWS, _MARKER])
+            for name, columns in client.get_storage_tables([*VIEWS, _MARKER, NODE_HEALTH_HISTORY])
         }
+        if only_existing and not found.get(_MARKER):
+            return False
+        has_history = bool(found.get(NODE_HEALTH_HISTORY))
+        version = f"v_{_version(zone, has_history)}"
         current = not replace and version in found.get(_MARKER, ())
         if current and all(found.get(view) for view in VIEWS):
             return False
@@ -79,7 +88,7 @@ def create_views(
             return False
         names = _bare if dialect == "duckdb" else client.sql_client.make_qualified_table_name
         for view in VIEWS:
-            text = render(view, dialect, Options(time_zone=zone), names)
+            text = render(view, dialect, Options(time_zone=zone, history=has_history), names)
             _create(client.sql_client, view, text)
         if dialect in COMMENT_DIALECTS:
             _write_comments(client)
@@ -129,13 +138,10 @@ def _create(client: SqlClientBase[Any], view: str, text: str) -> None:
         ) from error
 
 
-def _version(time_zone: str) -> str:
-    """Hashes the files that the views are rendered from, and their comments."""
-    digest = hashlib.sha256(time_zone.encode())
-    for file in [
-        *sorted(_ANALYTICS.glob("*.sql")),
-        _ANALYTICS / "render.py",
-        Path(tables.__file__),
-    ]:
+def _version(time_zone: str, has_history: bool) -> str:
+    """Hashes the files that views and comments are made from, and what else they depend on."""
+    digest = hashlib.sha256(f"{time_zone} {has_history}".encode())
+    queries = sorted(_ANALYTICS.glob("*.sql"))
+    for file in (*queries, _ANALYTICS / "render.py", Path(tables.__file__)):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]

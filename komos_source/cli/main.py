@@ -19,6 +19,7 @@ from komos_source.cli.logs import logs
 from komos_source.cli.notebook import notebook
 from komos_source.cli.options import EXIT_CODES
 from komos_source.cli.output import Output
+from komos_source.cli.prune import prune
 from komos_source.cli.report import report
 from komos_source.cli.runs import runs
 from komos_source.cli.webhooks import webhooks
@@ -48,7 +49,19 @@ def cli() -> None:
     """
 
 
-for command in (load, runs, logs, check, report, notebook, demo, webhooks, after_shards, emulate):
+for command in (
+    load,
+    runs,
+    logs,
+    check,
+    report,
+    notebook,
+    prune,
+    demo,
+    webhooks,
+    after_shards,
+    emulate,
+):
     cli.add_command(command)
 
 

@@ -68,20 +68,21 @@ pipeline_name_option = click.option(
     show_default=True,
     help="dlt's name of the pipeline.",
 )
+lock_timeout_option = click.option(
+    "--lock-timeout",
+    type=FiniteRange(min=0),
+    default=settings.LOCK_TIMEOUT,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for another load, or for a process that has the DuckDB file open.",
+)
 load_options = _combined(
     destination_options,
     pipeline_name_option,
     click.option(
         "--views/--no-views", default=True, help="Create the views for analyses.  [default: views]"
     ),
-    click.option(
-        "--lock-timeout",
-        type=FiniteRange(min=0),
-        default=settings.LOCK_TIMEOUT,
-        show_default=True,
-        metavar="SECONDS",
-        help="How long to wait for another load, or for a process that has the DuckDB file open.",
-    ),
+    lock_timeout_option,
 )
 read_options = _combined(
     destination_options,

@@ -17,6 +17,7 @@ from komos_source.destinations.capabilities import CachedCapabilities
 from komos_source.destinations.loading_path import with_direct_merge
 
 _LONG_ROWS = "komos_source: holds rows too long to be combined into large row groups"
+_HOLDS_LONG_ROWS = "SELECT COUNT(*) > 0 FROM duckdb_columns() WHERE comment = %s"
 _lock = threading.Lock()
 
 
@@ -56,13 +57,28 @@ class _Client(DuckDbClient):
             if column.get("data_type") in {"text", "json"}
         )
         average = f"SELECT AVG({lengths}) > {settings.LONG_ROW} FROM {file}"  # noqa: S608 - schema's names
-        commented = "SELECT COUNT(*) > 0 FROM duckdb_columns() WHERE comment = %s"
         with _lock:  # other tables are merged on other threads
             if client.execute_sql(average)[0][0]:
                 name = client.make_qualified_table_name(table["name"])
                 client.execute_sql(f"COMMENT ON COLUMN {name}.{C_DLT_LOAD_ID} IS '{_LONG_ROWS}'")
-            long_rows = client.execute_sql(commented, _LONG_ROWS)[0][0]
+            long_rows = client.execute_sql(_HOLDS_LONG_ROWS, _LONG_ROWS)[0][0]
             client.execute_sql(f"SET GLOBAL max_vacuum_tasks = {0 if long_rows else 100}")
+
+
+def compact(client: Any) -> int:
+    """Frees the space of deleted rows in the file, which later rows use again.
+
+    Args:
+        client: dlt's SQL client.
+
+    Returns:
+        Bytes of the file that are free; the file itself does not shrink.
+    """
+    long_rows = client.execute_sql(_HOLDS_LONG_ROWS, _LONG_ROWS)[0][0]
+    client.execute_sql(f"SET GLOBAL max_vacuum_tasks = {0 if long_rows else 100}")
+    client.execute_sql("CHECKPOINT")
+    size = "SELECT free_blocks * block_size FROM pragma_database_size()"
+    return int(client.execute_sql(size)[0][0])
 
 
 class duckdb(CachedCapabilities, dlt.destinations.duckdb):  # noqa: N801 - dlt reads the destination's name off the class

@@ -44,7 +44,8 @@ def count_recovered_runs(pipeline: dlt.Pipeline) -> None:
     """Updates ``runs_recovered`` of each window gap.
 
     None of the runs created within a gap was known when it was found, so those in the table now
-    came by a webhook. The API does not show how many runs a gap holds.
+    came by a webhook. The API does not show how many runs a gap holds. Runs that were pruned since
+    stay counted.
     """
     with pipeline.sql_client() as client:
         gaps = client.make_qualified_table_name(TASK_RUN_WINDOW_GAPS.name)
@@ -57,7 +58,7 @@ def count_recovered_runs(pipeline: dlt.Pipeline) -> None:
             "AND created_at > newest_known_at AND created_at < oldest_visible_at)"
         )
         client.execute_sql(
-            f"UPDATE {gaps} SET runs_recovered = {recovered} WHERE runs_recovered <> {recovered}"  # noqa: S608 - likewise
+            f"UPDATE {gaps} SET runs_recovered = {recovered} WHERE runs_recovered < {recovered}"  # noqa: S608 - likewise
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -64,6 +64,22 @@ class Discovery:
     targets: list[Target] = field(default_factory=list)
     failed: list[tuple[Target, RequestError]] = field(default_factory=list)
     runs_seen: int = 0
+
+    def leave_out(self, run_ids: Set[str]) -> list[str]:
+        """Removes what was found of some runs; their tasks' windows still show them.
+
+        Returns:
+            Those of them that would have been requested.
+        """
+        left_out = [each.run_id for each in self.targets if each.run_id in run_ids]
+        self.targets = [each for each in self.targets if each.run_id not in run_ids]
+        self.listed = {
+            task_id: [run for run in runs if run.id not in run_ids]
+            for task_id, runs in self.listed.items()
+        }
+        for run_id in self.changes.tracked.keys() & run_ids:
+            del self.changes.tracked[run_id]
+        return left_out
 
 
 def named_runs(run_ids: Sequence[str], state: State) -> Discovery:

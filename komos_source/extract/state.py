@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Container, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Container, Iterable, Mapping, MutableMapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Self
@@ -123,6 +123,14 @@ class State:
             for run_id, digest in (window.runs.items() if window else ())
             if run_id not in self.tracked
         }
+
+    def without_runs(self, run_ids: Set[str]) -> State:
+        """The same without what is tracked of some runs."""
+        return replace(
+            self,
+            tracked={id_: run for id_, run in self.tracked.items() if id_ not in run_ids},
+            lost={id_: run for id_, run in self.lost.items() if id_ not in run_ids},
+        )
 
     def without_logs(self, task_ids: Container[str | None] | None = None) -> State:
         """The same as if no log had been read: of these tasks, or (None) of all.

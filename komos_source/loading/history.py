@@ -51,13 +51,19 @@ def _has_table(pipeline: dlt.Pipeline) -> bool:
     return known and KOMOS_LOADS.name in pipeline.default_schema.tables
 
 
-def write(pipeline: dlt.Pipeline, metrics: LoadMetrics, outcome: LoadResult | Exception) -> None:
+def write(
+    pipeline: dlt.Pipeline,
+    metrics: LoadMetrics,
+    outcome: LoadResult | Exception,
+    path: str | None = None,
+) -> None:
     """Writes the row of one load; does nothing where no load has created the table yet.
 
     Args:
         pipeline: The pipeline of the load.
         metrics: When the load began, and the ids of its load packages.
         outcome: What the load returned or raised.
+        path: What ``loading_path`` says; the way in which loads merge if None.
 
     Raises:
         Exception: Whatever the destination raised; the data is loaded all the same.
@@ -70,7 +76,7 @@ def write(pipeline: dlt.Pipeline, metrics: LoadMetrics, outcome: LoadResult | Ex
         **_columns_of(outcome),
         "seconds": metrics.seconds,
         "load_ids": json.dumps(metrics.load_ids),
-        "loading_path": loading_path(pipeline),
+        "loading_path": path or loading_path(pipeline),
         "host": platform.node(),
         "pid": os.getpid(),
         "komos_source_version": __version__,
@@ -128,7 +134,7 @@ def _add_to_last_row(client: SqlClientBase[Any], row: Mapping[str, Any]) -> bool
     Returns:
         Whether there was such a row.
     """
-    if row.get("requests") != 0 or row["exit_code"]:
+    if row.get("requests") != 0 or row["exit_code"] or row["problems"]:
         return False
     found = client.execute_sql(
         f"SELECT id FROM {_table(client)} WHERE pipeline_name = %s AND host = %s AND pid = %s "  # noqa: S608 - names from tables.py

@@ -37,6 +37,7 @@ from komos_source.destinations.pipeline import (
     make_pipeline,
     remove_working_directory,
 )
+from komos_source.destinations.pruned_runs import pruned_ids, runs_left_out
 from komos_source.destinations.queries import count_recovered_runs, delete_old_states, known_ids
 from komos_source.destinations.write_disposition import adapt_to_destination, merges_in_sql
 from komos_source.exceptions import (
@@ -47,16 +48,16 @@ from komos_source.exceptions import (
     RequestError,
     SpoolError,
 )
-from komos_source.extract.options import SourceOptions
+from komos_source.extract.options import SourceOptions, check_selection
 from komos_source.load_result import LoadResult
 from komos_source.loading import history
-from komos_source.loading.missing_tables import reset_missing_tables
+from komos_source.loading.missing_tables import reset_missing_tables, states_of_resources
 from komos_source.loading.reconciliation import count_loaded_rows, find_missing, read_again
 from komos_source.loading.shard_count import check_shard_count, load_beside_other_shards
 from komos_source.metrics import LoadMetrics
 from komos_source.shard import Shard
 from komos_source.source import build_source
-from komos_source.tables import Table
+from komos_source.tables import TASK_RUN_LOGS, Table
 from komos_source.webhooks._optional import open_spool
 from komos_source.webhooks.config import spool_in_use
 from komos_source.webhooks.drain import Drained, drain
@@ -64,13 +65,18 @@ from komos_source.webhooks.drain import Drained, drain
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """What the steps of a load share."""
+    """What the steps of a load share.
+
+    Runs that are `named` by id are loaded, those that were pruned are `left_out`.
+    """
 
     pipeline: dlt.Pipeline
     database_file: str | None
     metrics: LoadMetrics
     lock_timeout: float
     shard: Shard | None
+    named: Sequence[str]
+    left_out: set[str]
 
     def locked_database(self) -> AbstractContextManager[None]:
         """Keeps other processes out of a DuckDB file; other destinations need no lock."""
@@ -125,6 +131,7 @@ def load(
     check_names(pipeline_name, dataset_name)
     check_number("lock_timeout", lock_timeout, 0)
     metrics = LoadMetrics()
+    left_out: set[str] = set()
     if on_start:
         on_start(metrics)
     source = None
@@ -132,7 +139,8 @@ def load(
     with settings_of(pipeline_name):
         if poll:
             listed = [] if poll == "tracked" else task_ids
-            source = build_source(metrics, run_ids=run_ids, task_ids=listed, shard=shard, **options)
+            chosen = {"run_ids": run_ids, "task_ids": listed, "shard": shard}
+            source = build_source(metrics, left_out, **chosen, **options)
         zone = time_zone()
         spool_url = None if selected or spool is False else spool or spool_in_use()
     name = pipeline_name + shard.suffix if shard else pipeline_name
@@ -142,7 +150,9 @@ def load(
         # A load that was killed may have left the working directory in any state.
         remove_working_directory(directory, name)
         pipeline = make_pipeline(destination, dataset_name, name, pipelines_dir, shard)
-        context = _Context(pipeline, duckdb_file(pipeline), metrics, lock_timeout, shard)
+        file = duckdb_file(pipeline)
+        named = check_selection(run_ids, None, None).run_ids or ()
+        context = _Context(pipeline, file, metrics, lock_timeout, shard, named, left_out)
         with (
             translate_errors(pipeline),
             lock_dataset(pipeline, lock_timeout),
@@ -181,7 +191,7 @@ def _load_deliveries(context: _Context, url: str | None, *, check_owner: bool) -
 
     def known(table: Table, rows: pa.Table) -> Set[tuple[str, str]]:
         with context.locked_database():
-            return known_ids(pipeline, table, rows)
+            return known_ids(pipeline, table, rows) | pruned_ids(pipeline, rows)
 
     try:
         with (
@@ -228,7 +238,8 @@ def _run_package(context: _Context, source: Any, metrics: LoadMetrics) -> int:
         with telemetry.stage(metrics, "reading state"), context.locked_database():
             pipeline.drop()
             pipeline.sync_destination()
-            lost = reset_missing_tables(pipeline)
+            context.left_out.update(runs_left_out(pipeline, _not_listed(context)))
+            lost = reset_missing_tables(pipeline, context.left_out)
         if lost:
             context.metrics.notes.append(
                 f"tables were missing or empty in the destination ({', '.join(lost)}): they have "
@@ -251,6 +262,12 @@ def _run_package(context: _Context, source: Any, metrics: LoadMetrics) -> int:
                     metrics.failures.update(missing)
                     read_again(pipeline, missing)
     return sum(loaded.values())
+
+
+def _not_listed(context: _Context) -> set[str]:
+    """Runs that this load may request although no list shows them."""
+    stored = states_of_resources(context.pipeline.state).get(TASK_RUN_LOGS.name, {})
+    return {*context.named, *stored.get("tracked", ()), *stored.get("lost", ())}
 
 
 @contextlib.contextmanager

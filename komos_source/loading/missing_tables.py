@@ -33,16 +33,17 @@ _TABLES = (*(table.name for table in ARROW_TABLES), KOMOS_LOADS.name)
 _TABLES_OF_DLT = (LOADS_TABLE_NAME, PIPELINE_STATE_TABLE_NAME)
 
 
-def reset_missing_tables(pipeline: dlt.Pipeline) -> list[str]:
+def reset_missing_tables(pipeline: dlt.Pipeline, left_out: Container[str] = ()) -> list[str]:
     """Resets what is known of tables that are missing, lack a column, or have lost all rows.
 
     Args:
         pipeline: Its state and schema are those of the destination.
+        left_out: Runs that were pruned, whose rows are not missed.
 
     Returns:
         The names of these tables.
     """
-    resources = _states_of_resources(pipeline.state)
+    resources = states_of_resources(pipeline.state)
     with pipeline.destination_client() as client:
         if not isinstance(client, SqlJobClientBase):
             return []
@@ -51,15 +52,16 @@ def reset_missing_tables(pipeline: dlt.Pipeline) -> list[str]:
         if missing:
             _forget_stored_schema(client)
         present = expected.keys() - missing
-        lost = [*missing, *_emptied(client, resources, present)]
+        lost = [*missing, *_emptied(client, resources, present, left_out)]
     if lost and resources:
         with pipeline.managed_state() as state:
             for name in lost:
-                _states_of_resources(state).pop(name, None)
+                states_of_resources(state).pop(name, None)
     return lost
 
 
-def _states_of_resources(state: Any) -> dict[str, Any]:
+def states_of_resources(state: Any) -> dict[str, Any]:
+    """The states of the source's resources in dlt's state of a pipeline, by name."""
     resources: dict[str, Any] = (
         state.get("sources", {}).get(settings.SOURCE_NAME, {}).get("resources", {})
     )
@@ -102,14 +104,18 @@ def _forget_stored_schema(client: SqlJobClientBase) -> None:
 
 
 def _emptied(
-    client: SqlJobClientBase, resources: Mapping[str, Any], names: Container[str]
+    client: SqlJobClientBase,
+    resources: Mapping[str, Any],
+    names: Container[str],
+    left_out: Container[str],
 ) -> Iterator[str]:
     """Tables that hold nothing of a sample of what has been loaded.
 
     The sample is from this pipeline's own state: another shard may have filled the table again.
     """
     task_ids = [*resources.get(TASKS.name, {}).get("digests", {})][:_SAMPLE]
-    run_ids = _runs_read(resources.get(TASK_RUN_LOGS.name, {}))[:_SAMPLE]
+    read = _runs_read(resources.get(TASK_RUN_LOGS.name, {}))
+    run_ids = [run_id for run_id in read if run_id not in left_out][:_SAMPLE]
     for table, column, ids in (
         (TASKS, "id", task_ids),
         (TASK_RUNS, "id", run_ids),

@@ -1,4 +1,4 @@
-WITH task_days AS (
+WITH task_days_of_runs AS (
   SELECT
     runs.task_id,
     CAST(COALESCE(runs.started_at, runs.created_at) AT TIME ZONE 'UTC' AS DATE) AS day,
@@ -12,6 +12,23 @@ WITH task_days AS (
   GROUP BY
     runs.task_id,
     CAST(COALESCE(runs.started_at, runs.created_at) AT TIME ZONE 'UTC' AS DATE)
+), task_days AS (
+  SELECT
+    parts.task_id,
+    parts.day,
+    SUM(parts.runs_of_task) AS runs_of_task,
+    MIN(parts.all_read) AS all_read
+  FROM (
+    SELECT
+      task_days_of_runs.task_id,
+      task_days_of_runs.day,
+      CAST(task_days_of_runs.runs_of_task AS BIGINT) AS runs_of_task,
+      CAST(task_days_of_runs.all_read AS BIGINT) AS all_read
+    FROM task_days_of_runs
+  ) AS parts
+  GROUP BY
+    parts.task_id,
+    parts.day
 ), gap_days AS (
   SELECT
     task_days.task_id,
@@ -47,7 +64,7 @@ WITH task_days AS (
     CAST(COALESCE(runs.started_at, runs.created_at) AT TIME ZONE 'UTC' AS DATE),
     logs.run_id,
     logs.node_id
-), node_days AS (
+), node_days_of_runs AS (
   SELECT
     visits.task_id,
     COALESCE(visits.node_id, '(no node)') AS node,
@@ -65,6 +82,38 @@ WITH task_days AS (
     visits.task_id,
     COALESCE(visits.node_id, '(no node)'),
     visits.day
+), node_days AS (
+  SELECT
+    parts.task_id,
+    parts.node,
+    parts.day,
+    SUM(parts.runs) AS runs,
+    SUM(parts.runs_with_warning) AS runs_with_warning,
+    SUM(parts.runs_with_error) AS runs_with_error,
+    SUM(parts.all_entries) AS all_entries,
+    SUM(parts.all_warnings) AS all_warnings,
+    SUM(parts.all_errors) AS all_errors,
+    MIN(parts.earliest) AS earliest,
+    MAX(parts.latest) AS latest
+  FROM (
+    SELECT
+      node_days_of_runs.task_id,
+      node_days_of_runs.node,
+      node_days_of_runs.day,
+      CAST(node_days_of_runs.runs AS BIGINT) AS runs,
+      CAST(node_days_of_runs.runs_with_warning AS BIGINT) AS runs_with_warning,
+      CAST(node_days_of_runs.runs_with_error AS BIGINT) AS runs_with_error,
+      CAST(node_days_of_runs.all_entries AS BIGINT) AS all_entries,
+      CAST(node_days_of_runs.all_warnings AS BIGINT) AS all_warnings,
+      CAST(node_days_of_runs.all_errors AS BIGINT) AS all_errors,
+      node_days_of_runs.earliest,
+      node_days_of_runs.latest
+    FROM node_days_of_runs
+  ) AS parts
+  GROUP BY
+    parts.task_id,
+    parts.node,
+    parts.day
 ), quiet_nodes AS (
   SELECT
     node_days.task_id,
@@ -115,7 +164,7 @@ SELECT
   rates.task_id,
   rates.node AS node_id,
   rates.day,
-  rates.runs,
+  CAST(rates.runs AS BIGINT) AS runs,
   CAST(rates.runs_with_warning AS BIGINT) AS runs_with_warning,
   CAST(rates.runs_with_error AS BIGINT) AS runs_with_error,
   rates.warning_rate,
