@@ -21,9 +21,9 @@ import duckdb
 
 from komos_source.analytics.render import Options, render
 
-_END = datetime(2025, 10, 14, 18, tzinfo=UTC)
+END = datetime(2025, 10, 14, 18, tzinfo=UTC)
 _DAYS = 200
-_PERIODS = {"all": None, "30 days": _END - timedelta(days=30)}
+_PERIODS = {"all": None, "30 days": END - timedelta(days=30)}
 _QUERIES = {
     "node_health": Options(),
     "node_health_daily": Options(),
@@ -98,7 +98,7 @@ def make(file: Path, entries: int) -> None:
     with duckdb.connect() as connection:
         connection.execute(f"SET threads = {_THREADS}")
         connection.execute(f"ATTACH '{file}' AS made")
-        values = {"end": _END.isoformat(), "days": str(_DAYS), "runs": str(entries // 100)}
+        values = {"end": END.isoformat(), "days": str(_DAYS), "runs": str(entries // 100)}
         script = _MADE
         for name, value in values.items():
             script = script.replace(f"${name}", value if value.isdigit() else f"'{value}'")

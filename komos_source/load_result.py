@@ -22,8 +22,8 @@ class ExitCode(IntEnum):
         USAGE: An argument cannot be used; nothing was touched.
         PARTIAL: Done, but some runs could not be loaded, or a view could not be created. The
             next load tries again.
-        FAILURE_FOUND: Done, and what was looked at has failed: a run that `komos logs
-            --exit-status` shows.
+        FAILURE_FOUND: Done, and a failure was found: by a check of `komos health`, or a run that
+            `komos logs --exit-status` shows.
         INTERRUPTED: Stopped by Ctrl-C or SIGTERM. The next load resumes.
         OUTPUT_CLOSED: The program that reads the output has ended, such as ``head``; the code that
             a shell reports for SIGPIPE.
@@ -44,6 +44,29 @@ _BY_STATUS = {"ok": ExitCode.DONE, "partial": ExitCode.PARTIAL, "failed": ExitCo
 def exit_code_of_status(status: Status) -> ExitCode:
     """The exit code of a load that ended with a result."""
     return _BY_STATUS[status]
+
+
+def exit_code_of_load(status: Status, *, delivered: bool) -> ExitCode:
+    """The exit code of `komos load --notify`: that of the load, unless alerts were not sent.
+
+    Args:
+        status: How the load has ended.
+        delivered: Whether each target has accepted its message; the next call tries again.
+    """
+    code = exit_code_of_status(status)
+    return code if code or delivered else ExitCode.PARTIAL
+
+
+def exit_code_of_health(*, passed: bool, delivered: bool) -> ExitCode:
+    """The exit code of `komos health`.
+
+    Args:
+        passed: Whether no check has failed.
+        delivered: Whether each target has accepted its message; the next call tries again.
+    """
+    if not passed:
+        return ExitCode.FAILURE_FOUND
+    return ExitCode.DONE if delivered else ExitCode.PARTIAL
 
 
 def exit_code_of_error(error: BaseException) -> ExitCode:

@@ -11,6 +11,8 @@ DUCKDB_FILE = f"{PIPELINE_NAME}.duckdb"
 TABLE_FORMAT = "delta"
 """On a filesystem; keeps each entry once, as plain Parquet does not."""
 TABLE_FORMAT_VARIABLE = "SOURCES__KOMOS__TABLE_FORMAT"
+KNOWN_PROBLEMS_FILE = "komos.toml"
+"""In the working directory."""
 
 BASE_URL = "https://api.komos.ai"
 API_PREFIX = "/public/v1"
@@ -90,6 +92,12 @@ DUCKDB_LOG = "16MB"
 held in memory."""
 LONG_ROW = 2 * 2**10
 """Bytes; 122,880 rows that are longer on average, a row group of DuckDB's, exceed its memory."""
+
+# Alerts.
+REMIND_AFTER = 7 * 86_400.0
+"""Seconds after which a finding that is still there is sent again."""
+RESOLVE_AFTER = 7_200.0
+"""Seconds without a finding after which it is resolved: two looks of an hourly schedule."""
 
 # How long a load waits for another process before it says who is in the way.
 LOCK_TIMEOUT = 60.0

@@ -20,6 +20,10 @@ WHERE = {
     "destination": os.environ.get("KOMOS_DESTINATION", "duckdb"),
     "dataset_name": os.environ.get("KOMOS_DATASET", "komos"),
 }
+CHECKS = [
+    *("window_gaps", "rejected_share", "freshness", "failed_loads"),
+    *("regressions", "new_error_templates", "silent_tasks", "volume", "duration", "new_fields"),
+]
 
 
 def counts(result: Any) -> dict[str, float]:
@@ -84,8 +88,7 @@ def komos():
         raise AirflowFailException("not all tasks have succeeded")
 
     loaded = load.expand(bucket=list(range(SHARDS)))
-    names = ["no_window_gap", "rejected_share", "freshness", "no_regression"]
-    checked = check.expand(name=names)
+    checked = check.expand(name=CHECKS)
     if SHARDS > 1:
         afterwards = after()
         loaded >> afterwards >> checked

@@ -28,6 +28,7 @@ from komos_source import (
     load,
     load_shard,
 )
+from komos_source.alerts import notify
 from komos_source.analytics import open_database, query, run_checks
 from komos_source.webhooks import Spool
 
@@ -157,19 +158,33 @@ def node_health(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeRes
 
 
 CHECKS = {
-    "no_window_gap": "task_run_window_gaps",
+    "window_gaps": "task_run_window_gaps",
     "rejected_share": "task_run_logs_rejected",
     "freshness": "task_run_logs",
-    "no_regression": "task_run_logs",
+    "failed_loads": "task_run_log_loads",
+    "regressions": "task_run_logs",
+    "new_error_templates": "task_run_logs",
+    "silent_tasks": "task_runs",
+    "volume": "task_runs",
+    "duration": "task_runs",
+    "new_fields": "task_run_logs",
 }
 
 
 @dg.multi_asset_check(
     specs=[dg.AssetCheckSpec(name, asset=["komos", table]) for name, table in CHECKS.items()]
 )
-def checks() -> Iterator[dg.AssetCheckResult]:
-    """The checks of `komos_source.analytics`, each a check of the table that it is about."""
-    for result in run_checks(open_database(**WHERE), [*CHECKS]):
+def checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+    """The checks of `komos health`, each a check of the table that it is about.
+
+    What they have found is sent once to the targets of SOURCES__KOMOS__NOTIFY, if there are any.
+    """
+    database = open_database(**WHERE)
+    results = run_checks(database, [*CHECKS])
+    for delivery in notify(database, results):
+        log = context.log.info if delivery.accepted else context.log.error
+        log(str(delivery))
+    for result in results:
         yield dg.AssetCheckResult(
             passed=result.passed,
             check_name=result.name,

@@ -18,19 +18,8 @@ from komos_source.analytics.render import Options, render
 Row = dict[str, Any]
 
 _COUNTS = ("runs", "runs_with_warning", "runs_with_error", "entries", "warnings", "errors")
-_TIMES = ("first_seen", "last_seen", "first_started_at", "last_started_at")
-NODE_HEALTH_HISTORY = tables.Table(
-    "node_health_history",
-    key=(),
-    schema=pa.schema(
-        {"task_id": pa.string(), "day": pa.date32(), "node_id": pa.string(), "all_read": pa.int64()}
-        | dict.fromkeys(_COUNTS, pa.int64())
-        | dict.fromkeys(_TIMES, tables.MOMENT)
-    ),
-)
-"""What `komos prune` creates; a count that a row leaves out is 0, and its logs have been read."""
-TABLES = (*tables.ARROW_TABLES, NODE_HEALTH_HISTORY)
-_DEFAULTS = {NODE_HEALTH_HISTORY.name: dict.fromkeys(_COUNTS, 0) | {"all_read": 1}}
+TABLES = (*tables.ARROW_TABLES, tables.NODE_HEALTH_HISTORY)
+_DEFAULTS = {tables.NODE_HEALTH_HISTORY.name: dict.fromkeys(_COUNTS, 0) | {"all_read": 1}}
 
 
 class Engine(Protocol):
@@ -67,19 +56,12 @@ class Postgres:
     """A Postgres server; the session's time zone is one that days must not depend on."""
 
     dialect = "postgres"
-    _types: Mapping[str, str] = {
-        "string": "text",
-        "int64": "bigint",
-        "bool": "boolean",
-        "date32[day]": "date",
-        "timestamp[us, tz=UTC]": "timestamptz",
-    }
 
     def __init__(self, url: str) -> None:
         self.connection = psycopg.connect(url, autocommit=True, prepare_threshold=None)
         self.connection.execute("SET TIME ZONE 'America/New_York'")
         for table in TABLES:
-            columns = ", ".join(f"{c.name} {self._types[str(c.type)]}" for c in table.schema)
+            columns = ", ".join(postgres_columns(table))
             self.connection.execute(f"CREATE TABLE {table.name} ({columns})")
 
     def fill(self, table: tables.Table, rows: pa.Table) -> None:
@@ -93,6 +75,19 @@ class Postgres:
         self.connection.execute(f"CREATE VIEW tested AS {sql}")
         with self.connection.cursor(row_factory=psycopg.rows.dict_row) as cursor:
             return cursor.execute("SELECT * FROM tested").fetchall()
+
+
+def postgres_columns(table: tables.Table) -> list[str]:
+    """Names and types of the columns of a table."""
+    types = {
+        "string": "text",
+        "int64": "bigint",
+        "double": "double precision",
+        "bool": "boolean",
+        "date32[day]": "date",
+        "timestamp[us, tz=UTC]": "timestamptz",
+    }
+    return [f"{column.name} {types[str(column.type)]}" for column in table.schema]
 
 
 class ClickHouse:

@@ -61,6 +61,7 @@ def test_readme_is_short() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_examples_compile_and_import_public_names_only(page: Path) -> None:
     public = {"komos_source", "komos_source.analytics", "komos_source.destinations"}
+    public |= {"komos_source.alerts"}
     public |= {"komos_source.webhooks", "komos_source.testing"}
     for program in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
         for node in ast.walk(ast.parse(program)):

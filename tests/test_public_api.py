@@ -37,6 +37,7 @@ PUBLIC = {
         "SpoolError",
         "UsageError",
     },
+    "komos_source.alerts": {"Delivery", "notify"},
     "komos_source.webhooks": {"create_app", "verify", "Spool"},
     "komos_source.destinations": {"adapt_to_destination"},
 }

@@ -19,6 +19,13 @@ def percent(share: float) -> str:
     return f"{hundredths:.{0 if exact else 1}f}{_SPACE}%"
 
 
+def wilson_bounds(hits: float, runs: float) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share, as in ``macros.sql``."""
+    share, k = hits / runs, _Z_SQUARED / runs
+    spread = (k * share * (1 - share) + k * k / 4) ** 0.5
+    return (share + k / 2 - spread) / (1 + k), min(1.0, (share + k / 2 + spread) / (1 + k))
+
+
 def number(count: float) -> str:
     """A count with separators between thousands."""
     return f"{count:,.0f}"

@@ -15,8 +15,8 @@ from pathlib import Path
 import sqlglot
 from sqlglot import expressions as exp
 
-from komos_source.destinations.pruned_runs import NODE_HEALTH_HISTORY
 from komos_source.exceptions import UsageError
+from komos_source.tables import NODE_HEALTH_HISTORY
 
 _DIRECTORY = Path(__file__).parent
 QUERIES = tuple(sorted({file.stem for file in _DIRECTORY.glob("*.sql")} - {"macros"}))
@@ -70,7 +70,9 @@ def filters(name: str) -> tuple[str, ...]:
 
 def reads_history(name: str) -> bool:
     """Whether a query reads ``node_health_history``."""
-    return any(table.name == NODE_HEALTH_HISTORY for table in _parsed(name).find_all(exp.Table))
+    return any(
+        table.name == NODE_HEALTH_HISTORY.name for table in _parsed(name).find_all(exp.Table)
+    )
 
 
 def render(
@@ -165,7 +167,7 @@ def _drop_condition(condition: exp.Expr | None) -> None:
 def _drop_history(query: exp.Expr) -> None:
     """Removes the branches of a UNION ALL that read ``node_health_history``."""
     for table in list(query.find_all(exp.Table)):
-        if table.name == NODE_HEALTH_HISTORY:
+        if table.name == NODE_HEALTH_HISTORY.name:
             branch = table.find_ancestor(exp.Select)
             union = branch and branch.parent
             assert isinstance(union, exp.Union), "the history is a branch of a union"  # noqa: S101 - our own files
@@ -205,6 +207,8 @@ def _adapt(query: exp.Expr, dialect: str) -> None:
             for column in select.expressions:
                 if isinstance(column, exp.Column) and not isinstance(column.this, exp.Star):
                     column.replace(exp.alias_(column.copy(), column.name))
+    for keys in list(query.find_all(exp.JSONKeys)):
+        _adapt_keys(query, keys, dialect)
     for difference in list(query.find_all(exp.DateDiff)):
         start, end = difference.expression, difference.this
         if dialect == "bigquery":  # DATE_DIFF is for dates only
@@ -213,3 +217,24 @@ def _adapt(query: exp.Expr, dialect: str) -> None:
         elif dialect == "postgres":  # sqlglot's depends on the session's time zone
             seconds = exp.Extract(this=exp.var("EPOCH"), expression=exp.paren(end - start))
             difference.replace(exp.cast(seconds * 1000, exp.DataType.Type.BIGINT))
+
+
+def _adapt_keys(query: exp.Expr, keys: exp.JSONKeys, dialect: str) -> None:
+    """Translates a join with ``UNNEST(JSON_KEYS(column)) AS alias(name)``."""
+    unnest = keys.parent
+    assert isinstance(unnest, exp.Unnest), "as documented"  # noqa: S101 - our own files
+    alias = unnest.args["alias"]
+    if dialect == "postgres":
+        value = exp.cast(keys.this, exp.DataType.Type.JSONB)
+        function = exp.Anonymous(this="JSONB_OBJECT_KEYS", expressions=[value])
+        unnest.replace(exp.Table(this=function, alias=alias))
+    elif dialect == "clickhouse":
+        (name,) = alias.columns
+        for column in list(query.find_all(exp.Column)):
+            if column.table == alias.name:
+                column.replace(exp.column(name.copy()))
+        text = exp.func("COALESCE", keys.this, exp.Literal.string("{}"))  # no array may be null
+        function = exp.Anonymous(this="JSONExtractKeys", expressions=[text])
+        joined = exp.Join(this=exp.alias_(function, name), kind="ARRAY")
+        assert unnest.parent is not None, "it is joined"  # noqa: S101 - likewise
+        unnest.parent.replace(joined)

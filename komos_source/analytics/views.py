@@ -24,9 +24,9 @@ from komos_source.destinations.comments import COMMENT_DIALECTS, write_comments
 from komos_source.destinations.error_messages import describe_cause
 from komos_source.destinations.locking import connect_when_unlocked
 from komos_source.destinations.pipeline import duckdb_file
-from komos_source.destinations.pruned_runs import NODE_HEALTH_HISTORY
 from komos_source.exceptions import DestinationError, NotLoadedError
 from komos_source.settings import LOCK_TIMEOUT
+from komos_source.tables import NODE_HEALTH_HISTORY
 
 VIEWS = (
     *("node_health", "node_health_daily", "message_templates", "node_gaps"),
@@ -72,11 +72,13 @@ def create_views(
             return False
         found = {
             name: {column.lower() for column in columns}
-            for name, columns in client.get_storage_tables([*VIEWS, _MARKER, NODE_HEALTH_HISTORY])
+            for name, columns in client.get_storage_tables(
+                [*VIEWS, _MARKER, NODE_HEALTH_HISTORY.name]
+            )
         }
         if only_existing and not found.get(_MARKER):
             return False
-        has_history = bool(found.get(NODE_HEALTH_HISTORY))
+        has_history = bool(found.get(NODE_HEALTH_HISTORY.name))
         version = f"v_{_version(zone, has_history)}"
         current = not replace and version in found.get(_MARKER, ())
         if current and all(found.get(view) for view in VIEWS):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from komos_source.cli import startup
-from komos_source.cli.options import EXIT_CODES, FiniteRange, load_options
+from komos_source.cli.health import chosen_targets, send
+from komos_source.cli.options import EXIT_CODES, FiniteRange, load_options, notify_options
 from komos_source.cli.output import Output, echo, echo_json
 from komos_source.cli.run_ids import complete_run_id, complete_task_id
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     help="Load until stopped: poll the API at this interval, load webhook deliveries at once.",
 )
 @load_options
+@notify_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a summary.")
 @click.option(
     "--log-format",
@@ -65,6 +67,8 @@ def load(
     task_ids: tuple[str, ...],
     shard: str | None,
     follow: float | None,
+    notify_urls: tuple[str, ...],
+    remind_after: float,
     as_json: bool,
     log_format: str | None,
     **options: Any,
@@ -78,6 +82,7 @@ def load(
       komos load --runs-file kept_run_ids.txt
       komos load --destination postgres --shard 3/64
       komos load --follow 60
+      komos load --notify mailto://user:password@mail.example.com?to=data@example.com
     """
     output.use_log_format(log_format)
     startup.import_loading()
@@ -88,7 +93,13 @@ def load(
     options |= {"run_ids": named or None, "task_ids": task_ids or None}
     options |= {"shard": Shard.parse(shard)} if shard else {}
     if follow is not None:
+        if notify_urls:
+            from komos_source.exceptions import UsageError
+
+            raise UsageError("--notify cannot be combined with --follow: schedule `komos health`")
         _follow(output, follow, as_json, options)
+    elif notify_urls:
+        sys.exit(_load_and_notify(output, as_json, options, notify_urls, remind_after))
     else:
         sys.exit(_load_once(output, as_json, options).exit_code)
 
@@ -107,6 +118,40 @@ def _load_once(output: Output, as_json: bool, options: dict[str, Any]) -> LoadRe
             result = run_load(on_start=watch, **options)
         print_result(result)
     return result
+
+
+def _load_and_notify(
+    output: Output, as_json: bool, options: dict[str, Any], urls: tuple[str, ...], days: float
+) -> int:
+    """Loads, checks and sends alerts, also if the load fails; returns the exit code."""
+    from komos_source.analytics import open_database, run_checks
+    from komos_source.config import settings_of
+    from komos_source.exceptions import ConfigurationError, KomosError, UsageError
+    from komos_source.load_result import exit_code_of_load
+
+    where = {name: options[name] for name in ("destination", "dataset_name", "pipeline_name")}
+    with settings_of(where["pipeline_name"]):
+        targets = chosen_targets(urls, configured=False)
+
+    def alert() -> bool:
+        try:
+            with settings_of(where["pipeline_name"]):
+                database = open_database(**where)
+                results = run_checks(database)
+                deliveries = send(output, database, results, targets, days, quiet=as_json)
+        except KomosError as error:
+            output.error(f"no alerts were sent: {error}")
+            return False
+        return all(delivery.accepted for delivery in deliveries)
+
+    try:
+        result = _load_once(output, as_json, options)
+    except (UsageError, ConfigurationError):
+        raise
+    except KomosError:
+        alert()
+        raise
+    return int(exit_code_of_load(result.status, delivered=alert()))
 
 
 def _follow(output: Output, interval: float, as_json: bool, options: dict[str, Any]) -> None:

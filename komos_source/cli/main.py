@@ -14,6 +14,7 @@ from komos_source.cli.after_shards import after_shards
 from komos_source.cli.check import check
 from komos_source.cli.demo import demo
 from komos_source.cli.emulate import emulate
+from komos_source.cli.health import health
 from komos_source.cli.load import load
 from komos_source.cli.logs import logs
 from komos_source.cli.notebook import notebook
@@ -44,6 +45,7 @@ def cli() -> None:
       komos load --run-id 9c77d908-7bf4-4e7f-9a20-2c5e7fdf2e94
       komos load --destination postgres --json
       komos logs 9c77 --follow              a run's log as it grows
+      komos health                          check loads and tasks, and alert with --notify
       komos report                          node health as one page
       komos notebook                        node health to explore
     """
@@ -54,6 +56,7 @@ for command in (
     runs,
     logs,
     check,
+    health,
     report,
     notebook,
     prune,

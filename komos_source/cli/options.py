@@ -17,7 +17,7 @@ Exit codes:
   1    nothing could be done (configuration, key refused, API or destination unreachable)
   2    wrong usage
   3    done, but some runs could not be loaded; the next load tries again
-  4    a failure was found (komos logs --exit-status)
+  4    a failure was found (komos health, komos logs --exit-status)
   130  stopped by Ctrl-C or SIGTERM; the next load resumes
 """
 
@@ -83,6 +83,26 @@ load_options = _combined(
         "--views/--no-views", default=True, help="Create the views for analyses.  [default: views]"
     ),
     lock_timeout_option,
+)
+notify_options = _combined(
+    click.option(
+        "--notify",
+        "notify_urls",
+        multiple=True,
+        is_flag=False,
+        flag_value="",
+        metavar="[URL]",
+        help="Send what is new to this target, a URL of Apprise (repeatable).  "
+        "[without a URL: SOURCES__KOMOS__NOTIFY]",
+    ),
+    click.option(
+        "--remind-after",
+        type=FiniteRange(min=0, min_open=True),
+        default=settings.REMIND_AFTER / 86_400,
+        show_default=True,
+        metavar="DAYS",
+        help="Send a finding that is still there again after so long.",
+    ),
 )
 read_options = _combined(
     destination_options,

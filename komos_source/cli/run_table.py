@@ -23,6 +23,8 @@ _LEAST_TASK = 12
 _LEAST_ID = 8
 """Characters of an id that is shortened at least."""
 
+_JSON = {column.name for column in TASK_RUNS.columns if column.data_type == "json"}
+
 
 @dataclass(frozen=True, slots=True)
 class ListedRun:
@@ -37,7 +39,7 @@ class ListedRun:
         for name, value in row.items():
             if isinstance(value, datetime):
                 row[name] = value.isoformat()
-            elif value is not None and name in TASK_RUNS.json:
+            elif value is not None and name in _JSON:
                 row[name] = json.loads(value)
         return row
 

@@ -13,29 +13,19 @@ import dlt
 import pyarrow as pa
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
-PRUNED_RUNS = "pruned_runs"
-NODE_HEALTH_HISTORY = "node_health_history"
+from komos_source.tables import NODE_HEALTH_HISTORY, PRUNED_RUNS
 
 _IDS_AT_ONCE = 500
 _DESTINATIONS = frozenset({"duckdb", "postgres"})
 
-# Types that DuckDB and Postgres name alike.
-_COLUMNS = {
-    # `may_be_listed`: it was among the 50 newest runs of its task, so that the API may list it.
-    PRUNED_RUNS: (
-        "run_id text NOT NULL, task_id text, created_at timestamptz, ended_at timestamptz, "
-        "may_be_listed boolean NOT NULL, pruned_at timestamptz NOT NULL"
-    ),
-    # A row without a node counts the runs of the task on that day. A day may have several rows.
-    NODE_HEALTH_HISTORY: (
-        "task_id text, day date, node_id text, runs bigint NOT NULL, "
-        "runs_with_warning bigint NOT NULL, runs_with_error bigint NOT NULL, "
-        "entries bigint NOT NULL, warnings bigint NOT NULL, errors bigint NOT NULL, "
-        "first_seen timestamptz, last_seen timestamptz, "
-        "first_started_at timestamptz, last_started_at timestamptz, "
-        "all_read bigint NOT NULL, pruned_at timestamptz NOT NULL"
-    ),
+_TYPES = {
+    "text": "text",
+    "bigint": "bigint",
+    "bool": "boolean",
+    "timestamp": "timestamptz",
+    "date": "date",
 }
+"""As DuckDB and Postgres name them alike."""
 
 
 def can_prune(pipeline: dlt.Pipeline) -> bool:
@@ -49,9 +39,13 @@ def create_tables(client: Any) -> None:
     Args:
         client: dlt's SQL client, within a transaction.
     """
-    for name, columns in _COLUMNS.items():
-        table = client.make_qualified_table_name(name)
-        client.execute_sql(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
+    for table in (PRUNED_RUNS, NODE_HEALTH_HISTORY):
+        columns = ", ".join(
+            f"{each.name} {_TYPES[each.data_type]}{' NOT NULL' if each.required else ''}"
+            for each in table.columns
+        )
+        name = client.make_qualified_table_name(table.name)
+        client.execute_sql(f"CREATE TABLE IF NOT EXISTS {name} ({columns})")
 
 
 def runs_left_out(pipeline: dlt.Pipeline, run_ids: Collection[str]) -> set[str]:
@@ -66,7 +60,7 @@ def runs_left_out(pipeline: dlt.Pipeline, run_ids: Collection[str]) -> set[str]:
     ids = sorted(run_ids)
     found: set[str] = set()
     with pipeline.sql_client() as client:
-        select = f"SELECT run_id FROM {client.make_qualified_table_name(PRUNED_RUNS)} WHERE "  # noqa: S608 - a constant name
+        select = f"SELECT run_id FROM {client.make_qualified_table_name(PRUNED_RUNS.name)} WHERE "  # noqa: S608 - a constant name
         try:
             found.update(row[0] for row in client.execute_sql(select + "may_be_listed") or ())
             for start in range(0, len(ids), _IDS_AT_ONCE):

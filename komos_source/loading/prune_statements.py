@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from komos_source import settings
-from komos_source.destinations.pruned_runs import NODE_HEALTH_HISTORY, PRUNED_RUNS
+from komos_source.tables import NODE_HEALTH_HISTORY, PRUNED_RUNS
 
 Qualified = Callable[[str], str]
 """Returns the qualified, quoted name of a table."""
@@ -79,7 +79,7 @@ def batch(choice: PruneChoice, moment: datetime, zone: str, qualified: Qualified
         zone: IANA name of the time zone that days are counted in.
         qualified: Returns the qualified name of a table.
     """
-    pruned = qualified(PRUNED_RUNS)
+    pruned = qualified(PRUNED_RUNS.name)
     in_batch = f"(SELECT run_id FROM {pruned} WHERE pruned_at = %s)"  # noqa: S608 - likewise
     columns = (
         ("task_run_logs", "run_id"),
@@ -151,7 +151,7 @@ def _note_runs(choice: PruneChoice, moment: datetime, qualified: Qualified) -> S
     """Notes the oldest of the runs, up to a number of them and of their entries."""
     runs = _candidates(choice, qualified)
     return Statement(
-        f"INSERT INTO {qualified(PRUNED_RUNS)} "  # noqa: S608 - likewise
+        f"INSERT INTO {qualified(PRUNED_RUNS.name)} "  # noqa: S608 - likewise
         "(run_id, task_id, created_at, ended_at, may_be_listed, pruned_at) "
         "SELECT run_id, task_id, created_at, ended_at, place <= %s, %s FROM (SELECT runs.*, "
         "ROW_NUMBER() OVER (ORDER BY began, run_id) AS number, SUM(entries) OVER "
@@ -173,10 +173,10 @@ def _add_history(moment: datetime, zone: str, qualified: Qualified) -> Statement
 
     Not those of a run that was pruned before: a pipeline of one's own may have loaded it again.
     """
-    pruned = qualified(PRUNED_RUNS)
+    pruned = qualified(PRUNED_RUNS.name)
     return Statement(
         f"""
-        INSERT INTO {qualified(NODE_HEALTH_HISTORY)} (
+        INSERT INTO {qualified(NODE_HEALTH_HISTORY.name)} (
             task_id, day, node_id, runs, runs_with_warning, runs_with_error, entries, warnings,
             errors, first_seen, last_seen, first_started_at, last_started_at, all_read, pruned_at
         )

@@ -89,10 +89,10 @@ def test_checks_job_after_a_load_passes_and_reports_the_row_count(
     run("komos_load", instance)
     result = run("komos_checks", instance)
     assert checks(result) == {
-        "no_window_gap": True,
+        "window_gaps": True,
         "rejected_share": True,
         "freshness": True,
-        "no_regression": True,
+        "regressions": True,
     }
     (rates,) = result.get_asset_materialization_events()
     worst = rates.materialization.metadata["worst_nodes"]
@@ -115,8 +115,8 @@ def test_checks_job_with_a_window_gap_and_a_rejected_entry_fails_these_checks(
         world.add_run(task)
     run("komos_load", instance)
     found = checks(run("komos_checks", instance))
-    assert (found["no_window_gap"], found["rejected_share"]) == (False, False)
-    assert (found["freshness"], found["no_regression"]) == (True, True)
+    assert (found["window_gaps"], found["rejected_share"]) == (False, False)
+    assert (found["freshness"], found["regressions"]) == (True, True)
 
 
 def test_load_job_with_a_run_that_cannot_be_fetched_fails_and_keeps_the_others(

@@ -138,7 +138,7 @@ def test_daemon_runs_schedule_and_sensor_and_fails_the_check_after_a_window_gap(
     with daemon(home, postgres_url, SOURCES__KOMOS__SPOOL=spool) as instance:
         wait_for(lambda: successful_runs(instance, "komos_load", schedule_name="load_schedule"))
         assert table() == expected(world)
-        wait_for(lambda: True in evaluations(instance, "no_window_gap"))
+        wait_for(lambda: True in evaluations(instance, "window_gaps"))
         for _ in range(60):
             world.add_run(task_id)
 
@@ -149,7 +149,7 @@ def test_daemon_runs_schedule_and_sensor_and_fails_the_check_after_a_window_gap(
             return successful_runs(instance, "komos_load", sensor_name="webhook_sensor")
 
         wait_for(sensor_runs)
-        wait_for(lambda: False in evaluations(instance, "no_window_gap"))
+        wait_for(lambda: False in evaluations(instance, "window_gaps"))
         assert False not in evaluations(instance, "freshness")
         wait_for(lambda: table() == expected(world))
     # Dagster stores here the telemetry that it is going to send.

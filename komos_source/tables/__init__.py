@@ -1,127 +1,29 @@
-"""The tables: columns, keys, types and descriptions, declared once for Arrow and for dlt."""
+"""The tables: columns, keys, types and descriptions, declared once."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, Literal
 
-import pyarrow as pa
-from dlt.common.schema.typing import C_DLT_LOAD_ID
+from komos_source.tables.table import MOMENT, Column, Table
 
-MOMENT = pa.timestamp("us", tz="UTC")
-_ARROW_TYPES = {
-    "text": pa.string(),
-    "json": pa.string(),  # dlt 1.31 refuses ``pa.json_()``
-    "bigint": pa.int64(),
-    "double": pa.float64(),
-    "bool": pa.bool_(),
-    "timestamp": MOMENT,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of a table.
-
-    Attributes:
-        name: Its name.
-        data_type: Its type, as dlt calls it. JSON travels as text.
-        description: What it holds: unit, when it is null, where the value comes from.
-        required: Whether it is never null.
-    """
-
-    name: str
-    data_type: Literal["text", "json", "bigint", "double", "bool", "timestamp"]
-    description: str
-    required: bool = False
-
-    def hint(self) -> dict[str, Any]:
-        """The column as dlt declares it."""
-        precision = {"precision": 6} if self.data_type == "timestamp" else {}
-        return {
-            "data_type": self.data_type,
-            "nullable": not self.required,
-            "description": self.description,
-            **precision,
-        }
-
-
-LOAD_ID = Column(C_DLT_LOAD_ID, "text", "Id of the dlt load package that wrote the row last.")
-"""dlt adds this column to each table. It is declared, too: pipelines of one's own leave it null,
-and `komos_source.load` can fill tables that such a pipeline has made."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table of the dataset.
-
-    Attributes:
-        name: Table and resource name.
-        description: What a row is.
-        key: Primary key; rows merge on it.
-        columns: The columns, in order.
-        references: By column, the table whose ``id`` it holds. There may be no such row.
-        merge_scope: Condition on the rows that a merge replaces, where that of dlt (an EXISTS over
-            the key) is slow or, for a key of two columns, not available (ClickHouse, Athena).
-            dlt puts the name of the staged rows in place of ``{staging_table}``.
-        append: Whether rows are only ever added, not merged.
-    """
-
-    name: str
-    description: str
-    key: tuple[str, ...]
-    columns: tuple[Column, ...]
-    references: dict[str, str] = field(default_factory=dict)
-    merge_scope: str | None = None
-    append: bool = False
-
-    @cached_property
-    def schema(self) -> pa.Schema:
-        """The Arrow schema of what is yielded."""
-        return pa.schema(
-            [
-                pa.field(each.name, _ARROW_TYPES[each.data_type], nullable=not each.required)
-                for each in self.columns
-            ]
-        )
-
-    def empty(self) -> pa.Table:
-        """The table without rows; made without arrays, whose first use imports pandas (0.15 s)."""
-        return pa.Table.from_batches([], schema=self.schema)
-
-    def from_rows(self, rows: list[dict[str, Any]]) -> pa.Table:
-        """Arrow table of rows given as dicts; a missing column is null."""
-        return pa.Table.from_pylist(rows, schema=self.schema) if rows else self.empty()
-
-    def hints(self) -> dict[str, Any]:
-        """Arguments of `dlt.resource` for this table.
-
-        Every column is declared: one that holds only nulls would not be created otherwise. The
-        hints repeat what dlt infers from Arrow, except for JSON, which Arrow has as text.
-        """
-        return {
-            "name": self.name,
-            "primary_key": list(self.key),
-            "write_disposition": self._disposition(),
-            "columns": {each.name: each.hint() for each in (*self.columns, LOAD_ID)},
-            "references": [
-                {"columns": [name], "referenced_table": table, "referenced_columns": ["id"]}
-                for name, table in self.references.items()
-            ],
-        }
-
-    def _disposition(self) -> str | dict[str, Any]:
-        if self.append:
-            return "append"
-        # delete-insert (dlt's default merge) also removes duplicates inside what is staged;
-        # upsert and insert-only do not, and would keep them after a crash.
-        disposition = {"disposition": "merge", "strategy": "delete-insert"}
-        if self.merge_scope is None:
-            return disposition
-        return disposition | {"destination_scope": self.merge_scope}
-
+__all__ = [
+    "ARROW_TABLES",
+    "KOMOS_ALERTS",
+    "KOMOS_LOADS",
+    "MOMENT",
+    "NODE_HEALTH_HISTORY",
+    "PRUNED_RUNS",
+    "TABLES",
+    "TASKS",
+    "TASK_RUNS",
+    "TASK_RUN_LOGS",
+    "TASK_RUN_LOGS_REJECTED",
+    "TASK_RUN_LOG_LOADS",
+    "TASK_RUN_SHARDS",
+    "TASK_RUN_WINDOW_GAPS",
+    "Column",
+    "Table",
+]
 
 TASKS = Table(
     "tasks",
@@ -268,11 +170,72 @@ KOMOS_LOADS = Table(
     ),
 )
 
+# Its rows are not merged: `alerts.store` updates them.
+KOMOS_ALERTS = Table(
+    "komos_alerts",
+    "One row per finding of `komos health --notify` and target that it is sent to.",
+    key=("fingerprint",),
+    columns=(
+        Column("fingerprint", "text", "Hash of kind, subject and target.", required=True),
+        Column("kind", "text", "The check that found it.", required=True),
+        Column("subject", "text", "What it is about, such as a task and a node.", required=True),
+        Column("target", "text", "Hash of the address that it is sent to.", required=True),
+        Column("title", "text", "The finding in a sentence.", required=True),
+        Column("first_seen", "timestamp", "When it was found first, UTC.", required=True),
+        Column("last_seen", "timestamp", "When it was found last, UTC.", required=True),
+        Column("notified", "timestamp", "When it was last sent, UTC; null before."),
+        Column("resolved", "timestamp", "When it was no longer found, UTC; null before."),
+    ),
+)
+
 TASK_RUN_SHARDS = Table(
     "task_run_shards",
     "One row, only in a dataset that is loaded in shards: their number.",
     key=("buckets",),
     columns=(Column("buckets", "bigint", "Number of shards.", required=True),),
+)
+
+PRUNED_RUNS = Table(
+    "pruned_runs",
+    "One row per run that `komos prune` has deleted: no load brings it back.",
+    key=("run_id",),
+    columns=(
+        Column("run_id", "text", "The run.", required=True),
+        Column("task_id", "text", "Its task."),
+        Column("created_at", "timestamp", "When it was created, UTC."),
+        Column("ended_at", "timestamp", "When it ended, UTC."),
+        Column(
+            "may_be_listed",
+            "bool",
+            "Whether it was among the 50 newest runs of its task, so that the API may list it.",
+            required=True,
+        ),
+        Column("pruned_at", "timestamp", "When it was deleted, UTC.", required=True),
+    ),
+)
+
+NODE_HEALTH_HISTORY = Table(
+    "node_health_history",
+    "Daily counts of the nodes of runs that `komos prune` has deleted. A day may have several"
+    " rows; a row without a node counts the runs of the task.",
+    key=(),
+    columns=(
+        Column("task_id", "text", "The task."),
+        Column("day", "date", "The day that the runs started on, in the configured time zone."),
+        Column("node_id", "text", "The node; null for the task as a whole."),
+        Column("runs", "bigint", "Runs that visited the node.", required=True),
+        Column("runs_with_warning", "bigint", "Of them, runs with a warning.", required=True),
+        Column("runs_with_error", "bigint", "Of them, runs with an error.", required=True),
+        Column("entries", "bigint", "Entries.", required=True),
+        Column("warnings", "bigint", "Of them, warnings.", required=True),
+        Column("errors", "bigint", "Of them, errors.", required=True),
+        Column("first_seen", "timestamp", "Earliest timestamp of an entry, UTC."),
+        Column("last_seen", "timestamp", "Latest timestamp of an entry, UTC."),
+        Column("first_started_at", "timestamp", "Start of the first of the runs, UTC."),
+        Column("last_started_at", "timestamp", "Start of the last of the runs, UTC."),
+        Column("all_read", "bigint", "1 if the logs of all these runs were read.", required=True),
+        Column("pruned_at", "timestamp", "When the runs were deleted, UTC.", required=True),
+    ),
 )
 
 ARROW_TABLES = (
@@ -283,7 +246,9 @@ ARROW_TABLES = (
     TASK_RUN_LOGS_REJECTED,
     TASK_RUN_WINDOW_GAPS,
 )
-TABLES = (*ARROW_TABLES, KOMOS_LOADS, TASK_RUN_SHARDS)
+_OF_DLT = (*ARROW_TABLES, KOMOS_LOADS, TASK_RUN_SHARDS)
+"""Tables that dlt creates and merges."""
+TABLES = (*_OF_DLT, KOMOS_ALERTS, PRUNED_RUNS, NODE_HEALTH_HISTORY)
 
 
 def _is_not_about_hints(record: logging.LogRecord) -> bool:
@@ -294,7 +259,7 @@ def _is_not_about_hints(record: logging.LogRecord) -> bool:
     """
     message = record.getMessage()
     return "when merging arrow schema with dlt schema" not in message or not any(
-        f"In resource: {table.name}," in message for table in TABLES
+        f"In resource: {table.name}," in message for table in _OF_DLT
     )
 
 

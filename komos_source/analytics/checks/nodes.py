@@ -1,0 +1,102 @@
+"""Checks of the nodes: does one fail more than it did, or in another way?"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from komos_source import tables
+from komos_source.analytics import formatting
+from komos_source.analytics.checks.result import CheckResult, Finding, Look, records
+from komos_source.analytics.queries import query
+
+_TABLE = tables.TASK_RUN_LOGS.name
+
+
+def regressions(look: Look) -> CheckResult:
+    """Fails if a node has a larger share of runs with errors than before, beyond chance."""
+    from komos_source.analytics.regressions import node_regressions
+
+    found = node_regressions(look.source, as_of=look.day, time_zone=look.zone.key)
+    regressed = found[found["state"] == "regressed"]
+    findings = [_regression(row, look) for row in records(regressed)]
+    nodes = ", ".join(
+        f"{each.node_id} of {each.task_name or each.task_id} {each.title}" for each in findings
+    )
+    return CheckResult(
+        "regressions",
+        _TABLE,
+        f"{nodes}; `komos report` shows since when"
+        if nodes
+        else f"none of {len(found)} nodes fails more than it did",
+        {"regressed": len(findings), "nodes": len(found)},
+        findings,
+    )
+
+
+def _regression(row: dict[Any, Any], look: Look) -> Finding:
+    recent, baseline = row["recent_rate"], row["baseline_rate"]
+    low, high = formatting.wilson_bounds(row["recent_hits"], row["recent_runs"])
+    since = row["changed_on"]
+    return Finding(
+        "regressions",
+        f"{row['task_id']}/{row['node_id']}",
+        f"fails in {recent:.1%} of its runs, up from {baseline:.1%}",
+        f"{row['recent_hits']} of {row['recent_runs']} runs (95 % interval: {low:.0%} to "
+        f"{high:.0%}), {row['baseline_hits']} of {row['baseline_runs']} before"
+        + ("" if since is None else f"; since about {since:%d %b}"),
+        row["task_id"],
+        look.task_names.get(row["task_id"]),
+        row["node_id"],
+        weight=recent - baseline,
+    )
+
+
+def new_error_templates(look: Look) -> CheckResult:
+    """Fails if an error has appeared that no task has written before."""
+    limits = look.limits
+    found = query(
+        look.source,
+        "message_templates",
+        levels=["error"],
+        new_since=look.as_of - timedelta(hours=limits.new_hours),
+        until=look.as_of,
+    )
+    learned = look.as_of - timedelta(days=limits.learned_days)
+    new = found[
+        found["new_in_window"]
+        & (found["runs"] >= limits.new_error_runs)
+        & (found["task_first_run_at"] <= learned)
+    ].sort_values("runs", ascending=False)
+    findings = [
+        Finding(
+            "new_error_templates",
+            f"{row['task_id']}/{row['node_id']}/{row['template']}",
+            f"a new error: {_short(row['template'])}",
+            f"in {row['runs']} runs since {row['first_seen']:%d %b %H:%M} UTC; never before in any "
+            "task",
+            row["task_id"],
+            row["task_name"],
+            row["node_id"],
+            weight=row["runs"],
+        )
+        for row in records(new)
+    ]
+    first = "".join(
+        f"{each.node_id} of {each.task_name or each.task_id} writes {each.title}"
+        for each in findings[:1]
+    )
+    return CheckResult(
+        "new_error_templates",
+        _TABLE,
+        first + (f", and {len(findings) - 1} more" if len(findings) > 1 else "")
+        if findings
+        else f"none of {len(found)} errors is new",
+        {"new": len(findings), "errors": len(found)},
+        findings,
+    )
+
+
+def _short(template: str) -> str:
+    longest = 120
+    return template if len(template) <= longest else template[: longest - 1] + "…"
