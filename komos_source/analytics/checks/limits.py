@@ -32,7 +32,8 @@ class Limits:
         volume_spreads: How many of its usual spreads a day must be off.
         volume_factor: How many times more, or fewer, runs or entries there must be.
         duration_days: Days that the last two are compared with.
-        duration_runs: Runs without which a day has no median duration.
+        duration_runs: Runs without which a day is not compared with; the last two days need twice
+            as many in all.
         duration_spreads: How many of their usual spreads the daily medians must be higher.
         duration_factor: How many times longer the runs must take.
     """

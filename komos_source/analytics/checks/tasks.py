@@ -25,6 +25,8 @@ _DRAFT = "DRAFT"
 _WEEK = 7
 _NORMAL = 1.4826
 """A median absolute deviation, times this, is the standard deviation of a normal distribution."""
+_NORMAL_80 = 1.2816
+"""Standard deviations within which 80 % of a normal distribution are."""
 _BASELINE_SHARE = 0.4
 """Share of the days before that must have a median duration."""
 _RECENT_DAYS = 2
@@ -89,9 +91,9 @@ def find_unusual_volumes(days: pd.DataFrame, last: date, limits: Limits) -> list
 
     A day is far off if it differs from the median of the same weekdays before by more than
     `Limits.volume_spreads` usual spreads and by `Limits.volume_factor`. The spread is that of all
-    days around the medians of their weekdays (1.4826 times the median absolute deviation), at least
-    one run, and at least half the square root of the runs: of a task that starts at random, few
-    days would show its spread. A level that the task has had for a week is usual.
+    days around the medians of their weekdays: 1.4826 times the median of the absolute deviations,
+    or their 80th percentile divided by 1.2816 if that is larger. It is at least one run and half
+    the square root of the runs. A level that the task has had for a week is usual.
 
     Args:
         days: Rows of ``task_daily``, without the day after `last`.
@@ -148,7 +150,9 @@ def _usual(counts: _Counts, limits: Limits, least: float) -> tuple[float, float]
     weeks = len(newest_first) / _WEEK
     few = np.sqrt((1 + np.pi / 2 / weeks) / (1 - 1 / weeks))
     random = np.sqrt(usual * least) / 2  # half the spread of counts that are independent
-    return usual, float(few * max(_NORMAL * np.median(residuals), random, least))
+    # The median alone is coarse where counts are small.
+    typical = max(_NORMAL * np.median(residuals), np.quantile(residuals, 0.8) / _NORMAL_80)
+    return usual, float(few * max(typical, random, least))
 
 
 def duration(look: Look) -> CheckResult:
@@ -173,11 +177,17 @@ def find_slower_tasks(days: pd.DataFrame, last: date, limits: Limits) -> list[Fi
     """
     found = []
     recent_from = pd.Timestamp(last) - pd.Timedelta(days=_RECENT_DAYS - 1)
-    timed = days[(days["timed_runs"] >= limits.duration_runs) & (days["median_seconds"] > 0)]
-    for task_id, rows in timed.groupby("task_id"):
-        recent = rows.loc[rows["day"] >= recent_from, "median_seconds"].to_numpy(float)
-        before = rows.loc[rows["day"] < recent_from, "median_seconds"].to_numpy(float)
-        if len(recent) < _RECENT_DAYS or len(before) < _BASELINE_SHARE * limits.duration_days:
+    for task_id, rows in days[days["median_seconds"] > 0].groupby("task_id"):
+        is_recent = rows["day"] >= recent_from
+        enough = rows["timed_runs"] >= limits.duration_runs
+        recent = rows.loc[is_recent, "median_seconds"].to_numpy(float)
+        before = rows.loc[~is_recent & enough, "median_seconds"].to_numpy(float)
+        recent_runs = rows.loc[is_recent, "timed_runs"].sum()
+        if (
+            len(recent) < _RECENT_DAYS
+            or recent_runs < _RECENT_DAYS * limits.duration_runs
+            or len(before) < _BASELINE_SHARE * limits.duration_days
+        ):
             continue
         usual = np.median(np.log(before))
         spread = _NORMAL * np.median(np.abs(np.log(before) - usual))
