@@ -4,8 +4,9 @@
     python -m benchmarks.checks cost [entries]               # time and memory, on a large file
 
 `alarms`: each seed is an organisation of 8 tasks without any planted pattern, 6 runs a day each,
-for 8 weeks; the checks look once a day in the last 4. A check that fails on days in a row counts as
-one alarm; verdicts on nodes have a simulation of their own. `cost`: the file is that of
+for 8 weeks. The checks look once a week in the last 4, and once a day with KOMOS_DAILY=1. A check
+that fails at looks in a row counts as one alarm; verdicts on nodes have a simulation of their own.
+`cost`: the file is that of
 `benchmarks.views`, with hourly loads; each check runs in a process of its own, and then all of them
 in one.
 """
@@ -33,7 +34,8 @@ from komos_source.testing import make_sample_data
 from tests.warehouse import pipeline_over
 
 _OWN_SIMULATION = {"regressions", "incidents"}
-_LOOKS = 28
+_DAYS_LOOKED_AT = 28
+_STEP = 1 if os.environ.get("KOMOS_DAILY") == "1" else 7
 _HISTORY = 28
 _LOADS = f"""
 CREATE TABLE komos_loads AS
@@ -59,11 +61,11 @@ def alarms(seeds: int, names: list[str]) -> None:
     failed: Counter[str] = Counter()
     started: Counter[str] = Counter()
     for seed in range(seeds):
-        world = make_sample_data(seed, days=_HISTORY + _LOOKS, stories=False)
+        world = make_sample_data(seed, days=_HISTORY + _DAYS_LOOKED_AT, stories=False)
         end, before = world.clock.now(), set[str]()
         with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
-            pipeline: Any = pipeline_over(world, Path(directory), patch, _HISTORY + _LOOKS)
-            for back in range(_LOOKS - 1, -1, -1):
+            pipeline: Any = pipeline_over(world, Path(directory), patch, _HISTORY + _DAYS_LOOKED_AT)
+            for back in range(_DAYS_LOOKED_AT - _STEP, -1, -_STEP):
                 results = run_checks(pipeline, names, known=[], as_of=end - timedelta(days=back))
                 found = {result.name for result in results if not result.passed}
                 for result in results:
@@ -73,7 +75,7 @@ def alarms(seeds: int, names: list[str]) -> None:
                 started.update(found - before)
                 before = found
         print(f"{seed + 1} seeds: {dict(started)}", flush=True)
-    looks = seeds * _LOOKS
+    looks = seeds * _DAYS_LOOKED_AT // _STEP
     print(f"\n{seeds} organisations, {looks} looks\n")
     print("| check | looks not green | alarms |")
     print("|---|---:|---:|")
@@ -99,20 +101,25 @@ def cost(entries: str) -> None:
         subprocess.run(
             [sys.executable, "-m", "benchmarks.views", "make", file, entries], check=True
         )
-        with duckdb.connect(str(file)) as connection:
-            connection.execute("SET threads = 2; USE komos")
-            connection.execute(_LOADS)
+        _run("complete", str(file))
         size = file.stat().st_size / 1e6
         print(f"{int(entries):,} entries, {size:,.0f} MB, {os.cpu_count()} cores\n")
         print("| check | seconds | processor s | peak MB |")
         print("|---|---:|---:|---:|", flush=True)
         for names in ([name] for name in CHECKS), [[*CHECKS]]:
             for chosen in names:
-                _run_measured(str(file), chosen)
+                _run("measure", str(file), *chosen)
 
 
-def _run_measured(file: str, names: list[str]) -> None:
-    subprocess.run([sys.executable, "-m", "benchmarks.checks", "measure", file, *names], check=True)
+def complete(file: str) -> None:
+    """Adds what the file lacks; in a process of its own, whose memory is not counted."""
+    with duckdb.connect(file) as connection:
+        connection.execute("SET threads = 2; USE komos")
+        connection.execute(_LOADS)
+
+
+def _run(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "benchmarks.checks", *arguments], check=True)
 
 
 if __name__ == "__main__":
@@ -122,6 +129,8 @@ if __name__ == "__main__":
             alarms(int(rest[0]) if rest else 20, rest[1:] or default)
         case ["cost", *rest]:
             cost(rest[0] if rest else "10000000")
+        case ["complete", file]:
+            complete(file)
         case ["measure", file, *names]:
             measure(file, names)
         case _:

@@ -134,4 +134,10 @@ def _service(url: str) -> Any:
 def _send(url: str, title: str, body: str) -> bool:
     apprise, service = _apprise(), _service(url)
     sender = apprise.Apprise(service, asset=service.asset)
-    return bool(sender.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT))
+    connections = logging.getLogger("urllib3")  # its debug messages have paths, which may be tokens
+    level = connections.level
+    connections.setLevel(logging.CRITICAL)
+    try:
+        return bool(sender.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT))
+    finally:
+        connections.setLevel(level)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
+from komos_source.analytics.checks import CHECKS
 from komos_source.destinations.locking import lock_pipeline
 from komos_source.testing import FakeKomos
 from komos_source.webhooks.signature import Delivery
@@ -88,12 +89,7 @@ def test_checks_job_after_a_load_passes_and_reports_the_row_count(
     world.finish(run_id)
     run("komos_load", instance)
     result = run("komos_checks", instance)
-    assert checks(result) == {
-        "window_gaps": True,
-        "rejected_share": True,
-        "freshness": True,
-        "regressions": True,
-    }
+    assert checks(result) == dict.fromkeys(CHECKS, True)
     (rates,) = result.get_asset_materialization_events()
     worst = rates.materialization.metadata["worst_nodes"]
     assert isinstance(worst, dg.TableMetadataValue), "Markdown would show an id as an image"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,7 @@ Over = Callable[[FakeKomos], Any]
 
 
 @pytest.fixture(params=["duckdb", "postgres"])
-def over(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Over]:
+def over(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Over:
     """Writes an organisation into a database; returns what reads it."""
 
     def write(world: FakeKomos) -> Any:
@@ -31,7 +29,7 @@ def over(
         url = request.getfixturevalue("postgres_url")
         return postgres_over(world, url, tmp_path, monkeypatch, _DAYS)
 
-    yield write
+    return write
 
 
 def _healthy(seed: int) -> FakeKomos:
