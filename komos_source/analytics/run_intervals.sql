@@ -5,7 +5,8 @@
 --   runs               its runs, finished or not
 --   median_seconds     half of the intervals between two runs are at most so long (nearest rank: an
 --                      observed value), and
---   p99_seconds        99 % of them are at most so long: of fewer than 100 intervals, the longest
+--   long_seconds       the third longest of them: of fewer than 30, the longest. Not a percentile:
+--                      where many runs start at once, nearly all intervals are short
 --   first_run_at       when the first and, in last_run_at, the last run started (UTC)
 --   last_run_id        the last run
 --   task_status        null where the task is not in the table of tasks
@@ -46,8 +47,14 @@ usual AS (
         intervals.task_id,
         MIN(CASE WHEN intervals.place * 100 >= intervals.all_intervals * 50 THEN intervals.milliseconds END)
         / CAST(1000 AS DOUBLE) AS median_seconds,
-        MIN(CASE WHEN intervals.place * 100 >= intervals.all_intervals * 99 THEN intervals.milliseconds END)
-        / CAST(1000 AS DOUBLE) AS p99_seconds
+        MIN(
+            CASE
+                WHEN intervals.place = intervals.all_intervals THEN intervals.milliseconds
+                WHEN intervals.all_intervals >= 30 AND intervals.place = intervals.all_intervals - 2
+                    THEN intervals.milliseconds
+            END
+        )
+        / CAST(1000 AS DOUBLE) AS long_seconds
     FROM intervals
     GROUP BY intervals.task_id
 ),
@@ -67,7 +74,7 @@ SELECT
     totals.task_id,
     totals.runs,
     usual.median_seconds,
-    usual.p99_seconds,
+    usual.long_seconds,
     totals.first_run_at,
     totals.last_run_at,
     totals.last_run_id,

@@ -26,6 +26,7 @@ class Limits:
         new_hours: What was first seen within so many hours counts as new.
         new_error_runs: A new error must be in so many runs.
         silent_intervals: How often a task's usual longest interval it must be without a run.
+        silent_hours: Hours that it must be without a run, however short its intervals are.
         silent_runs: Intervals without which none is usual.
         silent_days: Days of silence, beyond the limit, after which a task counts as retired.
         volume_weeks: Same weekdays that a day is compared with, at most; half of them at least.
@@ -48,6 +49,7 @@ class Limits:
     new_hours: float = 48
     new_error_runs: float = 2
     silent_intervals: float = 2.5
+    silent_hours: float = 1
     silent_runs: float = 8
     silent_days: float = 30
     volume_weeks: float = 8

@@ -57,17 +57,18 @@ def find_silent_tasks(
     for row in rows:
         if row["runs"] - 1 < limits.silent_runs or row["task_status"] == _DRAFT:
             continue
-        usual = timedelta(seconds=row["p99_seconds"])
+        usual = timedelta(seconds=row["long_seconds"])
         silence = until - row["last_run_at"]
-        limit = limits.silent_intervals * usual
+        limit = max(limits.silent_intervals * usual, timedelta(hours=limits.silent_hours))
         if limit < silence < limit + timedelta(days=limits.silent_days):
             found.append(
                 Finding(
                     "silent_tasks",
                     row["task_id"],
                     f"no run for {span(silence)}",
-                    f"of {row['runs'] - 1:,} intervals between runs, 99 % were up to {span(usual)} "
-                    f"and half up to {span(timedelta(seconds=row['median_seconds']))}",
+                    f"of {row['runs'] - 1:,} intervals between runs, half were up to "
+                    f"{span(timedelta(seconds=row['median_seconds']))} and the longest usually "
+                    f"{span(usual)}",
                     row["task_id"],
                     row["task_name"],
                     run_id=row["last_run_id"],

@@ -28,7 +28,7 @@ def _intervals(silence: timedelta, longest: timedelta, **columns: Any) -> list[d
             "task_status": "READY",
             "runs": 100,
             "median_seconds": longest.total_seconds(),
-            "p99_seconds": longest.total_seconds(),
+            "long_seconds": longest.total_seconds(),
             "last_run_at": _NOW - silence,
             "last_run_id": "r",
             **columns,
@@ -54,7 +54,12 @@ def test_silent_task_that_is_a_draft_retired_or_has_few_runs_is_not_found() -> N
     assert _is_silent(timedelta(days=29), hour)
     assert not _is_silent(9 * hour, hour, runs=8)
     assert _is_silent(9 * hour, hour, runs=9)
-    assert not _is_silent(9 * hour, hour, runs=1, median_seconds=None, p99_seconds=None)
+    assert not _is_silent(9 * hour, hour, runs=1, median_seconds=None, long_seconds=None)
+
+
+def test_silent_task_whose_runs_start_all_at_once_is_not_found_within_an_hour() -> None:
+    assert not _is_silent(timedelta(minutes=59), timedelta())
+    assert _is_silent(timedelta(minutes=61), timedelta())
 
 
 def _days(counts: list[float], **columns: Any) -> pd.DataFrame:
@@ -131,7 +136,6 @@ def test_silent_tasks_of_random_starts_are_rarely_found() -> None:
     found = 0
     for _ in range(300):
         starts = np.cumsum(pick.exponential(4.0, 400))  # hours
-        gaps = np.sort(np.diff(starts[:-1]))
-        usual = timedelta(hours=float(gaps[int(np.ceil(0.99 * len(gaps))) - 1]))
+        usual = timedelta(hours=float(np.sort(np.diff(starts[:-1]))[-3]))
         found += _is_silent(timedelta(hours=float(starts[-1] - starts[-2])), usual)
     assert found == 0

@@ -37,10 +37,12 @@ WITH starts AS (
     ) / CAST(1000 AS FLOAT64) AS median_seconds,
     MIN(
       CASE
-        WHEN intervals.place * 100 >= intervals.all_intervals * 99
+        WHEN intervals.place = intervals.all_intervals
+        THEN intervals.milliseconds
+        WHEN intervals.all_intervals >= 30 AND intervals.place = intervals.all_intervals - 2
         THEN intervals.milliseconds
       END
-    ) / CAST(1000 AS FLOAT64) AS p99_seconds
+    ) / CAST(1000 AS FLOAT64) AS long_seconds
   FROM intervals
   GROUP BY
     intervals.task_id
@@ -59,7 +61,7 @@ SELECT
   totals.task_id,
   totals.runs,
   usual.median_seconds,
-  usual.p99_seconds,
+  usual.long_seconds,
   totals.first_run_at,
   totals.last_run_at,
   totals.last_run_id,

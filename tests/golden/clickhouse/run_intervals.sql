@@ -39,10 +39,12 @@ WITH starts AS (
     ) / CAST(1000 AS Nullable(Float64)) AS median_seconds,
     MIN(
       CASE
-        WHEN intervals.place * 100 >= intervals.all_intervals * 99
+        WHEN intervals.place = intervals.all_intervals
+        THEN intervals.milliseconds
+        WHEN intervals.all_intervals >= 30 AND intervals.place = intervals.all_intervals - 2
         THEN intervals.milliseconds
       END
-    ) / CAST(1000 AS Nullable(Float64)) AS p99_seconds
+    ) / CAST(1000 AS Nullable(Float64)) AS long_seconds
   FROM intervals
   GROUP BY
     intervals.task_id
@@ -61,7 +63,7 @@ SELECT
   totals.task_id AS task_id,
   totals.runs AS runs,
   usual.median_seconds AS median_seconds,
-  usual.p99_seconds AS p99_seconds,
+  usual.long_seconds AS long_seconds,
   totals.first_run_at AS first_run_at,
   totals.last_run_at AS last_run_at,
   totals.last_run_id AS last_run_id,
