@@ -84,7 +84,7 @@ def _(formatting, found, level, pd, task):
     hits = of_task(found.hits[kind]).assign(share=lambda rows: rows["hits"] / rows["runs"])
     hits = hits[hits["node"].isin(ranked["node"])]
     changes = of_task(found.changes[kind])
-    changed = changes["state"].isin(["regressed", "new", "resolved"])
+    changed = changes["state"].isin(["regressed", "new", "incident", "resolved"])
     attention = changes[(changed & formatting.was_comparable(changes)) | changes["watch"]]
     return attention, changes, health, hits, kind, of_task, rate, ranked
 
@@ -163,6 +163,31 @@ def _(attention, changes, formatting, kind, mo, notebook):
             else mo.md("The last 2 days are compared with the 14 before."),
         ]
     )
+    return
+
+
+@app.cell
+def _(formatting, found, kind, mo, notebook, task):
+    bursts = found.incidents[kind]
+    if task.value:
+        bursts = bursts[[task.value in tasks for tasks in bursts["tasks"]]]
+    shown = bursts.assign(
+        began=[formatting.timestamp(moment, found.zone) for moment in bursts["started_at"]],
+        ended=[formatting.timestamp(moment, found.zone) for moment in bursts["ended_at"]],
+        tasks=[", ".join(found.names.get(each, each) for each in row) for row in bursts["tasks"]],
+        nodes=[", ".join(dict.fromkeys(node for _, node in row)) for row in bursts["nodes"]],
+    )
+    mo.vstack(
+        [
+            mo.md(notebook.heading(formatting.incidents_title(bursts))),
+            notebook.table(
+                mo,
+                shown[["began", "ended", "runs", "tasks", "nodes", "template"]],
+                selection=None,
+                wrapped_columns=["nodes", "template"],
+            ),
+        ]
+    ) if len(bursts) else None
     return
 
 

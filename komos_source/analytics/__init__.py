@@ -1,10 +1,11 @@
 """Analyses of loaded data: which node fails, since when, and whether the change is more than noise.
 
-    from komos_source.analytics import failure_precursors, node_regressions, open_database, query
+    from komos_source.analytics import incidents, node_regressions, open_database, query
 
     database = open_database()
     query(database, "node_health", since=datetime(2025, 10, 1, tzinfo=UTC))
     node_regressions(database)
+    incidents(database)
 
 Each ``*.sql`` file is one documented query. `komos load` creates most of them as views, and
 ``create_views(pipeline)`` does so for a dlt pipeline of your own. The other functions do what
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from komos_source.analytics.checks import CheckResult, run_checks
     from komos_source.analytics.database import Database, open_database
+    from komos_source.analytics.incidents import incidents
     from komos_source.analytics.precursors import failure_precursors
     from komos_source.analytics.queries import query
     from komos_source.analytics.regressions import node_regressions
@@ -29,6 +31,7 @@ _MODULES = {
     "Database": "database",
     "create_views": "views",
     "failure_precursors": "precursors",
+    "incidents": "incidents",
     "node_regressions": "regressions",
     "open_database": "database",
     "query": "queries",
@@ -39,6 +42,7 @@ __all__ = [
     "Database",
     "create_views",
     "failure_precursors",
+    "incidents",
     "node_regressions",
     "open_database",
     "query",

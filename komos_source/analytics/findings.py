@@ -9,18 +9,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import pandas as pd
 
 from komos_source.analytics.database import WHAT_TO_RUN, Database
+from komos_source.analytics.incidents import incidents
 from komos_source.analytics.precursors import failure_precursors
 from komos_source.analytics.queries import query
-from komos_source.analytics.regressions import compare, hits_by_day
+from komos_source.analytics.regressions import hits_by_day, node_regressions
 from komos_source.config import time_zone as configured_time_zone
 from komos_source.exceptions import DestinationError, UsageError
 
-LEVELS = ("error", "warning")
+Level = Literal["error", "warning"]
+LEVELS: tuple[Level, ...] = ("error", "warning")
 """Levels that runs are counted by, the graver first."""
 RECENT_DAYS = 2
 BASELINE_DAYS = 14
@@ -48,7 +51,8 @@ class Findings:
         history: Rows of ``task_coverage`` for all time.
         health: Rows of ``node_health``.
         hits: Of each level, runs and hits by node and day (see `hits_by_day`).
-        changes: Of each level, the last days compared with those before (see `node_regressions`).
+        changes: Of each level, which nodes have changed (see `node_regressions`).
+        incidents: Of each level, bursts of the last days (see `incidents`).
         templates: Rows of ``message_templates``: warnings and errors.
         precursors: See `failure_precursors`.
         entries: Rows of ``node_entries``: each node's newest warnings and errors.
@@ -67,6 +71,7 @@ class Findings:
     health: pd.DataFrame
     hits: Mapping[str, pd.DataFrame]
     changes: Mapping[str, pd.DataFrame]
+    incidents: Mapping[str, pd.DataFrame]
     templates: pd.DataFrame
     precursors: pd.DataFrame
     entries: pd.DataFrame
@@ -121,12 +126,10 @@ def read_findings(
     last = newest.astimezone(zone).date()
     count = min(days, (last - oldest.astimezone(zone).date()).days + 1)
     shown = [last - timedelta(days=back) for back in range(count - 1, -1, -1)]
-    recent_from = last - timedelta(days=RECENT_DAYS - 1)
     since = datetime.combine(shown[0], time(), zone)
     until = datetime.combine(last + timedelta(days=1), time(), zone)
     ask = partial(query, database, since=since, until=until)
     daily = ask("node_health_daily", time_zone=zone.key)
-    compared = daily[daily["day"] >= pd.Timestamp(recent_from - timedelta(days=BASELINE_DAYS))]
     return Findings(
         location=database.location,
         read_at=datetime.now(UTC).astimezone(zone),
@@ -141,7 +144,21 @@ def read_findings(
         health=ask("node_health"),
         hits={level: hits_by_day(daily, level) for level in LEVELS},
         changes={
-            level: compare(compared, recent_from=recent_from, level=level) for level in LEVELS
+            level: node_regressions(
+                database,
+                level=level,
+                recent_days=RECENT_DAYS,
+                baseline_days=BASELINE_DAYS,
+                as_of=last,
+                time_zone=zone.key,
+            )
+            for level in LEVELS
+        },
+        incidents={
+            level: incidents(
+                database, level=level, days=RECENT_DAYS, as_of=last, time_zone=zone.key
+            )
+            for level in LEVELS
         },
         templates=ask(
             "message_templates", levels=LEVELS, recent_days=RECENT_DAYS, new_since=since_when

@@ -113,6 +113,10 @@ def headline(errors: pd.DataFrame) -> str:
             f"{first['node_id']} fails in {percent(first['recent_rate'])} of its runs, up from "
             f"{percent(first['baseline_rate'])}, since about {short_day(first['changed_on'])}{more}"
         )
+    bursts = errors.loc[errors["state"] == "incident", "incident_id"].nunique()
+    if bursts:
+        is_there = counted(bursts, "incident")
+        return f"No node fails more than it did for more than a day; {is_there} in the last days"
     new = compared[compared["state"] == "new"]
     if len(new):
         has = counted(len(new), "new node has", "new nodes have")
@@ -127,7 +131,7 @@ def changes_title(changes: pd.DataFrame, level: str) -> str:
         return f"Nodes with {level}s cannot be compared yet"
     counts = {
         f"{state} with {level}s": int((compared["state"] == state).sum())
-        for state in ("regressed", "new", "resolved")
+        for state in ("regressed", "new", "incident", "resolved")
     }
     found = [f"{number(count)} {what}" for what, count in counts.items() if count]
     watched = int(compared["watch"].sum())
@@ -136,6 +140,13 @@ def changes_title(changes: pd.DataFrame, level: str) -> str:
         calm = f"No node has {level}s more often or more rarely than before, beyond chance"
         return "; ".join(filter(None, [calm, watch]))
     return f"Nodes that changed: {'; '.join(filter(None, [', '.join(found), watch]))}"
+
+
+def incidents_title(incidents: pd.DataFrame) -> str:
+    """Title of the incidents: how many there are, and how many of them are open."""
+    still_open = int(incidents["open"].sum())
+    found = counted(len(incidents), "incident")
+    return f"{found} in the last 2 days, {number(still_open) if still_open else 'none'} still open"
 
 
 def ranking_title(ranked: pd.DataFrame, level: str) -> str:

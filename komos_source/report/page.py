@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from komos_source.analytics import formatting
-from komos_source.analytics.findings import LEVELS, Findings
+from komos_source.analytics.findings import LEVELS, Findings, Level
 from komos_source.report import charts
 from komos_source.text import printable
 
@@ -28,7 +28,7 @@ _PRECURSORS_SHOWN = 10
 _TRENDS_SHOWN = 9
 _TRENDS_AT_LEAST = 6
 _MESSAGE_SHOWN = 600
-_CHANGED = ("regressed", "new", "resolved")
+_CHANGED = ("regressed", "new", "incident", "resolved")
 _NODE = ["task_id", "node_id"]
 _MASK = re.compile("&lt;(text|url|uuid|time|selector|n)&gt;")
 _FILES = Path(__file__).parent
@@ -171,11 +171,12 @@ class _Page:
             "new_templates": int(self.findings.templates["new_in_window"].sum()),
         }
 
-    def _level(self, level: str) -> dict[str, Any]:
+    def _level(self, level: Level) -> dict[str, Any]:
         ranked, changes = self.ranked[level], self.changes[level]
         keys = list(zip(ranked["task_id"], ranked["node_id"], strict=True))
         hits = self.findings.hits[level].set_index(_NODE)
         states = self.findings.changes[level]["state"]
+        names = self.findings.names
         return {
             "ranked": [
                 (node, row)
@@ -189,6 +190,14 @@ class _Page:
             "changes": [
                 (self.nodes[row["task_id"], row["node_id"]], row) for _, row in changes.iterrows()
             ],
+            "incidents": [
+                (
+                    ", ".join(names.get(task, task) for task in row["tasks"]),
+                    ", ".join(dict.fromkeys(node for _, node in row["nodes"])),
+                    row,
+                )
+                for _, row in self.findings.incidents[level].iterrows()
+            ],
             "unchanged": {state: int((states == state).sum()) for state in ("ongoing", "quiet")},
             "not_compared": int((~formatting.was_comparable(self.findings.changes[level])).sum()),
             "trends": [
@@ -200,7 +209,7 @@ class _Page:
     def _named(self, keys: Sequence[tuple[str, str]]) -> list[Node]:
         return [self.nodes[key] for key in keys]
 
-    def _trend_nodes(self, level: str) -> list[tuple[str, str]]:
+    def _trend_nodes(self, level: Level) -> list[tuple[str, str]]:
         """Nodes that changed; if they are few, the first of the ranking as well."""
         changes, ranked = self.changes[level], self.ranked[level]
         hit = ranked[ranked[f"runs_with_{level}"] > 0]
@@ -209,18 +218,18 @@ class _Page:
         several = list(dict.fromkeys([*changed, *first]))
         return several[: max(_TRENDS_AT_LEAST, min(_TRENDS_SHOWN, len(changed)))]
 
-    def _change(self, level: str, key: tuple[str, str]) -> pd.Series | None:
+    def _change(self, level: Level, key: tuple[str, str]) -> pd.Series | None:
         rows = self.findings.changes[level]
         found = rows[(rows["task_id"] == key[0]) & (rows["node_id"] == key[1])]
         return None if found.empty else found.iloc[0]
 
-    def _description(self, level: str, key: tuple[str, str]) -> str:
+    def _description(self, level: Level, key: tuple[str, str]) -> str:
         change = self._change(level, key)
         if change is None:
             return "not visited lately"
         return formatting.change(change, level)
 
-    def _trend(self, level: str, key: tuple[str, str]) -> Markup:
+    def _trend(self, level: Level, key: tuple[str, str]) -> Markup:
         change = self._change(level, key)
         changed_on = None if change is None else change["changed_on"]
         return charts.trend(
@@ -230,7 +239,7 @@ class _Page:
         )
 
     def _cells(
-        self, level: str, key: tuple[str, str]
+        self, level: Level, key: tuple[str, str]
     ) -> list[tuple[date, charts.Day | None, bool]]:
         """Each day with its runs, and whether any run of the task is loaded up to that day."""
         seen = {day.index: day for day in self.days[level].get(key, [])}
