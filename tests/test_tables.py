@@ -19,7 +19,7 @@ _INTRODUCTION = """# Tables and views
 
 What `komos load` creates, in one dataset. The same descriptions are comments in DuckDB and
 Postgres (`SELECT comment FROM duckdb_columns()`, `\\d+` in psql) and in the schema of dlt. They
-are declared in [tables.py](../komos_source/tables.py) and above each
+are declared in [tables](../komos_source/tables/__init__.py) and above each
 [query](../komos_source/analytics); this page is generated from them by `make golden`.
 
 Times are UTC. A column may be null unless it is marked as required. dlt adds `_dlt_load_id`, the

@@ -121,7 +121,7 @@ def _insert(client: SqlClientBase[Any], row: Mapping[str, Any]) -> None:
     names = ", ".join(client.capabilities.escape_identifier(name) for name in row)
     places = ", ".join(["%s"] * len(row))
     client.execute_sql(
-        f"INSERT INTO {_table(client)} ({names}) VALUES ({places})",  # noqa: S608 - names from tables.py
+        f"INSERT INTO {_table(client)} ({names}) VALUES ({places})",  # noqa: S608 - names of tables.Table
         *row.values(),
     )
 
@@ -137,7 +137,7 @@ def _add_to_last_row(client: SqlClientBase[Any], row: Mapping[str, Any]) -> bool
     if row.get("requests") != 0 or row["exit_code"] or row["problems"]:
         return False
     found = client.execute_sql(
-        f"SELECT id FROM {_table(client)} WHERE pipeline_name = %s AND host = %s AND pid = %s "  # noqa: S608 - names from tables.py
+        f"SELECT id FROM {_table(client)} WHERE pipeline_name = %s AND host = %s AND pid = %s "  # noqa: S608 - names of tables.Table
         "AND requests = 0 AND exit_code = 0 AND started_at > %s ORDER BY started_at DESC",
         *(row[name] for name in ("pipeline_name", "host", "pid")),
         row["started_at"] - _ONE_ROW_FOR,

@@ -124,7 +124,7 @@ def _column(pipeline: dlt.Pipeline, table: str, column: str) -> set[Any]:
     """Distinct values of a column; none if there is no such table."""
     with pipeline.sql_client() as client, contextlib.suppress(DatabaseUndefinedRelation):
         name = client.make_qualified_table_name(table)
-        rows = client.execute_sql(f"SELECT DISTINCT {column} FROM {name}")  # noqa: S608 - names from tables.py
+        rows = client.execute_sql(f"SELECT DISTINCT {column} FROM {name}")  # noqa: S608 - names of tables.Table
         return {row[0] for row in rows or ()}
     return set()
 
