@@ -40,7 +40,7 @@ class _Client(PostgresClient):
         key = [column["name"] for column in new_columns if column.get("primary_key")]
         key.sort(
             key=lambda name: name == "id"
-        )  # rows are looked up by run first (tables.TASK_RUN_LOGS)
+        )  # rows are looked up by run first
         load = [column["name"] for column in new_columns if column["name"] == C_DLT_LOAD_ID]
         return statements + [
             f"CREATE INDEX ON {table} ({', '.join(columns)})" for columns in (key, load) if columns
