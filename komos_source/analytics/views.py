@@ -80,22 +80,39 @@ def create_views(
             return False
         has_history = bool(found.get(NODE_HEALTH_HISTORY.name))
         version = f"v_{_version(zone, has_history)}"
-        current = not replace and version in found.get(_MARKER, ())
-        if current and all(found.get(view) for view in VIEWS):
-            return False
         dialect = pipeline.destination.capabilities().sqlglot_dialect
+        current = not replace and version in found.get(_MARKER, ())
+        if current and all(map(found.get, VIEWS)) and _are_views(client.sql_client, dialect):
+            return False
         from komos_source.analytics.render import DIALECTS, Options, render
 
         if dialect not in DIALECTS:
             return False
         names = _bare if dialect == "duckdb" else client.sql_client.make_qualified_table_name
+        failures = []
         for view in VIEWS:
             text = render(view, dialect, Options(time_zone=zone, history=has_history), names)
-            _create(client.sql_client, view, text)
+            try:
+                _create(client.sql_client, view, text)
+            except DestinationError as error:
+                failures.append(error)
         if dialect in COMMENT_DIALECTS:
             _write_comments(client)
+        if failures:
+            raise failures[0]
         _create(client.sql_client, _MARKER, f"SELECT 1 AS {version}")
     return True
+
+
+def _are_views(client: SqlClientBase[Any], dialect: str | None) -> bool:
+    """Returns whether no table has the name of a view; not asked where catalogues differ."""
+    if dialect not in {"duckdb", "postgres"}:
+        return True
+    rows = client.execute_sql(
+        "SELECT table_name FROM information_schema.views WHERE table_schema = %s",
+        client.dataset_name,
+    )
+    return {*VIEWS} <= {name for (name,) in rows or ()}
 
 
 def _write_comments(client: SqlJobClientBase) -> None:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import dlt
 import duckdb
 from dlt.destinations.exceptions import DestinationConnectionError
+from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.destinations.impl.ducklake.ducklake import DuckLakeClient
 from dlt.destinations.impl.ducklake.sql_client import DuckLakeSqlClient
 from dlt.destinations.sql_client import raise_open_connection_error
@@ -24,11 +25,24 @@ from komos_source.destinations.capabilities import CachedCapabilities
 from komos_source.destinations.loading_path import with_direct_merge
 
 
+class _Owner(DuckLakeSqlClient):
+    def close_connection(self) -> None:
+        """Detaches the lake. dlt calls ``fetchone()`` of a relation, which DuckDB 2.0 lacks."""
+        if self._conn:
+            with contextlib.suppress(duckdb.Error):  # there may be no transaction
+                self._conn.execute("ROLLBACK")
+            ((current,),) = self._conn.execute("SELECT current_database()").fetchall()
+            if current == self.credentials.ducklake_name:
+                name = self.capabilities.escape_identifier(current)
+                self._conn.execute(f"USE memory; DETACH {name}")
+        DuckDbSqlClient.close_connection(self)
+
+
 @dataclass
 class _Lake:
     """An attached lake: the client that attached it, and the number of connections that use it."""
 
-    owner: DuckLakeSqlClient
+    owner: _Owner
     users: int = 0
 
 
@@ -76,13 +90,13 @@ class _SqlClient(DuckLakeSqlClient):
     wait=wait_random(0.1, 1),
     reraise=True,
 )
-def _attached(client: DuckLakeSqlClient) -> DuckLakeSqlClient:
+def _attached(client: DuckLakeSqlClient) -> _Owner:
     """Returns a client with the lake attached.
 
     The first connection creates the catalog; of several processes that do so at the same time all
     but one fail, and retry.
     """
-    owner = DuckLakeSqlClient(*_arguments(client))
+    owner = _Owner(*_arguments(client))
     owner.open_connection()
     return owner
 

@@ -38,6 +38,10 @@ _ADVICE_BY_TEXT = {
     "not a valid DuckDB database file": (
         " Move it away, or name another file in DESTINATION__DUCKDB__CREDENTIALS"
     ),
+    "Failed to download extension": (
+        ": DuckDB downloads an extension on first use; let it reach the network, or install a "
+        "DuckDB that has the extension, such as duckdb==1.5.5 for DuckLake"
+    ),
     "File locks are not supported": _LOCAL_DISK,
     "No locks available": _LOCAL_DISK,
 }

@@ -38,9 +38,7 @@ class _Client(PostgresClient):
             return statements
         table = self.sql_client.make_qualified_table_name(table_name)
         key = [column["name"] for column in new_columns if column.get("primary_key")]
-        key.sort(
-            key=lambda name: name == "id"
-        )  # rows are looked up by run first
+        key.sort(key=lambda name: name == "id")  # rows are looked up by run first
         load = [column["name"] for column in new_columns if column["name"] == C_DLT_LOAD_ID]
         return statements + [
             f"CREATE INDEX ON {table} ({', '.join(columns)})" for columns in (key, load) if columns

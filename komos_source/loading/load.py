@@ -51,7 +51,11 @@ from komos_source.exceptions import (
 from komos_source.extract.options import SourceOptions, check_selection
 from komos_source.load_result import LoadResult
 from komos_source.loading import history
-from komos_source.loading.missing_tables import reset_missing_tables, states_of_resources
+from komos_source.loading.missing_tables import (
+    changed_columns,
+    reset_missing_tables,
+    states_of_resources,
+)
 from komos_source.loading.reconciliation import count_loaded_rows, find_missing, read_again
 from komos_source.loading.shard_count import check_shard_count, load_beside_other_shards
 from komos_source.metrics import LoadMetrics
@@ -240,11 +244,15 @@ def _run_package(context: _Context, source: Any, metrics: LoadMetrics) -> int:
             pipeline.sync_destination()
             context.left_out.update(runs_left_out(pipeline, _not_listed(context)))
             lost = reset_missing_tables(pipeline, context.left_out)
+            changed = changed_columns(pipeline)
         if lost:
             context.metrics.notes.append(
                 f"tables were missing or empty in the destination ({', '.join(lost)}): they have "
                 "been filled again with what the API still shows"
             )
+        context.metrics.problems += changed.values()
+        for name in changed.keys() & source.resources.keys():
+            source.resources[name].selected = False
         with telemetry.stage(metrics, "reading logs"):
             sources = [source, *history.table_if_missing(pipeline, lost)]
             pipeline.extract([adapt_to_destination(each, pipeline) for each in sources])

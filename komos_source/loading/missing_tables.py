@@ -1,4 +1,4 @@
-"""Finds tables that were dropped, renamed or emptied by hand, and has the load fill them again.
+"""Finds tables that were dropped, renamed, emptied or changed by hand, and has loads fill them.
 
 dlt creates no table while the destination holds the schema's hash, and the state says what has been
 loaded. For such tables both are reset, so that the load creates them and reads again what the API
@@ -30,6 +30,8 @@ from komos_source.tables import (
 _SAMPLE = 50
 """Tasks and runs that are looked for in the tables."""
 _TABLES = (*(table.name for table in ARROW_TABLES), KOMOS_LOADS.name)
+_TYPES_COMPARED_IN = frozenset({"duckdb", "ducklake", "postgres"})
+_NUMBERS = frozenset({"bigint", "double", "decimal", "wei"})
 _TABLES_OF_DLT = (LOADS_TABLE_NAME, PIPELINE_STATE_TABLE_NAME)
 
 
@@ -58,6 +60,40 @@ def reset_missing_tables(pipeline: dlt.Pipeline, left_out: Container[str] = ()) 
             for name in lost:
                 states_of_resources(state).pop(name, None)
     return lost
+
+
+def changed_columns(pipeline: dlt.Pipeline) -> dict[str, str]:
+    """Finds tables of which a column has been given a type that cannot hold its values.
+
+    Only in databases for which the comparison of types is tested.
+
+    Returns:
+        By name of the table, a sentence for the first such column.
+    """
+    if pipeline.destination.destination_name not in _TYPES_COMPARED_IN:
+        return {}
+    found: dict[str, str] = {}
+    with pipeline.destination_client() as client:
+        if not isinstance(client, SqlJobClientBase) or pipeline.default_schema_name is None:
+            return {}
+        declared = pipeline.default_schema.tables
+        for name, columns in client.get_storage_tables([n for n in _TABLES if n in declared]):
+            for column, stored in columns.items():
+                wanted = declared[name]["columns"].get(column, {}).get("data_type")
+                actual = stored.get("data_type")
+                if wanted and actual and not _holds(actual, wanted):
+                    found.setdefault(
+                        name,
+                        f"nothing is loaded into the table {name}, because its column {column} has "
+                        f"been given the type {actual}: change it back to {wanted}, or rename the "
+                        "table, which the next load then makes again",
+                    )
+    return found
+
+
+def _holds(actual: str, wanted: str) -> bool:
+    """Whether a column of one type of dlt takes values of another."""
+    return actual in {wanted, "text"} or {actual, wanted} <= _NUMBERS
 
 
 def states_of_resources(state: Any) -> dict[str, Any]:

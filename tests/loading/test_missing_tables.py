@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from komos_source import load_shard
+from komos_source.analytics.views import VIEWS
 from komos_source.testing import FakeKomos
 from tests.conftest import THOROUGH, LoadEnv
 
@@ -143,3 +144,42 @@ def test_load_with_nothing_but_old_runs_skipped_by_since_resets_nothing(
     tomorrow = "2999-01-01"
     home.load(since=tomorrow)
     assert home.load(since=tomorrow).notes == ()
+
+
+def test_load_skips_a_table_whose_column_has_another_type_until_it_is_changed_back(
+    home: LoadEnv, runs: list[str], world: FakeKomos, query: Query
+) -> None:
+    home.load()
+    for view in VIEWS:
+        query(f"DROP VIEW komos.{view} CASCADE")
+    query("ALTER TABLE komos.task_run_logs ALTER COLUMN level TYPE INTEGER USING 1")
+    query("ALTER TABLE komos.task_run_logs ALTER COLUMN position TYPE VARCHAR")  # takes numbers
+    task = world.tasks()[0]["id"]
+    for _ in range(2):
+        added = world.add_run(task)
+        world.append(added, {}, {})
+        result = home.load(views=False)
+        assert result.exit_code == 3
+        (problem,) = result.problems
+        assert problem.startswith("nothing is loaded into the table task_run_logs, because its col")
+        assert query(f"SELECT COUNT(*) FROM komos.task_runs WHERE id = '{added}'") == [(1,)]
+    query("ALTER TABLE komos.task_run_logs ALTER COLUMN level TYPE VARCHAR USING 'info'")
+    result = home.load()
+    assert (result.exit_code, result.problems) == (0, ())
+    assert query("SELECT COUNT(*) FROM komos.task_run_logs") == [(12,)]
+
+
+def test_load_beside_views_and_tables_of_the_user_goes_on_and_names_what_is_in_the_way(
+    home: LoadEnv, runs: list[str], world: FakeKomos, query: Query
+) -> None:
+    home.load()
+    query("CREATE VIEW komos.mine AS SELECT id, message FROM komos.task_run_logs")
+    query("DROP VIEW komos.node_gaps CASCADE")
+    query("CREATE TABLE komos.node_gaps (note VARCHAR)")
+    world.append(world.add_run(world.tasks()[0]["id"]), {}, {})
+    result = home.load()
+    (problem,) = result.problems
+    assert problem.startswith("the view node_gaps could not be created: ")
+    assert problem.endswith("The data is loaded; --no-views leaves the views out.")
+    assert query("SELECT COUNT(*) FROM komos.mine") == [(10,)]
+    assert query("SELECT COUNT(*) FROM komos.node_gaps") == [(0,)]
