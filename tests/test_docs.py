@@ -12,6 +12,7 @@ import click
 import pytest
 
 import komos_source
+from komos_source import exceptions
 from komos_source.cli.main import cli
 
 ROOT = Path(__file__).parents[1]
@@ -123,28 +124,54 @@ def test_each_module_is_in_the_map_of_contributing() -> None:
     assert found == {path for path in modules if not path.endswith("__init__.py")}
 
 
+def texts(node: ast.AST) -> Iterator[str]:
+    """The text that an expression is, if it is one; what an f-string fills in is an ellipsis."""
+    if isinstance(node, ast.JoinedStr):
+        yield "".join(
+            str(each.value) if isinstance(each, ast.Constant) else "…" for each in node.values
+        )
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+
+
 def messages() -> Iterator[str]:
-    """Each text in the code; what an f-string fills in is an ellipsis."""
+    """Each text in the code."""
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.JoinedStr):
-                yield "".join(
-                    str(each.value) if isinstance(each, ast.Constant) else "…"
-                    for each in node.values
-                )
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield node.value
+            yield from texts(node)
+
+
+def documented_messages() -> dict[str, str]:
+    """The messages in the tables and lists of the page, each with a pattern of what is shown."""
+    text = read("docs/troubleshooting.md").split("## Messages of other software")[0]
+    quoted = re.findall(r"^(?:\| |- )`(.+?)`(?: \||$)", text, re.M)
+    return {each: ".*".join(map(re.escape, each.split("…"))) for each in quoted}
+
+
+def raised_messages() -> Iterator[str]:
+    """What is passed to exceptions of this package; what an f-string fills in is an ellipsis."""
+    errors = {name for name, each in vars(exceptions).items() if inspect.isclass(each)}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in errors and node.args:
+                yield from filter(re.compile("[a-z]{4}").search, texts(node.args[0]))
+
+
+def test_each_message_that_is_raised_is_in_troubleshooting() -> None:
+    patterns = documented_messages().values()
+    raised = [*raised_messages()]
+    assert len(raised) > 50
+    assert [
+        each for each in raised if not any(re.search(p, each, re.DOTALL) for p in patterns)
+    ] == []
 
 
 def test_each_message_in_troubleshooting_is_in_the_code() -> None:
-    text = read("docs/troubleshooting.md").split("## Messages of other software")[0]
-    quoted = re.findall(r"^\| `(.+?)` \|", text, re.M)
-    known = list(messages())
-    patterns = {each: ".*".join(map(re.escape, each.split("…"))) for each in quoted}
+    patterns, known = documented_messages(), list(messages())
     missing = [
         each
         for each, pattern in patterns.items()
         if not any(re.search(pattern, message, re.DOTALL) for message in known)
     ]
-    assert quoted
+    assert patterns
     assert missing == []
