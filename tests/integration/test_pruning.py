@@ -199,7 +199,7 @@ def test_prune_killed_before_statements_leaves_each_run_whole_or_pruned(
 ) -> None:
     before, daily = store.runs(), store.view("node_health_daily")
     killed = 0
-    for number in itertools.count(1, 1 if THOROUGH else 5):
+    for number in itertools.count(1, 1 if THOROUGH else 8):
         process = store.start(number, "prune", "--older-than", "180d")
         output, error = process.communicate(timeout=120)
         pruned = store.pruned()
@@ -209,7 +209,7 @@ def test_prune_killed_before_statements_leaves_each_run_whole_or_pruned(
             break
         assert process.returncode == -signal.SIGKILL, error
         killed += 1
-    assert killed >= 5
+    assert killed >= 4
     assert pruned == ended_before(world, datetime.now(UTC) - HALF_A_YEAR)
     assert ("`VACUUM FULL`" in output) is (store.destination == "postgres")
 
