@@ -250,7 +250,9 @@ def _run_package(context: _Context, source: Any, metrics: LoadMetrics) -> int:
                 f"tables were missing or empty in the destination ({', '.join(lost)}): they have "
                 "been filled again with what the API still shows"
             )
-        context.metrics.problems += changed.values()
+        for problem in changed.values():
+            if problem not in context.metrics.problems:  # of an earlier package of this load
+                context.metrics.problems.append(problem)
         for name in changed.keys() & source.resources.keys():
             source.resources[name].selected = False
         with telemetry.stage(metrics, "reading logs"):
