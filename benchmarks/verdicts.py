@@ -6,7 +6,7 @@ by SQL. `node_regressions` is asked after each day and each hour; a node that is
 `node_regressions` consists of, with two short cuts that change no result: what is usual is learned
 once a day, as it depends on the days before; and in an hour only those nodes are judged anew that
 had a failure, or a run if they may be ``regressed``: a good run only weakens the evidence. One look
-in 200 is repeated with `node_regressions` itself and compared.
+in 1,000 is repeated with `node_regressions` itself and compared.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ START = datetime(2025, 6, 2, tzinfo=UTC)  # a Monday
 HOUR, DAY = 3600.0, 86400.0
 Array = np.ndarray[Any, Any]
 ALPHA = 0.05
-_COMPARED = 1 / 200
+_COMPARED = 1 / 1000
 COMPARED: list[date] = []
 """Looks that were repeated with `node_regressions`."""
 

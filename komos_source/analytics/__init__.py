@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from komos_source.analytics.checks import CheckResult, run_checks
     from komos_source.analytics.database import Database, open_database
-    from komos_source.analytics.incidents import incidents
+    from komos_source.analytics.bursts import incidents
     from komos_source.analytics.precursors import failure_precursors
     from komos_source.analytics.queries import query
     from komos_source.analytics.regressions import node_regressions
@@ -31,7 +31,7 @@ _MODULES = {
     "Database": "database",
     "create_views": "views",
     "failure_precursors": "precursors",
-    "incidents": "incidents",
+    "incidents": "bursts",
     "node_regressions": "regressions",
     "open_database": "database",
     "query": "queries",

@@ -28,7 +28,7 @@ except ImportError as error:
 
 Array = npt.NDArray[Any]
 
-USUAL_DAYS = 21
+USUAL_DAYS = 14
 """Days with runs from which a node's usual rate is learned: few enough to follow a slow drift."""
 CHANGE_DAYS = 10
 """Days with runs on which a change may have begun, the judged day included."""
@@ -57,9 +57,10 @@ _RATE, _CORRELATION, _OUTAGE = (
 """The combinations that a node may have: usual rate, correlation of the runs of a day, and
 probability that an outage begins on a day."""
 _SHARE_OF_OUTAGE_DAYS = _OUTAGE / (1 - _OUTAGE_STAYS + _OUTAGE)
-_TYPICAL_RISE, _SPREAD_OF_RISE, _ANY_RISE = 2.2, 0.7, 0.01
-"""How the odds are expected to change: times e^2.2 (5 % to 32 %), give or take a factor of e^0.7;
-the last is the weight of every other change."""
+_TYPICAL_RISE, _SPREAD_OF_RISE = 2.2, 0.7
+"""How the odds are expected to change: times e^2.2 (5 % to 32 %), give or take a factor of e^0.7."""
+_SMALLER_RISE, _LARGER_RISE = 0.01, 0.05
+"""Weight of any other change, compared with the typical one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +241,9 @@ def _moves(minimum_effect: float) -> tuple[Array, Array]:
     ratio = odds[None, :] - odds[:, None]
     found = []
     for sign in (1, -1):
-        weight = np.exp(-0.5 * ((sign * ratio - _TYPICAL_RISE) / _SPREAD_OF_RISE) ** 2) + _ANY_RISE
+        rise = sign * ratio - _TYPICAL_RISE
+        weight = np.exp(-0.5 * (rise / _SPREAD_OF_RISE) ** 2)
+        weight += np.where(rise > 0, _LARGER_RISE, _SMALLER_RISE)
         weight = weight * (sign * (_RATES[None, :] - _RATES[:, None]) >= minimum_effect - 1e-9)
         found.append(weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-300))
     return found[0], found[1]

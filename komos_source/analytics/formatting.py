@@ -113,10 +113,10 @@ def headline(errors: pd.DataFrame) -> str:
             f"{first['node_id']} fails in {percent(first['recent_rate'])} of its runs, up from "
             f"{percent(first['baseline_rate'])}, since about {short_day(first['changed_on'])}{more}"
         )
-    bursts = errors.loc[errors["state"] == "incident", "incident_id"].nunique()
+    bursts = int((errors["state"] == "incident").sum())
     if bursts:
-        is_there = counted(bursts, "incident")
-        return f"No node fails more than it did for more than a day; {is_there} in the last days"
+        has = counted(bursts, "node has an incident", "nodes have incidents")
+        return f"{has}; none fails more than it did for more than a day"
     new = compared[compared["state"] == "new"]
     if len(new):
         has = counted(len(new), "new node has", "new nodes have")

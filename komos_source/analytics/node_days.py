@@ -15,7 +15,7 @@ from komos_source.analytics.database import SqlSource
 from komos_source.analytics.queries import query
 
 HISTORY = timedelta(weeks=12)
-"""How far back runs are read: 31 days with runs, also of a task that runs every second or third day."""
+"""How far back runs are read: 24 days with runs, also of a task that runs twice a week."""
 NODE = ["task_id", "node_id"]
 Array = npt.NDArray[Any]
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -120,3 +120,9 @@ def by_day(streaks: pd.DataFrame, today: date) -> NodeDays:
 def seconds(moments: pd.Series) -> pd.Series:
     """Times as seconds since 1970."""
     return pd.to_datetime(moments, utc=True).astype("datetime64[us, UTC]").astype("int64") / 1e6
+
+
+def as_times(since_1970: pd.Series) -> pd.Series:
+    """The reverse of `seconds`; null where it is infinite."""
+    known = since_1970.astype(float).replace(np.inf, np.nan)
+    return pd.to_datetime(known, unit="s", utc=True).dt.round("us").astype("datetime64[us, UTC]")

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from komos_source.analytics.database import SqlSource
-from komos_source.analytics.incidents import Burst, bursts_until
-from komos_source.analytics.node_days import NODE, by_day, period_until, read_streaks
+from komos_source.analytics.bursts import Burst, bursts_until
+from komos_source.analytics.node_days import NODE, as_times, by_day, period_until, read_streaks
 from komos_source.analytics.verdicts import (
     find_changes,
     judge,
@@ -202,9 +202,7 @@ def _with_incidents(found: pd.DataFrame, bursts: list[Burst]) -> pd.DataFrame:
     )
     for name, value in (("from", "started"), ("until", "ended")):
         moments = [getattr(burst, value) if burst else np.nan for burst in mine]
-        found[f"incident_{name}"] = pd.to_datetime(
-            pd.Series(moments, found.index).replace(np.inf, np.nan), unit="s", utc=True
-        )
+        found[f"incident_{name}"] = as_times(pd.Series(moments, found.index))
     spans = [(burst.last_hit - burst.started) / 86400 if burst else np.nan for burst in mine]
     found["lasts_days"] = found["lasts_days"].fillna(pd.Series(spans, found.index))
     return found

@@ -36,7 +36,8 @@ class PlantedPatterns:
         trouble_only: Task id and node that writes only when its run fails.
         abandoned: Task id that was used no longer from `abandoned_on`.
         abandoned_on: Its last day.
-        new_warning: Task id, node and template of a warning first seen on `regressed_on`.
+        new_warning: Task id, node and template of a warning that was not seen before.
+        new_warning_on: When it was first seen.
     """
 
     regressed: tuple[str, str]
@@ -46,6 +47,7 @@ class PlantedPatterns:
     abandoned: str
     abandoned_on: datetime
     new_warning: tuple[str, str, str]
+    new_warning_on: datetime
 
 
 class MadeWorld(FakeKomos):
@@ -96,12 +98,13 @@ def make_sample_data(
     if stories:
         world.stories = PlantedPatterns(
             regressed=(ids["Order sync"], "extract_orders"),
-            regressed_on=turn,
+            regressed_on=end - timedelta(days=4),  # for long enough to be no incident
             flaky=(ids["Price check"], "wait_prices"),
             trouble_only=(ids["Stock report"], _TROUBLE_NODE),
             abandoned=ids["Legacy import"],
             abandoned_on=half,
             new_warning=(ids["Claims upload"], "click_new_claim", NEW_WARNING),
+            new_warning_on=turn,
         )
     start = end - timedelta(days=days)
     for name, nodes in _TASKS.items():
@@ -156,7 +159,7 @@ def _visit(world: MadeWorld, task_id: str, node: str, moment: datetime) -> list[
         warning, error = 0.15, 0.12
     usual = INFO[node.split("_", maxsplit=1)[0]]
     lines = [("info", pick.choice(usual)) for _ in range(pick.randrange(1, 6))]
-    if story and (task_id, node) == story.new_warning[:2] and moment >= story.regressed_on:
+    if story and (task_id, node) == story.new_warning[:2] and moment >= story.new_warning_on:
         lines.append(("warning", story.new_warning[2]))
     if pick.random() < warning:
         lines += [("warning", pick.choice(WARNING))] * pick.randrange(1, 4)

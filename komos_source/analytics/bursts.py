@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from hashlib import blake2b
 from itertools import groupby
+from math import ceil, inf, isfinite, isinf, log
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import pandas as pd
 
 from komos_source.analytics.database import SqlSource
 from komos_source.analytics.node_days import (
     NODE,
     NodeDays,
+    as_times,
     by_day,
     period_until,
     read_streaks,
@@ -30,7 +31,7 @@ from komos_source.exceptions import UsageError
 _BURST_RATE = 0.8
 """Share of runs that fail in an incident, as a model: a run that fails adds evidence, one that does
 not takes some away."""
-_OVER = float(np.log(20))
+_OVER = log(20)
 """Evidence that runs without a hit have to take away until the incident is over: 2 of them where
 failures are rare."""
 _SAME_START = 3600.0
@@ -74,7 +75,7 @@ def find_bursts(
         runs_a_day: Visits a day, of all nodes together.
         alpha: False incidents that are accepted a day, for all nodes together: an upper bound.
     """
-    threshold = np.log(max(1.0, runs_a_day) / alpha)
+    threshold = log(max(1.0, runs_a_day) / alpha)
     ordered = streaks.assign(
         first=seconds(streaks["first_run_at"]), last=seconds(streaks["last_run_at"])
     ).sort_values([*NODE, "first"])
@@ -100,36 +101,36 @@ def _bursts_of(
 ) -> Iterator[Burst]:
     """The bursts of one node: parts of its runs in which the evidence exceeds the threshold."""
     burst_rate = max(_BURST_RATE, (1 + rate) / 2)
-    hit, miss = np.log(burst_rate / rate), np.log((1 - burst_rate) / (1 - rate))
+    hit, miss = log(burst_rate / rate), log((1 - burst_rate) / (1 - rate))
     evidence = peak = 0.0
-    good_before = -np.inf
+    good_before = -inf
     burst: Burst | None = None
     for _, first, last, runs, hits in streaks:
         if hits:
             if burst is None:
-                burst = Burst(node, good_before, first, last, np.inf, np.inf, 0)
+                burst = Burst(node, good_before, first, last, inf, inf, 0)
                 evidence = peak = 0.0
-            if not np.isfinite(burst.found) and evidence + hit * hits >= threshold:
-                needed = np.ceil((threshold - evidence) / hit)
+            if not isfinite(burst.found) and evidence + hit * hits >= threshold:
+                needed = ceil((threshold - evidence) / hit)
                 burst.found = first + (last - first) * (needed - 1) / max(1, runs - 1)
             evidence += hit * hits
             peak = max(peak, evidence)
             burst.hits += hits
-            burst.last_hit, burst.ended = last, np.inf
+            burst.last_hit, burst.ended = last, inf
             continue
         good_before = last
         if burst is None:
             continue
-        if not np.isfinite(burst.ended):
+        if not isfinite(burst.ended):
             burst.ended = first
         evidence += miss * runs
-        certain = np.isfinite(burst.found)
+        certain = isfinite(burst.found)
         if evidence <= (peak - _OVER if certain else 0.0):
             if certain:
                 yield burst
             burst = None
-    if burst is not None and np.isfinite(burst.found):
-        burst.ended = np.inf
+    if burst is not None and isfinite(burst.found):
+        burst.ended = inf
         yield burst
 
 
@@ -224,7 +225,7 @@ def incidents(
         rows.append(row)
     table = pd.DataFrame(rows, columns=_COLUMNS)
     for name in ("started_at", "ended_at"):
-        table[name] = pd.to_datetime(table[name], unit="s", utc=True)
+        table[name] = as_times(table[name])
     return table.sort_values(["open", "started_at"], ascending=False, ignore_index=True)
 
 
@@ -249,7 +250,7 @@ def incident_groups(bursts: list[Burst]) -> list[list[Burst]]:
 
 
 def _row(group: list[Burst]) -> dict[str, object]:
-    is_open = any(np.isinf(burst.ended) for burst in group)
+    is_open = any(isinf(burst.ended) for burst in group)
     hits: dict[str, int] = {}
     for burst in group:  # the nodes of a task fail in the same runs
         hits[burst.node[0]] = max(hits.get(burst.node[0], 0), burst.hits)
