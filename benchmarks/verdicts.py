@@ -53,12 +53,12 @@ class World:
     """Whether nodes write only on trouble."""
 
 
-def schedule(rng: Any, days: int, a_day: float, nodes: int = NODES) -> tuple[Array, Array]:
+def schedule(rng: Any, days: int, a_day: float) -> tuple[Array, Array]:
     """Runs at equal intervals, each node with a start of its own."""
     every = DAY / a_day
     number = np.arange(int(days * a_day))
-    moment = (rng.random((nodes, 1)) + number) * every
-    return np.repeat(np.arange(nodes), len(number)), moment.ravel()
+    moment = (rng.random((NODES, 1)) + number) * every
+    return np.repeat(np.arange(NODES), len(number)), moment.ravel()
 
 
 def world(

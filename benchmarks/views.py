@@ -35,6 +35,7 @@ _QUERIES = {
     "newest_run": Options(),
     "task_coverage": Options(),
     "node_entries": Options(levels=("warning", "error"), limit=8),
+    "node_streaks": Options(levels=("error",)),
 }
 _THREADS = 2
 

@@ -18,9 +18,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from komos_source.analytics.bursts import incidents
     from komos_source.analytics.checks import CheckResult, run_checks
     from komos_source.analytics.database import Database, open_database
-    from komos_source.analytics.bursts import incidents
     from komos_source.analytics.precursors import failure_precursors
     from komos_source.analytics.queries import query
     from komos_source.analytics.regressions import node_regressions

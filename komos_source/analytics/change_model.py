@@ -37,7 +37,10 @@ DAYS = USUAL_DAYS + CHANGE_DAYS
 _HELD_OUT = 5
 """Last days that the nodes together are not learned from, so that nodes that break at the same time
 do not make large variation look usual."""
+_KNOWN_FOR = 7
+"""Days for which a node has to be known before a change: its first weekend is none."""
 _ENOUGH_RUNS = 20
+"""Runs from which the usual rate can be told for incidents."""
 _OUTAGE_STAYS = 0.4
 """Probability that an outage lasts until the next day."""
 _UNSEEN_NODES = 2.0
@@ -58,7 +61,7 @@ _RATE, _CORRELATION, _OUTAGE = (
 probability that an outage begins on a day."""
 _SHARE_OF_OUTAGE_DAYS = _OUTAGE / (1 - _OUTAGE_STAYS + _OUTAGE)
 _TYPICAL_RISE, _SPREAD_OF_RISE = 2.2, 0.7
-"""How the odds are expected to change: times e^2.2 (5 % to 32 %), give or take a factor of e^0.7."""
+"""Expected change of the odds: times e^2.2 (5 % to 32 %), give or take a factor of e^0.7."""
 _SMALLER_RISE, _LARGER_RISE = 0.01, 0.05
 """Weight of any other change, compared with the typical one."""
 
@@ -72,7 +75,7 @@ class Usual:
             of shape (CHANGE_DAYS, N, C).
         risen: The same after a rise on that day, of the same shape.
         fallen: The same after a fall.
-        known: Whether there were runs before that day, of shape (CHANGE_DAYS, N).
+        known: Whether the node was visited a week before that day, of shape (CHANGE_DAYS, N).
         visited: Whether there were runs on that day, of shape (CHANGE_DAYS - 1, N).
         likelihoods: Of the counts of all these days but the last, of shape (CHANGE_DAYS - 1, N, C).
         outage_likelihoods: The same in an outage, of shape (CHANGE_DAYS - 1, N).
@@ -149,7 +152,8 @@ def learn(
     before = np.exp(sums - sums.max(axis=2, keepdims=True)) * weights
     before /= before.sum(axis=2, keepdims=True)
     rise, fall = _moves(minimum_effect)
-    gaps = np.diff(np.column_stack([days[:, first:], np.full(len(days), today)]), axis=1)
+    last_days = np.column_stack([days[:, first:], np.full(len(days), today)])
+    first_day = np.where(runs > 0, days, today).min(axis=1, keepdims=True)
     seen = np.concatenate([np.zeros((1, len(runs))), np.cumsum(runs.T, axis=0)])[first:]
     enough = np.where(
         seen[-1] >= _ENOUGH_RUNS, np.argmax(seen >= _ENOUGH_RUNS, axis=0), CHANGE_DAYS - 1
@@ -158,11 +162,11 @@ def learn(
         before=before,
         risen=_moved(before, rise),
         fallen=_moved(before, fall),
-        known=seen > 0,
+        known=(last_days - first_day).T >= _KNOWN_FOR,
         visited=runs.T[first:] > 0,
         likelihoods=table[0][index.T[first:]],
         outage_likelihoods=table[1][index.T[first:]],
-        stays=_OUTAGE_STAYS ** np.maximum(gaps.T, 1),
+        stays=_OUTAGE_STAYS ** np.maximum(np.diff(last_days, axis=1).T, 1),
         rate=before[enough, np.arange(len(runs))] @ _RATE,
     )
 

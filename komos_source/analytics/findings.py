@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from komos_source.analytics.database import WHAT_TO_RUN, Database
 from komos_source.analytics.bursts import incidents
+from komos_source.analytics.database import WHAT_TO_RUN, Database
 from komos_source.analytics.precursors import failure_precursors
 from komos_source.analytics.queries import query
 from komos_source.analytics.regressions import hits_by_day, node_regressions

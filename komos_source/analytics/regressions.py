@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from komos_source.analytics.database import SqlSource
 from komos_source.analytics.bursts import Burst, bursts_until
+from komos_source.analytics.database import SqlSource
 from komos_source.analytics.node_days import NODE, as_times, by_day, period_until, read_streaks
 from komos_source.analytics.verdicts import (
     find_changes,

@@ -57,27 +57,3 @@ def odds_ratio(
     ratio = cells[0] * cells[3] / (cells[1] * cells[2])
     spread = np.exp(_Z * np.sqrt((1 / cells).sum(axis=0)))
     return ratio, ratio / spread, ratio * spread
-
-
-def change_point(hits: Column, trials: Column) -> int:
-    """Index at which a series of shares most likely changed: the first after the change.
-
-    Of all ways to cut the series in two, each part with a share of its own, the one with the
-    maximum likelihood.
-    """
-    cuts = range(1, len(hits))
-    likelihoods = [
-        _log_likelihood(hits[:cut].sum(), trials[:cut].sum())
-        + _log_likelihood(hits[cut:].sum(), trials[cut:].sum())
-        for cut in cuts
-    ]
-    return cuts[int(np.argmax(likelihoods))]
-
-
-def _log_likelihood(hits: float, trials: float) -> float:
-    """Log-likelihood of the most likely share, given so many hits."""
-    misses = trials - hits
-    return float(
-        (hits * np.log(hits / trials) if hits else 0.0)
-        + (misses * np.log(misses / trials) if misses else 0.0)
-    )

@@ -43,9 +43,3 @@ def test_benjamini_hochberg_matches_statsmodels(p_values: list[float]) -> None:
 
 def test_benjamini_hochberg_without_p_values_is_empty() -> None:
     assert len(statistics.benjamini_hochberg(np.array([]))) == 0
-
-
-def test_change_point_is_where_the_shares_change() -> None:
-    runs = np.array([6, 5, 0, 7, 6, 5, 6])
-    assert statistics.change_point(np.array([0, 1, 0, 0, 0, 4, 5]), runs) == 5
-    assert statistics.change_point(np.array([6, 5, 0, 1, 0, 0, 0]), runs) in {2, 3}
