@@ -9,6 +9,9 @@ from datetime import datetime, timedelta
 
 from komos_source.analytics.checks.result import CheckResult, Finding
 
+_EVENTS = frozenset({"window_gaps", "new_error_templates", "new_fields"})
+"""Checks whose findings happen once and grow old: nothing is resolved that could be sent."""
+
 
 @dataclass(frozen=True, slots=True)
 class Alert:
@@ -109,8 +112,9 @@ def plan(
         for alert in _gone(by_fingerprint, found, known, ran)
         if now - alert.last_seen >= resolve_after
     ]
-    resolved = [alert for alert in gone if alert.notified]
-    unchanged += [replace(alert, resolved=now) for alert in gone if not alert.notified]
+    resolved = [alert for alert in gone if alert.notified and alert.kind not in _EVENTS]
+    silent = [alert for alert in gone if not alert.notified or alert.kind in _EVENTS]
+    unchanged += [replace(alert, resolved=now) for alert in silent]
     return Plan(
         new,
         again,

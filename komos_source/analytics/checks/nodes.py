@@ -10,6 +10,7 @@ from komos_source.analytics import formatting
 from komos_source.analytics.checks.result import CheckResult, Finding, Look, records
 from komos_source.analytics.queries import query
 
+_NAMED = 5
 _TABLE = tables.TASK_RUN_LOGS.name
 
 
@@ -68,24 +69,11 @@ def new_error_templates(look: Look) -> CheckResult:
         & (found["runs"] >= limits.new_error_runs)
         & (found["task_first_run_at"] <= learned)
     ].sort_values("runs", ascending=False)
-    findings = [
-        Finding(
-            "new_error_templates",
-            f"{row['task_id']}/{row['node_id']}/{row['template']}",
-            f"a new error: {_short(row['template'])}",
-            f"in {row['runs']} runs since {row['first_seen']:%d %b %H:%M} UTC; never before in any "
-            "task",
-            row["task_id"],
-            row["task_name"],
-            row["node_id"],
-            weight=row["runs"],
-        )
-        for row in records(new)
-    ]
-    first = "".join(
-        f"{each.node_id} of {each.task_name or each.task_id} writes {each.title}"
-        for each in findings[:1]
-    )
+    by_template: dict[str, list[dict[Any, Any]]] = {}
+    for row in records(new):
+        by_template.setdefault(row["template"], []).append(row)
+    findings = [_new_error(template, rows) for template, rows in by_template.items()]
+    first = "".join(f"{each.title} ({each.detail})" for each in findings[:1])
     return CheckResult(
         "new_error_templates",
         _TABLE,
@@ -95,6 +83,30 @@ def new_error_templates(look: Look) -> CheckResult:
         {"new": len(findings), "errors": len(found)},
         findings,
     )
+
+
+def _new_error(template: str, rows: list[dict[Any, Any]]) -> Finding:
+    """A new error, at one node or at several: a site that is down is one finding."""
+    first, runs = rows[0], sum(row["runs"] for row in rows)
+    nodes = [f"{row['node_id']} of {row['task_name'] or row['task_id']}" for row in rows]
+    since = min(row["first_seen"] for row in rows)
+    is_one = len(rows) == 1
+    return Finding(
+        "new_error_templates",
+        template,
+        f"writes a new error: {_short(template)}" if is_one else f"a new error: {_short(template)}",
+        f"in {runs} runs since {since:%d %b %H:%M} UTC at {shortened(nodes)}; never before in any "
+        "task",
+        first["task_id"] if is_one else None,
+        first["task_name"] if is_one else None,
+        first["node_id"] if is_one else None,
+        weight=runs,
+    )
+
+
+def shortened(names: list[str]) -> str:
+    """The first of some names."""
+    return ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else "")
 
 
 def _short(template: str) -> str:

@@ -75,7 +75,7 @@ def test_each_check_of_tasks_and_the_api_is_red_on_its_story_alone(over: Over) -
     titles = {name: findings[0].title for name, findings in found.items()}
     assert titles["silent_tasks"] == "no run for 6 days"
     assert titles["new_fields"] == "a new entry field: durationMs"
-    assert titles["new_error_templates"] == "a new error: Captcha <n> was refused"
+    assert titles["new_error_templates"] == "writes a new error: Captcha <n> was refused"
     assert titles["volume"].startswith("more runs than usual on 2025-10-13")
     assert titles["duration"].startswith("runs take ")
 
