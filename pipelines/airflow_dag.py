@@ -22,7 +22,15 @@ WHERE = {
 }
 CHECKS = [
     *("window_gaps", "rejected_share", "freshness", "failed_loads"),
-    *("regressions", "new_error_templates", "silent_tasks", "volume", "duration", "new_fields"),
+    *(
+        "regressions",
+        "incidents",
+        "new_error_templates",
+        "silent_tasks",
+        "volume",
+        "duration",
+        "new_fields",
+    ),
 ]
 
 

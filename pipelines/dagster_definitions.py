@@ -163,6 +163,7 @@ CHECKS = {
     "freshness": "task_run_logs",
     "failed_loads": "task_run_log_loads",
     "regressions": "task_run_logs",
+    "incidents": "task_run_logs",
     "new_error_templates": "task_run_logs",
     "silent_tasks": "task_runs",
     "volume": "task_runs",

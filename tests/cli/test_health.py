@@ -60,7 +60,7 @@ def test_health_prints_a_line_a_check_and_exits_with_4_if_one_fails(
     home.load()
     code, output, error = komos("health")
     assert (code, error) == (0, "")
-    assert [line.split()[0] for line in output.splitlines()] == 10 * ["ok"]
+    assert [line.split()[0] for line in output.splitlines()] == 11 * ["ok"]
 
     _fail(home)
     code, output, error = komos("health", *_CHEAP, "--json", "--notify", endpoint.url)

@@ -20,7 +20,7 @@ from komos_source.analytics.checks.loads import (
     rejected_share,
     window_gaps,
 )
-from komos_source.analytics.checks.nodes import new_error_templates, regressions
+from komos_source.analytics.checks.nodes import incidents, new_error_templates, regressions
 from komos_source.analytics.checks.result import CheckResult, Finding, Look
 from komos_source.analytics.checks.tasks import duration, silent_tasks, volume
 from komos_source.analytics.database import SqlSource, connected
@@ -36,6 +36,7 @@ CHECKS: Mapping[str, Callable[[Look], CheckResult]] = {
     "freshness": freshness,
     "failed_loads": failed_loads,
     "regressions": regressions,
+    "incidents": incidents,
     "new_error_templates": new_error_templates,
     "silent_tasks": silent_tasks,
     "volume": volume,

@@ -16,9 +16,7 @@ _TABLE = tables.TASK_RUN_LOGS.name
 
 def regressions(look: Look) -> CheckResult:
     """Fails if a node has a larger share of runs with errors than before, beyond chance."""
-    from komos_source.analytics.regressions import node_regressions
-
-    found = node_regressions(look.source, as_of=look.day, time_zone=look.zone.key)
+    found = look.verdicts
     regressed = found[found["state"] == "regressed"]
     findings = [_regression(row, look) for row in records(regressed)]
     nodes = ", ".join(
@@ -50,6 +48,54 @@ def _regression(row: dict[Any, Any], look: Look) -> Finding:
         look.task_names.get(row["task_id"]),
         row["node_id"],
         weight=recent - baseline,
+    )
+
+
+def incidents(look: Look) -> CheckResult:
+    """Fails while a burst of failing runs goes on; one that several nodes share is one finding.
+
+    A node that is regressed fails in bursts anyway: `regressions` has found it.
+    """
+    from komos_source.analytics.incidents import incidents as find_incidents
+
+    found = find_incidents(look.source, as_of=look.given, time_zone=look.zone.key)
+    verdicts = look.verdicts
+    regressed = verdicts[verdicts["state"] == "regressed"]
+    known = set(zip(regressed["task_id"], regressed["node_id"], strict=True))
+    findings = [
+        _incident(row, look)
+        for row in records(found)
+        if row["open"] and not known.issuperset(map(tuple, row["nodes"]))
+    ]
+    return CheckResult(
+        "incidents",
+        _TABLE,
+        "; ".join(f"{each.node_id or ''} {each.title}: {each.detail}".strip() for each in findings)
+        if findings
+        else f"none goes on, {len(found)} ended lately or are regressions",
+        {"open": len(findings), "incidents": len(found)},
+        findings,
+    )
+
+
+def _incident(row: dict[Any, Any], look: Look) -> Finding:
+    tasks = row["tasks"]
+    nodes = [f"{node} of {look.task_names.get(task, task)}" for task, node in row["nodes"]]
+    is_one_task, is_one_node = len(tasks) == 1, len(nodes) == 1
+    started = row["started_at"].astimezone(look.zone)
+    where = f" at {len(nodes)} nodes of {len(tasks)} task{'' if is_one_task else 's'}"
+    most = f"; most write: {_short(row['template'])}" if row["template"] else ""
+    return Finding(
+        "incidents",
+        f"{row['started_at']:%Y-%m-%dT%H:%M:%S}",  # nodes and runs may be added while it lasts
+        f"runs fail in a burst since {started:%d %b %H:%M}{where}"
+        if not is_one_node
+        else f"fails in a burst since {started:%d %b %H:%M}",
+        f"{row['runs']} failing runs at {shortened(nodes)}{most}",
+        tasks[0] if is_one_task else None,
+        look.task_names.get(tasks[0]) if is_one_task else None,
+        row["nodes"][0][1] if is_one_node else None,
+        weight=row["runs"],
     )
 
 

@@ -91,7 +91,7 @@ class Look:
         self.limits = limits
         self.zone = ZoneInfo(time_zone)
         self.as_of = utc(as_of or datetime.now(UTC)).astimezone(UTC)
-        self.day = as_of and self.as_of.astimezone(self.zone).date()
+        self.given = as_of and self.as_of
 
     @cached_property
     def last_polls(self) -> Mapping[str, datetime] | None:
