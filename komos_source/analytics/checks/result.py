@@ -126,6 +126,13 @@ class Look:
         return min(self.last_polls.values()) if self.last_polls else self.as_of
 
     @cached_property
+    def verdicts(self) -> pd.DataFrame:
+        """What `node_regressions` returns."""
+        from komos_source.analytics.regressions import node_regressions
+
+        return node_regressions(self.source, as_of=self.given, time_zone=self.zone.key)
+
+    @cached_property
     def task_names(self) -> Mapping[str, str]:
         """Names of the tasks by id; tasks without a name are left out."""
         try:

@@ -85,3 +85,20 @@ def test_silent_tasks_counts_silence_up_to_the_last_load(over: Over) -> None:
     world = _healthy(seed=3)
     later = world.clock.now() + timedelta(days=5)
     assert {*_failed(over(world), later)} == {"freshness"}
+
+
+def test_incidents_finds_an_outage_that_tasks_share_once(over: Over) -> None:
+    world = _healthy(seed=3)
+    now = world.clock.now()
+    struck = [task["id"] for task in world.tasks()][3:6]
+    for number in range(12):
+        start = now - timedelta(minutes=15 * (12 - number))
+        for task in struck:
+            run = world.add_run(task, created_at=start)
+            world.append(run, {"nodeId": "login", "level": "info"})
+            world.append(run, {"nodeId": "login", "level": "error", "message": "Answered 503"})
+            world.finish(run, "FAILED", at=start + timedelta(minutes=1))
+    found = _failed(over(world), now)
+    (incident,) = found["incidents"]
+    assert incident.title.endswith("at 3 nodes of 3 tasks")
+    assert "regressions" not in found
