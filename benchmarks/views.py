@@ -57,6 +57,8 @@ SELECT
     created_at + INTERVAL 2 MINUTE AS finished_at,
     n
 FROM range($runs) AS made(n);
+CREATE TABLE tasks AS
+SELECT 'task-' || n AS id, 'Task ' || n AS name FROM range(50) AS made(n);
 CREATE TABLE task_run_log_loads AS
 SELECT id AS run_id, true AS settled, 'ok' AS outcome, finished_at AS checked_at FROM task_runs;
 CREATE TABLE task_run_logs_rejected (run_id VARCHAR);
