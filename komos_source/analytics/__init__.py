@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from komos_source.analytics.bursts import incidents
-    from komos_source.analytics.checks import CheckResult, run_checks
+    from komos_source.analytics.checks import CheckResult, Limits, run_checks
     from komos_source.analytics.database import Database, open_database
     from komos_source.analytics.precursors import failure_precursors
     from komos_source.analytics.queries import query
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "CheckResult": "checks",
+    "Limits": "checks",
     "Database": "database",
     "create_views": "views",
     "failure_precursors": "precursors",
@@ -40,6 +41,7 @@ _MODULES = {
 __all__ = [
     "CheckResult",
     "Database",
+    "Limits",
     "create_views",
     "failure_precursors",
     "incidents",

@@ -56,7 +56,7 @@ def incidents(look: Look) -> CheckResult:
 
     A node that is regressed fails in bursts anyway: `regressions` has found it.
     """
-    from komos_source.analytics.incidents import incidents as find_incidents
+    from komos_source.analytics import incidents as find_incidents
 
     found = find_incidents(look.source, as_of=look.given, time_zone=look.zone.key)
     verdicts = look.verdicts
