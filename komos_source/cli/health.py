@@ -54,7 +54,7 @@ def health(
 
     names = [name for text in only for name in text.split(",")] or None
     if as_of and notify_urls:
-        raise UsageError("--notify cannot be combined with --as-of: the past is no news")
+        raise UsageError("--notify cannot be combined with --as-of: alerts are about now")
     with settings_of(where["pipeline_name"]):
         targets = [] if as_of else chosen_targets(notify_urls, configured=True)
         database = open_database(**where)
