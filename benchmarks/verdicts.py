@@ -123,7 +123,7 @@ WORLDS: dict[str, tuple[str, dict[str, Any]]] = {
     "bursty": ("daily rates from a beta distribution, correlation 1/9", {"correlation": 1 / 9}),
     "hours": ("outages of an hour, one a node and week", {"outages": 1 / 7, "hours": 1}),
     "shared": (
-        "outages of 1 to 12 hours shared by 10 nodes, one a node in 4 weeks",
+        "outages of 6 hours shared by 10 nodes, one a node in 4 weeks",
         {"outages": 1 / 28, "hours": 6, "shared": 10},
     ),
     "weekdays": ("3 % on working days, 15 % on weekends", {"rate": _weekday}),
