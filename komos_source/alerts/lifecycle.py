@@ -95,16 +95,16 @@ def plan(
     known = {fingerprint_of(f, target) for result in results for f in result.known}
     ran = {result.name for result in results}
     new, again, unchanged = [], [], []
-    told = []
+    to_send = []
     for fingerprint, finding in found.items():
         old = by_fingerprint.get(fingerprint)
         seen = _seen(fingerprint, finding, target, old, now)
         if seen.notified is None:
             new.append(finding)
-            told.append(seen)
+            to_send.append(seen)
         elif now - seen.notified >= remind_after:
             again.append(finding)
-            told.append(seen)
+            to_send.append(seen)
         else:
             unchanged.append(seen)
     gone = [
@@ -121,10 +121,10 @@ def plan(
         resolved,
         [
             *unchanged,
-            *(replace(alert, notified=now) for alert in told),
+            *(replace(alert, notified=now) for alert in to_send),
             *(replace(alert, resolved=now) for alert in resolved),
         ],
-        [*unchanged, *told],
+        [*unchanged, *to_send],
     )
 
 

@@ -113,8 +113,8 @@ def test_process_killed_between_sending_and_noting_has_the_next_one_send_again(
     killed = warm.run((*command, "die"), tmp_path, os.environ)
     assert killed.returncode == -signal.SIGKILL
     assert len(endpoint.messages) == 1
-    for said in ("sent 1 findings in one message", "nothing new to send"):
-        assert warm.run(command, tmp_path, os.environ).stdout.strip().endswith(said)
+    for ending in ("sent 1 findings in one message", "nothing new to send"):
+        assert warm.run(command, tmp_path, os.environ).stdout.strip().endswith(ending)
     assert len(endpoint.messages) == 2, "twice, and never again"
 
 

@@ -55,6 +55,6 @@ def new_fields(look: Look) -> CheckResult:
 
 
 def _shown(name: str) -> str:
-    """The name; of an unknown event, which is told by the reason it was rejected, its type."""
+    """The name; of an unknown event, whose name is the reason it was rejected, its type."""
     event = re.match(r"a webhook '(.*?)'", name)
     return event[1] if event else name
