@@ -102,3 +102,12 @@ def test_incidents_finds_an_outage_that_tasks_share_once(over: Over) -> None:
     (incident,) = found["incidents"]
     assert incident.title.endswith("at 3 nodes of 3 tasks")
     assert "regressions" not in found
+
+
+def test_regressions_names_the_node_that_got_worse(over: Over) -> None:
+    world = make_sample_data(seed=7)
+    assert world.stories is not None
+    found = _failed(over(world), world.clock.now())["regressions"]
+    assert [(each.task_id, each.node_id) for each in found] == [world.stories.regressed]
+    assert found[0].title.startswith("fails in ")
+    assert "95 % interval" in found[0].detail
