@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import duckdb
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
@@ -133,13 +132,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleDatabase:
         world.finish(run_id, "FAILED")
     with pytest.MonkeyPatch.context() as patch:
         pipeline_over(world, directory, patch)
-    file = directory / "komos_task_run_logs.duckdb"
-    with duckdb.connect(str(file)) as connection:
-        connection.executemany(
-            "INSERT INTO komos.tasks (id, name) VALUES (?, ?)",
-            [[task["id"], task["name"]] for task in world.tasks()],
-        )
-    return SampleDatabase(file, world)
+    return SampleDatabase(directory / "komos_task_run_logs.duckdb", world)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
