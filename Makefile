@@ -29,7 +29,7 @@ $(READY): $(USABLE)
 demo: $(USABLE) ## Load made history into DuckDB over real HTTP and show node rates
 	$(BIN)/komos demo
 
-test: $(READY) ## Run the whole test suite, two processes more than cores
+test: $(READY) ## Run the whole test suite, one process more than cores
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
 test-quick: $(READY) ## Run the tests of less than 1.5 s that need no browser, server or scheduler

@@ -77,8 +77,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two more than cores: tests of a scheduler, a follower or a browser mostly wait."""
-    return (os.cpu_count() or 1) + 2
+    """One more than cores: tests of a scheduler or a follower mostly wait."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(tryfirst=True)
