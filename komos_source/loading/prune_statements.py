@@ -64,7 +64,7 @@ def count(choice: PruneChoice, qualified: Qualified) -> Statement:
     runs = _candidates(choice, qualified)
     logs = qualified("task_run_logs")
     return Statement(
-        f"WITH runs AS ({runs.sql}) SELECT (SELECT COUNT(*) FROM runs), "  # noqa: S608 - names of ours, values are parameters
+        f"WITH runs AS ({runs.sql}) SELECT (SELECT COUNT(*) FROM runs), "  # noqa: S608 - constant names, values are parameters
         f"(SELECT COUNT(*) FROM {logs} WHERE run_id IN (SELECT run_id FROM runs))",
         runs.parameters,
     )
