@@ -61,8 +61,7 @@ class _Client(DuckDbClient):
             if client.execute_sql(average)[0][0]:
                 name = client.make_qualified_table_name(table["name"])
                 client.execute_sql(f"COMMENT ON COLUMN {name}.{C_DLT_LOAD_ID} IS '{_LONG_ROWS}'")
-            long_rows = client.execute_sql(_HOLDS_LONG_ROWS, _LONG_ROWS)[0][0]
-            client.execute_sql(f"SET GLOBAL max_vacuum_tasks = {0 if long_rows else 100}")
+            _limit_vacuum(client)
 
 
 def compact(client: Any) -> int:
@@ -74,11 +73,16 @@ def compact(client: Any) -> int:
     Returns:
         Bytes of the file that are free; the file itself does not shrink.
     """
-    long_rows = client.execute_sql(_HOLDS_LONG_ROWS, _LONG_ROWS)[0][0]
-    client.execute_sql(f"SET GLOBAL max_vacuum_tasks = {0 if long_rows else 100}")
+    _limit_vacuum(client)
     client.execute_sql("CHECKPOINT")
     size = "SELECT free_blocks * block_size FROM pragma_database_size()"
     return int(client.execute_sql(size)[0][0])
+
+
+def _limit_vacuum(client: Any) -> None:
+    """Has the next checkpoint combine row groups, unless a table holds long rows."""
+    long_rows = client.execute_sql(_HOLDS_LONG_ROWS, _LONG_ROWS)[0][0]
+    client.execute_sql(f"SET GLOBAL max_vacuum_tasks = {0 if long_rows else 100}")
 
 
 class duckdb(CachedCapabilities, dlt.destinations.duckdb):  # noqa: N801 - dlt reads the destination's name off the class
