@@ -7,8 +7,6 @@ dlt creates tables, so that its types are the destination's.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, fields
 from datetime import datetime
@@ -24,13 +22,12 @@ from filelock import FileLock, Timeout
 from komos_source.alerts.lifecycle import Alert
 from komos_source.analytics.checks.result import utc
 from komos_source.destinations.error_messages import translate_errors
-from komos_source.destinations.locking import connect_when_unlocked
+from komos_source.destinations.locking import connect_when_unlocked, take_advisory_lock
 from komos_source.exceptions import DestinationError, LockedError
 from komos_source.settings import LOCK_TIMEOUT
 from komos_source.tables import KOMOS_ALERTS
 
 _COLUMNS = [field.name for field in fields(Alert)]
-_POLL = 0.25
 
 
 class AlertStore:
@@ -82,16 +79,9 @@ class AlertStore:
             yield
             return
         label = f"komos_source alerts:{self._pipeline.dataset_name}"
-        key = int.from_bytes(hashlib.sha256(label.encode()).digest()[:8], "big") >> 1
-        deadline = time.monotonic() + timeout
         with translate_errors(self._pipeline), self._pipeline.sql_client() as client:
-            # As for loads: a lock of a transaction holds behind a connection pooler, too.
-            client.execute_sql("BEGIN ISOLATION LEVEL READ COMMITTED")
-            client.execute_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
-            while not _first(client.execute_sql("SELECT pg_try_advisory_xact_lock(%s)", key)):
-                if time.monotonic() >= deadline:
-                    raise LockedError(_waited(timeout))
-                time.sleep(_POLL)
+            if take_advisory_lock(client, label, "alerts", timeout):
+                raise LockedError(_waited(timeout))
             yield
 
     def read(self) -> list[Alert]:
@@ -169,10 +159,6 @@ class AlertStore:
             connect_when_unlocked(connect, LOCK_TIMEOUT) as client,
         ):
             yield client
-
-
-def _first(rows: Any) -> Any:
-    return rows[0][0]
 
 
 def _in_utc(value: Any) -> Any:

@@ -97,36 +97,43 @@ def lock_dataset(pipeline: dlt.Pipeline, timeout: float) -> Iterator[None]:
     if pipeline.destination.destination_name != "postgres":
         yield
         return
-    name = f"komos load on {socket.gethostname()}, process {os.getpid()}"
     with pipeline.sql_client() as client:
-        # A lock of the session would not hold behind a pooler that gives each transaction another
-        # one. An idle transaction that is read committed keeps no row from being vacuumed.
-        client.execute_sql("BEGIN ISOLATION LEVEL READ COMMITTED")
-        client.execute_sql("SELECT set_config('application_name', %s, TRUE)", name)
-        client.execute_sql(_SET_LIMITS)
-        _wait_for_dataset(client, timeout)
+        label = f"komos_source:{client.staging_dataset_name}"
+        if holder := take_advisory_lock(client, label, "load", timeout):
+            raise LockedError(
+                f"another load into the dataset {client.dataset_name!r} is running "
+                f"({holder}); waited {timeout:.0f} s. Wait for it to end."
+            )
         yield
 
 
-def _wait_for_dataset(client: Any, timeout: float) -> None:
-    """Takes the lock, which lasts as long as the transaction of the client."""
-    key = _lock_key(client.staging_dataset_name)
+def take_advisory_lock(client: Any, label: str, purpose: str, timeout: float) -> str | None:
+    """Takes an advisory lock of Postgres, which lasts as long as the transaction begun here.
+
+    Args:
+        client: dlt's SQL client, connected to Postgres; its connection holds the lock.
+        label: What is locked.
+        purpose: What the process does, for those who wait.
+        timeout: Seconds to wait for another process.
+
+    Returns:
+        Who held the lock for that long; None if it is taken.
+    """
+    name = f"komos {purpose} on {socket.gethostname()}, process {os.getpid()}"
+    # A lock of the session would not hold behind a pooler that gives each transaction another one.
+    # An idle transaction that is read committed keeps no row from being vacuumed.
+    client.execute_sql("BEGIN ISOLATION LEVEL READ COMMITTED")
+    client.execute_sql("SELECT set_config('application_name', %s, TRUE)", name)
+    client.execute_sql(_SET_LIMITS)
+    # 63 bits, so that Postgres and Python agree about the sign.
+    key = int.from_bytes(hashlib.sha256(label.encode()).digest()[:8], "big") >> 1
     deadline = time.monotonic() + timeout
     while not client.execute_sql("SELECT pg_try_advisory_xact_lock(%s)", key)[0][0]:
         if time.monotonic() >= deadline:
             found = client.execute_sql(_HOLDER, key)
-            raise LockedError(
-                f"another load into the dataset {client.dataset_name!r} is running "
-                f"({(found and found[0][0]) or 'unknown'}); waited {timeout:.0f} s. "
-                "Wait for it to end."
-            )
+            return (found and found[0][0]) or "unknown"
         time.sleep(_POLL_POSTGRES)
-
-
-def _lock_key(staging_dataset: str) -> int:
-    """The number of the lock: 63 bits, so that Postgres and Python agree about the sign."""
-    digest = hashlib.sha256(f"komos_source:{staging_dataset}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+    return None
 
 
 def _read(holder: Path) -> str:
