@@ -168,13 +168,22 @@ def read_findings(
     )
 
 
-def _moment(text: str, zone: ZoneInfo) -> datetime:
+def parse_moment(text: str) -> datetime:
+    """Reads an ISO 8601 date or time that a user has given.
+
+    Raises:
+        UsageError: The text is neither.
+    """
     try:
-        moment = datetime.fromisoformat(text.strip())
+        return datetime.fromisoformat(text)
     except ValueError as error:
         raise UsageError(
             f"{text!r} is no time: give an ISO 8601 date or time such as 2025-10-06"
         ) from error
+
+
+def _moment(text: str, zone: ZoneInfo) -> datetime:
+    moment = parse_moment(text.strip())
     return moment.astimezone(zone) if moment.tzinfo else moment.replace(tzinfo=zone)
 
 

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -48,6 +48,7 @@ def health(
       SOURCES__KOMOS__NOTIFY=slack://… komos health
     """
     from komos_source.analytics import open_database, run_checks
+    from komos_source.analytics.findings import parse_moment
     from komos_source.config import settings_of
     from komos_source.exceptions import UsageError
     from komos_source.load_result import exit_code_of_health
@@ -58,7 +59,7 @@ def health(
     with settings_of(where["pipeline_name"]):
         targets = [] if as_of else chosen_targets(notify_urls, configured=True)
         database = open_database(**where)
-        results = run_checks(database, names, as_of=_moment(as_of))
+        results = run_checks(database, names, as_of=parse_moment(as_of) if as_of else None)
         if not as_json:
             print_results(results)
         deliveries = send(output, database, results, targets, remind_after, quiet=as_json)
@@ -127,17 +128,6 @@ def print_results(results: Sequence[CheckResult]) -> None:
             about = " ".join(filter(None, (finding.node_id, finding.task_name or finding.task_id)))
             what = f"{about}: {finding.title}" if about else finding.title
             echo(f"known   {result.name}: {what}; {finding.reason}")
-
-
-def _moment(text: str | None) -> datetime | None:
-    from komos_source.exceptions import UsageError
-
-    try:
-        return datetime.fromisoformat(text) if text else None
-    except ValueError as error:
-        raise UsageError(
-            f"{text!r} is no time: give an ISO 8601 date or time such as 2025-10-06"
-        ) from error
 
 
 def _to_json(results: Sequence[CheckResult], deliveries: Sequence[Delivery]) -> dict[str, Any]:
