@@ -1,4 +1,4 @@
-"""`pipelines/dagster_definitions.py` as Dagster imports it."""
+"""The definitions in `pipelines/` as Dagster imports them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ DEFINITIONS = PIPELINES / "dagster_definitions.py"
 INSTANCE_SETTINGS = PIPELINES / "dagster_home" / "dagster.yaml"
 
 
-def definitions() -> ModuleType:
+def definitions(name: str = DEFINITIONS.stem) -> ModuleType:
     """The module, imported anew: it reads the environment once."""
-    spec = importlib.util.spec_from_file_location("dagster_definitions", DEFINITIONS)
+    spec = importlib.util.spec_from_file_location(name, PIPELINES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
