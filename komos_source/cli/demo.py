@@ -1,9 +1,11 @@
-"""``komos demo``: loads sample data over real HTTP, without a key."""
+"""``komos demo``: a tour with sample data over real HTTP, without a key."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,17 +23,24 @@ if TYPE_CHECKING:
 _DATABASE = "komos-demo.duckdb"
 _REPORT = "report.html"
 _MARKER = ".komos-demo"
+_WORKING_DIRECTORY = ".dlt-data"
 _PIPELINE = "komos_demo"
 _DAYS = 28
+_FAST_DAYS = 8
 _DAYS_PER_LOAD = 4
+"""Few enough that no task starts 50 runs in between, which is all that the API lists."""
 _SETTLED = timedelta(minutes=15)
 """How long before now the history ends: its last runs are then read for the last time."""
+_LATENCY = 0.2
+"""Seconds that each answer takes while a load is killed, so that it is killed in the middle."""
+_PACE = 20.0
+"""How much faster than usual time passes while a run is followed."""
 _RATES = """
 SELECT COALESCE(health.task_name, health.task_id), health.node_id, health.runs, health.warning_rate,
     health.error_rate, health.error_rate_low, health.error_rate_high
 FROM {node_health} AS health
-ORDER BY health.error_rate DESC, health.warning_rate DESC, 1, 2
-LIMIT 15
+ORDER BY health.error_rate_low DESC, health.warning_rate_low DESC, 1, 2
+LIMIT 10
 """
 
 
@@ -44,44 +53,49 @@ LIMIT 15
     show_default=True,
     help="Directory of the demo: a new one, an empty one, or that of an earlier demo.",
 )
-def demo(directory: Path) -> None:
-    """Load four weeks of sample data from an emulated API, and show error rates per node.
+@click.option("--fast", is_flag=True, help="Load 8 days instead of 28, and follow no run.")
+def demo(directory: Path, fast: bool) -> None:
+    """Load sample data from an emulated API; show what is found in it and how alerts look.
 
     Only files in the directory are read or written. No configuration is used.
     """
     from komos_source.analytics import open_database
-    from komos_source.cli.progress import print_result
-    from komos_source.report import write_report
     from komos_source.testing import Emulator, make_sample_data
 
     directory = directory.resolve()
     prepare_directory(directory)
-    file = directory / _DATABASE
-    _ignore_configuration()
-    os.environ["DESTINATION__DUCKDB__CREDENTIALS"] = f"duckdb:///{file}"
+    days = _FAST_DAYS if fast else _DAYS
     end = datetime.now(UTC) - _SETTLED
-    komos = make_sample_data(days=_DAYS, end=end)
+    komos = make_sample_data(days=days, end=end)
     with Emulator(komos) as emulator:
-        echo(f"Komos emulator on {emulator.base_url}: {len(komos.tasks())} tasks, {_DAYS} days")
-        for day in range(_DAYS_PER_LOAD, _DAYS + 1, _DAYS_PER_LOAD):
-            komos.clock.set(end - timedelta(days=_DAYS - day) + _SETTLED)
-            result = _load(emulator, directory)
-            echo(
-                f"day {day:2}: {result.runs_fetched} logs read, {result.entries_loaded:,} entries "
-                f"loaded, {result.requests} requests, {result.seconds:.1f} s"
-            )
-        echo("")
-        echo("Second load, no new data:")
-        print_result(_load(emulator, directory))
-        expected = sum(1 for _ in komos.entries())
-    database = open_database(database=file)
-    _print_rates(database, expected)
-    try:
-        write_report(database, directory / _REPORT)
-        echo(f"Wrote {directory / _REPORT}: open it in a browser.")
-    except ConfigurationError as error:  # the extra for analyses is not installed
-        echo(f"No report was written: {error}")
-    echo(f"To explore the data: komos notebook --database {file}")
+        _configure(directory, emulator)
+        _step(f"An emulated Komos API, {len(komos.tasks())} tasks, {days} days of runs", "no key")
+        for day in range(_DAYS_PER_LOAD, days, _DAYS_PER_LOAD):
+            komos.clock.set(end - timedelta(days=days - day) + _SETTLED)
+            _print_load(day, _load())
+        komos.clock.set(end + _SETTLED)
+        _step("A load that is killed", "the next one reads what is missing, each entry once")
+        read = _killed_load(emulator, directory)
+        echo(f"kill -9 after {read} logs")
+        _print_load(days, _load())
+        _step("Another load", "a run that has ended costs no request")
+        _print_load(days, _load())
+        database = open_database(database=directory / _DATABASE)
+        _verify(database, sum(1 for _ in komos.entries()))
+        _step("How often nodes fail", "with 95 % bounds: few runs prove little")
+        _print_rates(database)
+        _print_findings(database, directory)
+        if not fast:
+            _step("A run, live", f"komos logs --follow, {_PACE:g} times as fast as usual")
+            komos.clock.run(_PACE)
+            _run_command("logs", komos.start_run(), "--follow", directory=directory).wait()
+    echo("")
+    echo(f"To explore the data: komos notebook --database {directory / _DATABASE}")
+
+
+def _step(what: str, why: str) -> None:
+    echo("")
+    echo(f"== {what} ({why})")
 
 
 def prepare_directory(directory: Path) -> None:
@@ -108,8 +122,8 @@ def prepare_directory(directory: Path) -> None:
         ) from error
 
 
-def _ignore_configuration() -> None:
-    """Makes dlt read no variable or file that configures the loads of the user's own data."""
+def _configure(directory: Path, emulator: Emulator) -> None:
+    """Configures dlt for the demo alone: nothing configures it like the user's own loads."""
     from komos_source.settings_files import configuration_providers
 
     for name in [*os.environ]:
@@ -117,43 +131,69 @@ def _ignore_configuration() -> None:
             del os.environ[name]
     providers = configuration_providers()
     providers[:] = [each for each in providers if each.name not in {"config.toml", "secrets.toml"}]
+    os.environ |= {
+        "DLT_DATA_DIR": str(directory / _WORKING_DIRECTORY),
+        "DESTINATION__DUCKDB__CREDENTIALS": f"duckdb:///{directory / _DATABASE}",
+        "SOURCES__KOMOS__API_KEY": emulator.api_key,
+        "SOURCES__KOMOS__BASE_URL": emulator.base_url,
+    }
 
 
-def _load(emulator: Emulator, directory: Path) -> LoadResult:
+def _load() -> LoadResult:
     from komos_source.cli.progress import show_progress
     from komos_source.loading.load import load
 
     with show_progress(quiet=not sys.stderr.isatty()) as watch:
-        return load(
-            api_key=emulator.api_key,
-            base_url=emulator.base_url,
-            pipeline_name=_PIPELINE,
-            pipelines_dir=str(directory / ".pipelines"),
-            on_start=watch,
-            spool=False,
-        )
+        return load(pipeline_name=_PIPELINE, on_start=watch, spool=False)
 
 
-def _print_rates(database: Database, expected: int) -> None:
-    """Compares the table with the API, and prints the nodes with the highest error rates."""
-    from rich.console import Console
-    from rich.table import Table
+def _print_load(day: int, result: LoadResult) -> None:
+    echo(
+        f"day {day:2}: {result.runs_fetched} logs read, {result.entries_loaded:,} entries loaded, "
+        f"{result.requests} requests, {result.seconds:.1f} s"
+    )
 
+
+def _run_command(*arguments: str, directory: Path) -> subprocess.Popen[bytes]:
+    """Starts a `komos` command of its own; in the directory, where no file configures it."""
+    command = [sys.executable, "-m", "komos_source", *arguments]
+    return subprocess.Popen(command, cwd=directory)  # noqa: S603 - our own command
+
+
+def _killed_load(emulator: Emulator, directory: Path) -> int:
+    """Starts a load and kills it while it reads logs; returns how many it had requested."""
+    before = emulator.count("/logs")
+    emulator.faults.latency = _LATENCY
+    loading = _run_command("load", "--json", "--pipeline-name", _PIPELINE, directory=directory)
+    while loading.poll() is None and emulator.count("/logs") < before + 20:
+        time.sleep(0.01)
+    loading.kill()
+    loading.wait()
+    emulator.faults.latency = 0.0
+    return emulator.count("/logs") - before
+
+
+def _verify(database: Database, expected: int) -> None:
+    """Compares the table with the API."""
     from komos_source.analytics.database import fetch
 
     ((count, distinct),) = fetch(
         database, "SELECT COUNT(*), COUNT(DISTINCT id) FROM {task_run_logs}"
     )[1]
-    echo("")
     echo(
         f"Verified: {expected:,} entries in the API, {count:,} rows loaded, {distinct:,} distinct "
         "ids"
     )
-    table = Table(
-        title="Nodes by error rate, as a share of the runs that visited them: the first 15",
-        title_justify="left",
-        box=None,
-    )
+
+
+def _print_rates(database: Database) -> None:
+    """Prints the nodes whose error rates are certainly high."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from komos_source.analytics.database import fetch
+
+    table = Table(box=None)
     for heading in ("task", "node", "runs", "warnings", "errors", "95 % bounds"):
         is_name = heading in {"task", "node"}
         table.add_column(heading, justify="left" if is_name else "right", no_wrap=True)
@@ -162,3 +202,29 @@ def _print_rates(database: Database, expected: int) -> None:
             task, node, str(runs), f"{warning:.1%}", f"{error:.1%}", f"{low:.0%} – {high:.0%}"
         )
     Console(highlight=False).print(table)
+
+
+def _print_findings(database: Database, directory: Path) -> None:
+    """Prints what the checks have found, as an alert; writes the report."""
+    from komos_source.alerts.evidence import find_evidence
+    from komos_source.alerts.lifecycle import Plan
+    from komos_source.alerts.message import compose, shown_findings
+    from komos_source.analytics.checks import run_checks
+    from komos_source.report import write_report
+
+    _step("What is wrong", "komos health; komos health --notify sends it, once")
+    try:
+        results = run_checks(database, known=[])
+        plan = Plan([each for result in results for each in result.findings], (), (), (), ())
+        now = datetime.now(UTC)
+        evidence = {each: find_evidence(database, each, now) for each in shown_findings(plan)}
+        if plan.new:
+            title, body = compose(plan, evidence)
+            for line in (title, "", *body.splitlines()):
+                echo(line)
+        write_report(database, directory / _REPORT)
+    except ConfigurationError as error:  # the extra for analyses is not installed
+        echo(f"Not shown, and no report was written: {error}")
+        return
+    echo("")
+    echo(f"Wrote {directory / _REPORT}: open it in a browser.")

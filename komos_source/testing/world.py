@@ -40,6 +40,11 @@ class WorldClock:
         self._since = time.monotonic()
         self._start = moment
 
+    def run(self, pace: float) -> None:
+        """Lets time pass, from now on at another pace."""
+        self.set(self.now())
+        self._pace = pace
+
     def advance(self, by: timedelta | float) -> None:
         """Moves the clock on, by a time span or by seconds."""
         self.set(self.now() + (by if isinstance(by, timedelta) else timedelta(seconds=by)))

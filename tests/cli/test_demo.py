@@ -49,7 +49,9 @@ def test_demo_beside_own_data_reads_and_changes_nothing_of_it(
     line = next(line for line in done.stdout.splitlines() if line.startswith("Verified: "))
     counts = [word for word in line.replace(",", "").split() if word.isdigit()]
     assert (len(counts), len(set(counts))) == (3, 1)
-    assert "extract_orders" in done.stdout
+    assert "kill -9 after " in done.stdout
+    assert "\nKomos, Order sync: extract_orders fails in " in done.stdout
+    assert " info navigate_" in done.stdout, "the log of a run"
     demo = home.directory / "komos-demo"
     page = (demo / "report.html").read_text("utf-8")
     assert "extract_orders fails in" in page
@@ -101,12 +103,12 @@ def test_prepare_directory_of_a_file_is_refused(tmp_path: Path) -> None:
         prepare_directory(tmp_path / "file")
 
 
-def short_demo(tmp_path: Path, missing: str = "") -> subprocess.CompletedProcess[str]:
-    """A demo of eight days, which are two loads; without a package."""
+def fast_demo(tmp_path: Path, missing: str = "") -> subprocess.CompletedProcess[str]:
+    """A demo of eight days; without a package."""
     script = (
-        f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['komos', 'demo', '--dir', 'd'];"
-        "from komos_source.cli.main import main; sys.modules['komos_source.cli.demo']._DAYS = 8;"
-        "main()"
+        f"import sys; sys.modules[{missing!r}] = None; "
+        "sys.argv = ['komos', 'demo', '--fast', '--dir', 'd'];"
+        "from komos_source.cli.main import main; main()"
     )
     return subprocess.run(
         [sys.executable, "-c", script],
@@ -120,7 +122,7 @@ def short_demo(tmp_path: Path, missing: str = "") -> subprocess.CompletedProcess
 
 @pytest.mark.parametrize("missing", ["jinja2", "scipy"])
 def test_demo_without_the_extra_for_analyses_names_it(tmp_path: Path, missing: str) -> None:
-    done = short_demo(tmp_path, missing)
+    done = fast_demo(tmp_path, missing)
     assert done.returncode == 0, done.stderr
     assert "komos-source[analysis]" in done.stdout
     assert "extract_orders" in done.stdout
@@ -128,7 +130,7 @@ def test_demo_without_the_extra_for_analyses_names_it(tmp_path: Path, missing: s
 
 def test_demo_twice_replaces_its_data(tmp_path: Path) -> None:
     for _ in range(2):
-        assert short_demo(tmp_path).returncode == 0
+        assert fast_demo(tmp_path).returncode == 0
     with duckdb.connect(str(tmp_path / "d" / "komos-demo.duckdb"), read_only=True) as client:
         loads = client.execute("SELECT COUNT(*) FROM komos.komos_loads").fetchall()
     assert loads == [(3,)]
