@@ -10,7 +10,7 @@ PEERS ?= floor,floor_tail,script,rest_api,rest_api_plain
 SCENARIO ?= all
 REPEATS ?= 3
 
-.PHONY: help demo test test-quick airflow golden bench lint lock build clean
+.PHONY: help demo test test-quick airflow golden docs screenshots bench lint lock build wheel-test clean
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -26,7 +26,7 @@ $(READY): $(USABLE)
 	$(PIP) --requirement requirements.lock
 	@touch $@
 
-demo: $(USABLE) ## Load made history into DuckDB over real HTTP and show node rates
+demo: $(USABLE) ## A tour: load sample data into DuckDB over real HTTP, and show what is found in it
 	$(BIN)/komos demo
 
 test: $(READY) ## Run the whole test suite, one process more than cores
@@ -46,6 +46,13 @@ airflow: ## Try the Airflow DAG in Airflow's standalone mode (installs some 160 
 golden: $(READY) ## Rewrite docs/tables.md and the queries' texts in all dialects
 	$(BIN)/python -m pytest tests/analytics/test_golden.py tests/test_tables.py --rewrite-golden
 
+docs: $(READY) ## Build the documentation as a site, in site/
+	$(BIN)/zensical build --strict
+	cp docs/llms.txt site/
+
+screenshots: $(READY) ## Take the pictures in docs/images from the demo, with a real browser and terminal
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python docs/images/make.py
+
 lint: $(READY) ## Check style, types and the order of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -60,5 +67,10 @@ lock: ## Pin all dependencies anew in requirements.lock
 build: $(READY) ## Build the wheel and the source distribution
 	$(BIN)/python -m build
 
+wheel-test: ## Install the wheel in a clean environment, and run the demo there
+	rm -rf .venv-wheel && $(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo dist/*.whl)[analysis]"
+	cd .venv-wheel && bin/komos-source demo --fast
+
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .venv-lock .venv-airflow .venv-singer .venv-airbyte komos-demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lock .venv-wheel .venv-airflow .venv-singer .venv-airbyte komos-demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis site

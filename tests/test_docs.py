@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "komos_source"
 PAGES = [
     *sorted(ROOT.glob("*.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "benchmarks").glob("*.md")),
 ]
 SELECTION = {"run_ids", "task_ids", "since", "full_refresh", "shard"}
@@ -93,6 +94,27 @@ def test_each_option_of_a_command_is_documented_in_its_section(name: str) -> Non
         if isinstance(parameter, click.Option):
             for option in (*parameter.opts, *parameter.secondary_opts):
                 assert re.search(rf"`{option}[ `]", section), option
+
+
+def typed_commands() -> Iterator[str]:
+    """Each `komos` command line in a code block of a page, without what a shell does with it."""
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        blocks = re.findall(r"^```\w*\n(.*?)^```|((?:^    .*\n)+)", text, re.M | re.DOTALL)
+        for line in "".join(map("".join, blocks)).splitlines():
+            if found := re.match(r"(?:\$ |    )?(?:\w+=\S+ )*komos ([a-z][^#|&>;`…]*)(?!.*…)", line):
+                yield found[1].strip()
+
+
+@pytest.mark.parametrize("command", sorted({*typed_commands()}))
+def test_each_command_in_a_code_block_has_options_that_exist(command: str) -> None:
+    words = shlex.split(command.replace("\\", ""))
+    group: click.Command = cli
+    while isinstance(group, click.Group):
+        name = words.pop(0)
+        assert name in group.commands, command
+        group = group.commands[name]
+    group.make_parser(click.Context(group)).parse_args(words)
 
 
 def test_each_documented_option_exists() -> None:

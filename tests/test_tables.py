@@ -19,8 +19,8 @@ _INTRODUCTION = """# Tables and views
 
 What `komos load` creates, in one dataset. The same descriptions are comments in DuckDB and
 Postgres (`SELECT comment FROM duckdb_columns()`, `\\d+` in psql) and in the schema of dlt. They
-are declared in [tables](../komos_source/tables/__init__.py) and above each
-[query](../komos_source/analytics); this page is generated from them by `make golden`.
+are declared in `komos_source/tables/__init__.py` and above each
+`komos_source/analytics`; this page is generated from them by `make golden`.
 
 Times are UTC. A column may be null unless it is marked as required. dlt adds `_dlt_load_id`, the
 id of the load package that wrote the row last, and the tables `_dlt_loads`, `_dlt_pipeline_state`

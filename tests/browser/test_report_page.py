@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from komos_source.analytics import open_database
 from komos_source.report import write_report
+from tests.browser.accessibility import serious_findings
 from tests.browser.conftest import CheckedPage, SampleDatabase
 
 _RANKED = ".for-level:visible .ranking tbody tr:visible"
@@ -35,6 +36,12 @@ def test_report_shows_all_charts_without_network(checked: CheckedPage, page: Pag
     assert page.locator(".trend:visible .change").count() >= 1
     checked.take_screenshots("report")
     assert checked.hosts == set()
+
+
+def test_report_is_accessible_in_light_and_dark(page: Page) -> None:
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type] # a literal
+        assert serious_findings(page) == []
 
 
 def test_report_headline_names_the_regression_and_marks_its_day(
