@@ -102,7 +102,8 @@ def typed_commands() -> Iterator[str]:
         text = page.read_text("utf-8")
         blocks = re.findall(r"^```\w*\n(.*?)^```|((?:^    .*\n)+)", text, re.M | re.DOTALL)
         for line in "".join(map("".join, blocks)).splitlines():
-            if found := re.match(r"(?:\$ |    )?(?:\w+=\S+ )*komos ([a-z][^#|&>;`…]*)(?!.*…)", line):
+            found = re.match(r"(?:\$ |    )?(?:\w+=\S+ )*komos ([a-z][^#|&>;`…]*)(?!.*…)", line)
+            if found:
                 yield found[1].strip()
 
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from komos_source.extras import requires_extra
+
 if TYPE_CHECKING:
     from komos_source.alerts.delivery import Delivery, notify
 
@@ -25,4 +27,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.delivery"), name)
+    with requires_extra("analysis", "alerts"):
+        return getattr(import_module(f"{__name__}.delivery"), name)

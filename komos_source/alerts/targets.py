@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from komos_source.config import setting
 from komos_source.exceptions import ConfigurationError, UsageError
+from komos_source.extras import requires_extra
 
 SETTING = "SOURCES__KOMOS__NOTIFY"
 _HOST_IS_NO_SECRET = frozenset(
@@ -102,12 +103,8 @@ def _parse(url: str) -> Target:
 
 
 def _apprise() -> Any:
-    try:
+    with requires_extra("notify", "alerts"):
         import apprise
-    except ImportError as error:
-        raise ConfigurationError(
-            'alerts need Apprise: pip install "komos-source[notify]"'
-        ) from error
     # What it logs may hold parts of a URL; whether a message was accepted is reported by komos.
     logging.getLogger("apprise").disabled = True
     return apprise

@@ -17,6 +17,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from komos_source.extras import requires_extra
+
 if TYPE_CHECKING:
     from komos_source.analytics.bursts import incidents
     from komos_source.analytics.checks import CheckResult, Limits, run_checks
@@ -56,4 +58,5 @@ def __getattr__(name: str) -> Any:
     """Imports a name when it is first used: a load that creates views does not import pandas."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    with requires_extra("analysis", "analyses"):
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

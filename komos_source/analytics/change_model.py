@@ -16,15 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from komos_source.exceptions import ConfigurationError
-
-try:
-    from scipy.special import gammaln
-except ImportError as error:
-    raise ConfigurationError(
-        'this analysis needs scipy: pip install "komos-source[analysis]"'
-    ) from error
+from scipy.special import gammaln
 
 Array = npt.NDArray[Any]
 

@@ -24,6 +24,7 @@ from komos_source.destinations.error_messages import describe_cause
 from komos_source.destinations.locking import connect_when_unlocked
 from komos_source.destinations.pipeline import duckdb_file, make_pipeline, temporary_directory
 from komos_source.exceptions import DestinationError, NotLoadedError, UsageError
+from komos_source.extras import requires_extra
 from komos_source.settings import DATASET_NAME, DESTINATION, LOCK_TIMEOUT, PIPELINE_NAME
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ class Database:
             DestinationError: There is no such table, the query is wrong, or the destination cannot
                 be read.
         """
-        import pandas as pd
+        with requires_extra("analysis", "analyses"):
+            import pandas as pd
 
         try:
             columns, rows = fetch(self, lambda _: text)

@@ -9,15 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from komos_source.exceptions import ConfigurationError
-
-try:
-    from scipy import stats
-except ImportError as error:
-    raise ConfigurationError(
-        'this analysis needs scipy: pip install "komos-source[analysis]"'
-    ) from error
+from scipy import stats
 
 Column = npt.NDArray[Any]
 _Z = stats.norm.ppf(0.975)

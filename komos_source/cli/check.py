@@ -232,8 +232,8 @@ def _check_duckdb(file: Path, path: str) -> SetupCheck:
 
 def _check_spool() -> Iterator[SetupCheck]:
     from komos_source.exceptions import KomosError
-    from komos_source.webhooks._optional import open_spool
     from komos_source.webhooks.config import spool_in_use, spool_url, webhook_secrets
+    from komos_source.webhooks.open_spool import open_spool
 
     url = spool_in_use()
     if url is None:

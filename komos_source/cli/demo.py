@@ -206,14 +206,16 @@ def _print_rates(database: Database) -> None:
 
 def _print_findings(database: Database, directory: Path) -> None:
     """Prints what the checks have found, as an alert; writes the report."""
-    from komos_source.alerts.evidence import find_evidence
-    from komos_source.alerts.lifecycle import Plan
-    from komos_source.alerts.message import compose, shown_findings
-    from komos_source.analytics.checks import run_checks
-    from komos_source.report import write_report
+    from komos_source.extras import requires_extra
 
     _step("What is wrong", "komos health; komos health --notify sends it, once")
     try:
+        with requires_extra("analysis", "analyses"):
+            from komos_source.alerts.evidence import find_evidence
+            from komos_source.alerts.lifecycle import Plan
+            from komos_source.alerts.message import compose, shown_findings
+            from komos_source.analytics import run_checks
+            from komos_source.report import write_report
         results = run_checks(database, known=[])
         plan = Plan([each for result in results for each in result.findings], (), (), (), ())
         now = datetime.now(UTC)

@@ -28,8 +28,8 @@ from komos_source.exceptions import (
 from komos_source.load_result import LoadResult
 from komos_source.loading.load import load
 from komos_source.settings import FOLLOW_MAX_WAIT, FOLLOW_TICK
-from komos_source.webhooks._optional import open_spool
 from komos_source.webhooks.config import spool_in_use
+from komos_source.webhooks.open_spool import open_spool
 
 if TYPE_CHECKING:
     from komos_source.webhooks.spool import Spool

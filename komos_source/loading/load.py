@@ -62,9 +62,9 @@ from komos_source.metrics import LoadMetrics
 from komos_source.shard import Shard
 from komos_source.source import build_source
 from komos_source.tables import TASK_RUN_LOGS, Table
-from komos_source.webhooks._optional import open_spool
 from komos_source.webhooks.config import spool_in_use
 from komos_source.webhooks.drain import Drained, drain
+from komos_source.webhooks.open_spool import open_spool
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from komos_source.analytics.database import Database
-from komos_source.exceptions import ConfigurationError, UsageError
+from komos_source.exceptions import UsageError
+from komos_source.extras import requires_extra
 
 
 def write_report(
@@ -45,13 +46,9 @@ def write_report(
         LockedError: Another process kept the DuckDB file open.
         DestinationError: There is no finished run, or the database cannot be read.
     """
-    try:
+    with requires_extra("analysis", "reports"):
+        from komos_source.analytics.findings import read_findings
         from komos_source.report.page import render
-    except ImportError as error:
-        raise ConfigurationError(
-            'the report needs jinja2: pip install "komos-source[analysis]"'
-        ) from error
-    from komos_source.analytics.findings import read_findings
 
     page = render(read_findings(database, days, time_zone, new_since))
     try:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from komos_source.extras import requires_extra
+
 if TYPE_CHECKING:
     from komos_source.webhooks.receiver import create_app
     from komos_source.webhooks.signature import verify
@@ -22,7 +24,5 @@ def __getattr__(name: str) -> Any:
     """Imports a public name when it is first used: loads need none of them without a spool."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from komos_source.webhooks._optional import import_extra
-
-    with import_extra():
+    with requires_extra("webhooks", "webhooks"):
         return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

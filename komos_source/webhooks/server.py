@@ -8,10 +8,11 @@ import socket
 from collections.abc import Callable
 
 from komos_source.exceptions import SpoolError
+from komos_source.extras import requires_extra
 from komos_source.text import printable
 from komos_source.webhooks import settings
-from komos_source.webhooks._optional import import_extra, open_spool
 from komos_source.webhooks.config import spool_reserve, spool_url, webhook_secrets
+from komos_source.webhooks.open_spool import open_spool
 
 _log = logging.getLogger(__name__)
 _GRACE = 30
@@ -33,7 +34,7 @@ def run_receiver(host: str, port: int, spool: str | None, listening: Callable[[s
         SpoolError: The spool cannot be reached.
         OSError: The address cannot be used.
     """
-    with import_extra():
+    with requires_extra("webhooks", "webhooks"):
         import uvicorn
 
         from komos_source.webhooks.http_protocol import BoundedH11Protocol, uvicorn_options
