@@ -97,6 +97,12 @@ def _(changes, formatting, found, health, mo, notebook, of_task):
         formatting.first_day_note(len(found.days), found.days_asked),
         formatting.coverage_title(running),
         f"{formatting.silent_title(silent)}: {', '.join(silent['task'])}" if len(silent) else "",
+        *(
+            f"{finding.task_name or finding.task_id}: {finding.title}; {finding.detail}"
+            for result in found.tasks
+            for finding in result.findings
+        ),
+        *(f"Known problem: {each.shown}" for each in found.known),
     ]
     stale = formatting.age_of_data(found.newest, found.read_at)
     mo.vstack(

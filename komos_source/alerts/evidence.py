@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urljoin, urlsplit
 
-from komos_source import settings
 from komos_source.analytics.checks.result import Finding, records
 from komos_source.analytics.database import SqlSource, fetch
+from komos_source.analytics.links import absolute_link
 from komos_source.analytics.queries import query
-from komos_source.config import setting
 
 _RECENT = timedelta(days=31)
 
@@ -66,11 +64,3 @@ def _newest_entry(source: SqlSource, finding: Finding, now: datetime) -> dict[An
         if not rows.empty:
             return records(rows)[0]
     return {}
-
-
-def absolute_link(logs_url: str | None) -> str | None:
-    """The link of a run; a relative one is one of the API."""
-    if not logs_url:
-        return None
-    link = urljoin(str(setting("base_url") or settings.BASE_URL), logs_url)
-    return link if urlsplit(link).scheme in {"http", "https"} else None

@@ -5,7 +5,7 @@ Every query aggregates in the database, so few rows come back however large the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
@@ -15,7 +15,9 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 from komos_source.analytics.bursts import incidents
+from komos_source.analytics.checks import CheckResult, run_checks
 from komos_source.analytics.database import WHAT_TO_RUN, Database
+from komos_source.analytics.known_problems import KnownProblem, read_known_problems
 from komos_source.analytics.precursors import failure_precursors
 from komos_source.analytics.queries import query
 from komos_source.analytics.regressions import hits_by_day, node_regressions
@@ -29,6 +31,7 @@ RECENT_DAYS = 2
 BASELINE_DAYS = 14
 _ENTRIES_PER_NODE = 8
 """Of each level: enough to see what is wrong, and few enough to bound the size of the page."""
+_TASK_CHECKS = ("silent_tasks", "duration")
 _SILENT = timedelta(days=7)
 """A task without a run for so long, counted from the newest run of all, has stopped, or runs so
 rarely that a reader should know."""
@@ -53,6 +56,8 @@ class Findings:
         hits: Of each level, runs and hits by node and day (see `hits_by_day`).
         changes: Of each level, which nodes have changed (see `node_regressions`).
         incidents: Of each level, bursts of the last days (see `incidents`).
+        tasks: Results of the checks ``silent_tasks`` and ``duration`` as of the newest run.
+        known: The known problems that have not ended.
         templates: Rows of ``message_templates``: warnings and errors.
         precursors: See `failure_precursors`.
         entries: Rows of ``node_entries``: each node's newest warnings and errors.
@@ -72,6 +77,8 @@ class Findings:
     hits: Mapping[str, pd.DataFrame]
     changes: Mapping[str, pd.DataFrame]
     incidents: Mapping[str, pd.DataFrame]
+    tasks: Sequence[CheckResult]
+    known: Sequence[KnownProblem]
     templates: pd.DataFrame
     precursors: pd.DataFrame
     entries: pd.DataFrame
@@ -130,6 +137,7 @@ def read_findings(
     until = datetime.combine(last + timedelta(days=1), time(), zone)
     ask = partial(query, database, since=since, until=until)
     daily = ask("node_health_daily", time_zone=zone.key)
+    known = [each for each in read_known_problems() if each.until > datetime.now(UTC)]
     return Findings(
         location=database.location,
         read_at=datetime.now(UTC).astimezone(zone),
@@ -160,6 +168,8 @@ def read_findings(
             )
             for level in LEVELS
         },
+        tasks=run_checks(database, _TASK_CHECKS, known=known, as_of=newest, time_zone=zone.key),
+        known=known,
         templates=ask(
             "message_templates", levels=LEVELS, recent_days=RECENT_DAYS, new_since=since_when
         ),

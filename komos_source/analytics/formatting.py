@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pandas as pd
+
+if TYPE_CHECKING:
+    from komos_source.analytics.checks.result import CheckResult
 
 _STALE = timedelta(days=2)
 _Z_SQUARED = 3.841458820694124
@@ -216,6 +221,17 @@ def coverage_title(coverage: pd.DataFrame) -> str:
     return (
         "; ".join(notes) if notes else "Everything the API showed of tasks that run has been read"
     )
+
+
+def tasks_title(results: Sequence[CheckResult]) -> str:
+    """What the checks of tasks have found."""
+    found = {result.name: len(result.findings) for result in results}
+    silent, slower = found["silent_tasks"], found["duration"]
+    if not silent and not slower:
+        return "No task is silent or slower, but for what is known"
+    parts = [counted(silent, "task is", "tasks are") + " silent"] if silent else []
+    parts += [counted(slower, "task is", "tasks are") + " slower"] if slower else []
+    return ", ".join(parts)
 
 
 def silent_title(silent: pd.DataFrame) -> str:

@@ -4,12 +4,14 @@
 --
 --   moment   the entry's timestamp (UTC); the run's start where the API left it out
 --   status   how its run ended
+--   logs_url page of the run in Komos; null if the API gives none
 WITH entries AS (
     SELECT
         runs.task_id,
         COALESCE(logs.node_id, '(no node)') AS node,
         logs.run_id,
         runs.status,
+        runs.logs_url,
         logs.level,
         COALESCE(logs.timestamp, runs.started_at, runs.created_at) AS moment,
         logs.message,
@@ -43,6 +45,7 @@ SELECT
     ranked.level,
     ranked.moment,
     ranked.message,
+    ranked.logs_url,
     tasks.name AS task_name
 FROM ranked
 LEFT JOIN tasks ON tasks.id = ranked.task_id

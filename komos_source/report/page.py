@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 
 from komos_source.analytics import formatting
 from komos_source.analytics.findings import LEVELS, Findings, Level
+from komos_source.analytics.links import absolute_link
 from komos_source.report import charts
 from komos_source.text import printable
 
@@ -71,6 +72,7 @@ def render(findings: Findings) -> str:
         "shortened": _shortened,
         "template": _template,
         "name": _name,
+        "link": lambda url: absolute_link(url if isinstance(url, str) else None),
     }
     return environment.get_template("page.html.j2").render(
         style=Markup((_FILES / "page.css").read_text("utf-8")),  # noqa: S704 - own files
@@ -127,6 +129,11 @@ class _Page:
             "precursors": [
                 (findings.names.get(row["task_id"], row["task_id"]), row)
                 for _, row in findings.precursors.head(_PRECURSORS_SHOWN).iterrows()
+            ],
+            "task_findings": [
+                (result.name, each)
+                for result in findings.tasks
+                for each in (*result.findings, *result.known)
             ],
             "coverage": self._coverage(),
             "details": [(node, self._detail(key)) for key, node in self.nodes.items()],

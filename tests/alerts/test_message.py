@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from komos_source.alerts.evidence import Evidence, absolute_link
+from komos_source.alerts.evidence import Evidence
 from komos_source.alerts.lifecycle import Alert, Plan
 from komos_source.alerts.message import MAX_SHOWN, compose
 from komos_source.analytics.checks import Finding
@@ -70,10 +70,3 @@ def test_message_of_many_findings_shows_some_and_counts_the_rest() -> None:
     _, body = compose(_plan(*many), {})
     assert body.endswith("and 5 more: `komos health` shows all")
     assert body.count("- node_") == MAX_SHOWN
-
-
-def test_link_is_of_the_web_and_a_relative_one_is_of_the_api() -> None:
-    assert absolute_link("https://app.komos.ai/runs/1") == "https://app.komos.ai/runs/1"
-    assert absolute_link("/public/v1/x") == "https://api.komos.ai/public/v1/x"
-    assert absolute_link("javascript:alert(1)") is None
-    assert absolute_link(None) is None

@@ -32,7 +32,7 @@ def test_report_shows_all_charts_without_network(checked: CheckedPage, page: Pag
     assert page.locator("svg.trend:visible").count() >= 6
     assert page.locator(".for-level:visible .ranking .ci:visible").count() == 15
     assert page.locator(".for-level:visible td.cell:visible").count() == 15 * 28
-    assert page.locator(".coverage:not(.incidents) tbody tr:visible").count() == 9
+    assert page.locator(".coverage:not(.incidents):not(.tasks) tbody tr:visible").count() == 9
     assert page.locator(".trend:visible .change").count() >= 1
     checked.take_screenshots("report")
     assert checked.hosts == set()
@@ -53,6 +53,12 @@ def test_report_headline_names_the_regression_and_marks_its_day(
     regressed = page.locator(".for-level:visible .changes tr", has_text="regressed").first
     assert "extract_orders" in regressed.inner_text()
     assert page.locator(".messages tbody tr", has_text="Consent layer").inner_text().count("new")
+
+
+def test_report_names_silent_tasks(page: Page) -> None:
+    tasks = page.locator(".tasks")
+    assert tasks.locator("h2").inner_text() == "1\N{NO-BREAK SPACE}task is silent"
+    assert "Legacy import" in tasks.locator("tbody").inner_text()
 
 
 def test_report_filters_change_the_rows(page: Page) -> None:

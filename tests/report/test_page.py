@@ -38,7 +38,8 @@ def test_report_is_one_file_without_external_references(loaded: LoadEnv) -> None
     page = (loaded.directory / "page.html").read_text("utf-8")
     assert "days in Asia/Tokyo" in page
     assert "15 October 2025" in page  # at 18:00 UTC Tokyo has the next day
-    assert not re.findall(r'(?:src|href)="(?!#|data:)', page)
+    assert not re.findall(r'(?<!<a )(?:src|href)="(?!#|data:)', page), "but links to Komos"
+    assert re.search(r'<a href="http[^"]+/task-runs/', page)
     assert "Orders &amp; &lt;b&gt;more" in page
     assert "&lt;script&gt;1" in page
     assert page.count("<script>") == 1
@@ -281,6 +282,21 @@ def test_report_names_a_task_that_has_stopped_apart_from_those_that_were_read(
     assert ">Running<" in read
     assert ">Stopped<" not in read
     assert silent.index(">Gone<") < silent.index(">Stopped<")
+
+
+def test_report_lists_the_known_problems(
+    home: LoadEnv, world: FakeKomos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _run(world, world.add_task("Orders"), 14)
+    home.load()
+    monkeypatch.chdir(home.directory)
+    (home.directory / "komos.toml").write_text(
+        '[[known_problem]]\ntask = "Orders"\nreason = "<redesigned>"\nuntil = 2999-01-01\n'
+        '[[known_problem]]\nreason = "over"\nuntil = 2020-01-01\n'
+    )
+    page = _page(home)
+    assert "&lt;redesigned&gt; (until 2999-01-01 00:00 UTC)" in page
+    assert "over (until" not in page
 
 
 def test_report_query_and_view_agree_on_what_is_new_since_a_day(

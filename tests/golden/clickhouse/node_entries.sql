@@ -4,6 +4,7 @@ WITH entries AS (
     COALESCE(logs.node_id, '(no node)') AS node,
     logs.run_id AS run_id,
     runs.status AS status,
+    runs.logs_url AS logs_url,
     logs.level AS level,
     COALESCE(logs.timestamp, runs.started_at, runs.created_at) AS moment,
     logs.message AS message,
@@ -30,6 +31,7 @@ SELECT
   ranked.level AS level,
   ranked.moment AS moment,
   ranked.message AS message,
+  ranked.logs_url AS logs_url,
   tasks.name AS task_name
 FROM ranked
 LEFT JOIN komos.tasks AS tasks

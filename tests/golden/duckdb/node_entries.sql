@@ -4,6 +4,7 @@ WITH entries AS (
     COALESCE(logs.node_id, '(no node)') AS node,
     logs.run_id,
     runs.status,
+    runs.logs_url,
     logs.level,
     COALESCE(logs.timestamp, runs.started_at, runs.created_at) AS moment,
     logs.message,
@@ -30,6 +31,7 @@ SELECT
   ranked.level,
   ranked.moment,
   ranked.message,
+  ranked.logs_url,
   tasks.name AS task_name
 FROM ranked
 LEFT JOIN komos.tasks AS tasks
