@@ -52,7 +52,10 @@ from komos_source.extract.log_reader import (
     split_by_bytes,
 )
 from komos_source.extract.options import check_selection
+from komos_source.extract.redact import redact_batch, redact_discovery
 from komos_source.metrics import LoadMetrics
+from komos_source.redaction.config import configured_redactor
+from komos_source.redaction.redactor import Redactor
 from komos_source.shard import Shard
 
 register_fallback_provider()
@@ -137,7 +140,7 @@ def komos_source(
         UsageError: An argument cannot be used; no request has been made.
         ConfigurationError: The key or the URL cannot be used; no request has been made.
     """
-    choice = check_selection(run_ids, task_ids, since, shard)
+    choice, redactor = check_selection(run_ids, task_ids, since, shard), configured_redactor()
     api_key, base_url = check_api_key(api_key), check_base_url(base_url)
     check_number("settle_after", settle_after, 0)
     check_number("give_up_after", give_up_after, 0)
@@ -160,11 +163,13 @@ def komos_source(
             backoff=backoff,
             max_body=max_body,
             metrics=metrics,
+            redact=redactor.text,
         ) as client:
             if choice.run_ids is not None:
                 found = named_runs(choice.run_ids, known)
             else:
                 found = await discover(client, known, choice, shard)
+            found = redact_discovery(found, redactor)
             not_requested = found.leave_out(left_out)
             found.changes.settled |= left_out & (stored.tracked.keys() | stored.lost.keys())
             if choice.run_ids is not None:
@@ -182,20 +187,20 @@ def komos_source(
             now = datetime.now(UTC)
             results = [failure(target, error, give_up_delay, now) for target, error in found.failed]
             for result in results:
-                _count(result, metrics)
+                _count(result, metrics, redactor)
             size = 0
             async with contextlib.aclosing(
                 read_logs(client, found.targets, settle_delay, give_up_delay, max_concurrency)
             ) as arriving:
                 async for result in arriving:
-                    _count(result, metrics)
+                    _count(result, metrics, redactor)
                     results.append(result)
                     size += result.rows.nbytes + result.rejected.nbytes
                     if size >= settings.BYTES_PER_BATCH or len(results) >= settings.LOGS_PER_BATCH:
-                        yield log_batch(results)
+                        yield redact_batch(log_batch(results), redactor)
                         results, size = [], 0
             if results:
-                yield log_batch(results)
+                yield redact_batch(log_batch(results), redactor)
 
     return table_resources(extraction)
 
@@ -322,17 +327,18 @@ def _count_found(found: Discovery, metrics: LoadMetrics) -> None:
     metrics.problems += found.problems
 
 
-def _count(result: LogResult, metrics: LoadMetrics) -> None:
+def _count(result: LogResult, metrics: LoadMetrics, redactor: Redactor) -> None:
     metrics.rejected += len(result.rejected)
     if len(result.rows):
         metrics.emitted[result.run_id] += len(result.rows)
+    reason = redactor.text(str(result.error)) if result.error else None
     if result.outcome == "lost":
         metrics.logs_due -= 1
         metrics.problems.append(
             f"run {result.run_id} counts as lost and will not be requested again "
-            f"(`komos load --run-id {result.run_id}` tries once more): {result.error}"
+            f"(`komos load --run-id {result.run_id}` tries once more): {reason}"
         )
         return
     metrics.logs_read += 1
-    if result.error:
-        metrics.failures[result.run_id] = str(result.error)
+    if reason is not None:
+        metrics.failures[result.run_id] = reason

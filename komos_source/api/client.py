@@ -25,7 +25,7 @@ from komos_source.api.errors import (
     ThrottledError,
     TransientError,
     error_for_status,
-    redact,
+    mask_key,
 )
 from komos_source.api.rate_limit import Failures, Throttle
 from komos_source.api.transport import SUCCESS, Transport, time_served
@@ -71,6 +71,8 @@ class KomosClient:
         backoff: Seconds before the second try; doubles with every further one.
         max_body: Bytes of an answer, unpacked; a larger one is an error.
         metrics: Where requests and delays are counted.
+        redact: Returns a text without what must not be stored or shown; it is given what the API
+            says in errors.
 
     Raises:
         ConfigurationError: The key, the URL or a proxy or certificate setting cannot be used.
@@ -85,11 +87,13 @@ class KomosClient:
         backoff: float = settings.BACKOFF,
         max_body: int = settings.MAX_BODY,
         metrics: LoadMetrics | None = None,
+        redact: Callable[[str], str] = str,
     ) -> None:
         base_url = check_base_url(base_url)
         self._key = check_api_key(api_key)
         self._host = urlsplit(base_url).hostname or ""
         self._metrics = metrics or LoadMetrics()
+        self._redact = redact
         self._transport = Transport(
             self._key,
             self._host,
@@ -237,7 +241,8 @@ class KomosClient:
             self._transport.budget.remove(held)
             if isinstance(error, AnswerError):
                 error.status = HTTPStatus.OK
-            redact(error, self._key)
+            mask_key(error, self._key)
+            error.args = (self._redact(str(error)),)
             raise
 
     async def _send_when_allowed(self, path: str, held: object) -> tuple[httpx.Response, bytearray]:
@@ -260,7 +265,12 @@ class KomosClient:
             if path != _PROBE:
                 await self._check_key(status)
             error = error_for_status(
-                status, body, response.headers, served_at, key_accepted=self._key_accepted
+                status,
+                body,
+                response.headers,
+                served_at,
+                key_accepted=self._key_accepted,
+                redact=self._redact,
             )
             if not isinstance(error, ThrottledError):
                 raise error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 
@@ -49,6 +49,7 @@ def error_for_status(
     served_at: datetime | None,
     *,
     key_accepted: bool,
+    redact: Callable[[str], str] = str,
 ) -> KomosError:
     """The error that an answer stands for.
 
@@ -59,8 +60,9 @@ def error_for_status(
         served_at: The server's clock.
         key_accepted: Whether another request with the same key has succeeded. Then 401 and 403
             concern what was asked for, and not the key.
+        redact: Applied to what the answer says, before that is cut off.
     """
-    said, word = _read_detail(body)
+    said, word = _read_detail(body, redact)
     text = f"{status} {said}".strip()
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN} and not key_accepted:
         return AuthenticationError(
@@ -87,7 +89,7 @@ def error_for_status(
     return error
 
 
-def _read_detail(body: bytes | bytearray) -> tuple[str, str | None]:
+def _read_detail(body: bytes | bytearray, redact: Callable[[str], str]) -> tuple[str, str | None]:
     """What an error answer says, and its ``detail`` if that is a text; both cut off."""
     try:
         answer = parse_json(body)
@@ -95,12 +97,12 @@ def _read_detail(body: bytes | bytearray) -> tuple[str, str | None]:
         answer = None
     detail = answer.get("detail") if isinstance(answer, dict) else None
     if isinstance(detail, str):
-        return detail[: settings.MAX_DETAIL], detail[: settings.MAX_DETAIL]
+        return redact(detail)[: settings.MAX_DETAIL], detail[: settings.MAX_DETAIL]
     said = body.decode(errors="replace").strip() if detail is None else json.dumps(detail)
-    return said[: settings.MAX_DETAIL], None
+    return redact(said)[: settings.MAX_DETAIL], None
 
 
-def redact(error: KomosError, api_key: str) -> None:
+def mask_key(error: KomosError, api_key: str) -> None:
     """Masks the API key and bearer tokens in an error's texts, wherever they come from."""
     error.args = (_mask(str(error), api_key),)
     if isinstance(error, RequestError) and error.detail:

@@ -126,9 +126,11 @@ def _check_other_settings() -> Iterator[SetupCheck]:
 def _check_api(api_key: str, base_url: str) -> SetupCheck:
     from komos_source.api.client import KomosClient
     from komos_source.exceptions import KomosError
+    from komos_source.redaction.config import configured_redactor
 
     async def first_page() -> int | None:
-        async with KomosClient(api_key, base_url) as client:
+        redact = configured_redactor().text
+        async with KomosClient(api_key, base_url, redact=redact) as client:
             async for page in client.tasks():
                 return page.total if page.total is not None else len(page.tasks)
         return 0

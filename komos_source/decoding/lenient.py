@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -119,19 +120,34 @@ def _spelled(entry: object) -> str:
 def _rejected_table(
     rejected: list[tuple[int, str]], entries: list[Any], run_id: str, seen_at: datetime
 ) -> pa.Table:
-    rows: list[dict[str, Any]] = []
-    occurrences: Counter[str] = Counter()
-    for position, reason in rejected:
-        raw = json.dumps(entries[position])
-        occurrences[raw] += 1  # two equal ones are two rows
-        rows.append(
+    raws = [json.dumps(entries[position]) for position, _ in rejected]
+    ids = rejected_ids([run_id] * len(raws), raws)
+    return TASK_RUN_LOGS_REJECTED.from_rows(
+        [
             {
-                "id": hashlib.sha256(f"{run_id} {occurrences[raw]} {raw}".encode()).hexdigest(),
+                "id": id_,
                 "run_id": run_id,
                 "position": position,
                 "reason": reason,
                 "raw": raw,
                 "seen_at": seen_at,
             }
-        )
-    return TASK_RUN_LOGS_REJECTED.from_rows(rows)
+            for (position, reason), id_, raw in zip(rejected, ids, raws, strict=True)
+        ]
+    )
+
+
+def rejected_ids(run_ids: Sequence[str], raws: Sequence[str]) -> list[str]:
+    """The ids of rejected entries: hashes, as these entries have no ids that can be relied on.
+
+    Args:
+        run_ids: The run of each entry.
+        raws: Its JSON; of entries of a run that are equal, each has an id of its own.
+    """
+    ids: list[str] = []
+    occurrences: Counter[tuple[str, str]] = Counter()
+    for run_id, raw in zip(run_ids, raws, strict=True):
+        occurrences[run_id, raw] += 1
+        content = f"{run_id} {occurrences[run_id, raw]} {raw}"
+        ids.append(hashlib.sha256(content.encode()).hexdigest())
+    return ids

@@ -36,14 +36,17 @@ _SUMMED = ("seconds", "runs_seen", "entries_loaded", "entries_rejected")
 
 
 def table_if_missing(pipeline: dlt.Pipeline, lost: Sequence[str] = ()) -> list[Any]:
-    """The source that creates the table, if the destination does not have it.
+    """The source that creates the table, or the columns that an older version did not have.
 
     Args:
         pipeline: The pipeline, with the schema of the destination.
         lost: Tables of the schema that are missing in the destination.
     """
     exists = _has_table(pipeline) and KOMOS_LOADS.name not in lost
-    return [] if exists else [source_of(rows_resource(KOMOS_LOADS))]
+    is_complete = exists and pipeline.default_schema.tables[KOMOS_LOADS.name]["columns"].keys() >= {
+        *KOMOS_LOADS.schema.names
+    }
+    return [] if is_complete else [source_of(rows_resource(KOMOS_LOADS))]
 
 
 def _has_table(pipeline: dlt.Pipeline) -> bool:
@@ -56,6 +59,7 @@ def write(
     metrics: LoadMetrics,
     outcome: LoadResult | Exception,
     path: str | None = None,
+    redaction: str | None = None,
 ) -> None:
     """Writes the row of one load; does nothing where no load has created the table yet.
 
@@ -64,6 +68,7 @@ def write(
         metrics: When the load began, and the ids of its load packages.
         outcome: What the load returned or raised.
         path: What ``loading_path`` says; the way in which loads merge if None.
+        redaction: The version of the rules; None without rules.
 
     Raises:
         Exception: Whatever the destination raised; the data is loaded all the same.
@@ -83,6 +88,8 @@ def write(
         "dlt_version": version("dlt"),
         "duckdb_version": version("duckdb"),
     }
+    if redaction:  # a table that an older version made may lack the column
+        row["redaction"] = redaction
     with pipeline.destination_client() as client:
         if isinstance(client, SqlJobClientBase):
             # dlt adds this column to every table. A load with nothing new has no package.

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import dlt
 import pyarrow as pa
@@ -59,12 +59,18 @@ from komos_source.loading.missing_tables import (
 from komos_source.loading.reconciliation import count_loaded_rows, find_missing, read_again
 from komos_source.loading.shard_count import check_shard_count, load_beside_other_shards
 from komos_source.metrics import LoadMetrics
+from komos_source.redaction.config import configured_redactor
+from komos_source.redaction.redactor import Redactor
 from komos_source.shard import Shard
 from komos_source.source import build_source
 from komos_source.tables import TASK_RUN_LOGS, Table
 from komos_source.webhooks.config import spool_in_use
 from komos_source.webhooks.drain import Drained, drain
+from komos_source.webhooks.events import Decoded, decode
 from komos_source.webhooks.open_spool import open_spool
+
+if TYPE_CHECKING:
+    from komos_source.webhooks.spool_tables import Spooled
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,7 @@ class _Context:
     shard: Shard | None
     named: Sequence[str]
     left_out: set[str]
+    redactor: Redactor
 
     def locked_database(self) -> AbstractContextManager[None]:
         """Keeps other processes out of a DuckDB file; other destinations need no lock."""
@@ -145,7 +152,7 @@ def load(
             listed = [] if poll == "tracked" else task_ids
             chosen = {"run_ids": run_ids, "task_ids": listed, "shard": shard}
             source = build_source(metrics, left_out, **chosen, **options)
-        zone = time_zone()
+        zone, redactor = time_zone(), configured_redactor()
         spool_url = None if selected or spool is False else spool or spool_in_use()
     name = pipeline_name + shard.suffix if shard else pipeline_name
     directory = Path(pipelines_dir or get_dlt_pipelines_dir())
@@ -156,7 +163,7 @@ def load(
         pipeline = make_pipeline(destination, dataset_name, name, pipelines_dir, shard)
         file = duckdb_file(pipeline)
         named = check_selection(run_ids, None, None).run_ids or ()
-        context = _Context(pipeline, file, metrics, lock_timeout, shard, named, left_out)
+        context = _Context(pipeline, file, metrics, lock_timeout, shard, named, left_out, redactor)
         with (
             translate_errors(pipeline),
             lock_dataset(pipeline, lock_timeout),
@@ -197,13 +204,16 @@ def _load_deliveries(context: _Context, url: str | None, *, check_owner: bool) -
         with context.locked_database():
             return known_ids(pipeline, table, rows) | pruned_ids(pipeline, rows)
 
+    def read(deliveries: Sequence[Spooled]) -> Decoded:
+        return decode(deliveries, context.redactor).new(known)
+
     try:
         with (
             telemetry.stage(metrics, "loading webhook deliveries"),
             contextlib.closing(open_spool(url)) as spool,
         ):
             owner = dataset_label(pipeline) if check_owner else None
-            drained = drain(spool, functools.partial(_run_package, context), known, owner)
+            drained = drain(spool, functools.partial(_run_package, context), read, owner)
     except SpoolError as error:
         metrics.problems.append(str(error))
         return Drained()
@@ -350,7 +360,8 @@ def _write_history(context: _Context, outcome: LoadResult | Exception) -> str | 
     """
     try:
         with translate_errors(context.pipeline), context.locked_database():
-            history.write(context.pipeline, context.metrics, outcome)
+            redaction = context.redactor.version
+            history.write(context.pipeline, context.metrics, outcome, redaction=redaction)
     except KomosError as error:
         return f"The load is not in komos_loads: {error}"
     return None

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +22,8 @@ from komos_source.text import json_text, storable_text
 
 Mode = Literal["mask", "hash", "partial"]
 MODES: tuple[str, ...] = get_args(Mode)
+
+T = TypeVar("T", str, str | None)
 
 _HASH_LENGTH = 10
 _KEPT = 4
@@ -63,14 +65,14 @@ class Redactor:
         """One text, redacted."""
         return self.texts([text])[0]
 
-    def texts(self, texts: Sequence[str]) -> list[str]:
-        """Texts, redacted; one in which nothing is found stays the same object."""
+    def texts(self, texts: Sequence[T]) -> list[T]:
+        """Texts (or None), redacted; one in which nothing is found stays the same object."""
         if not self.rules or not texts:
-            return [*texts]
-        before = pa.array([storable_text(each) for each in texts], pa.string())
+            return list(texts)
+        before = pa.array([each and storable_text(each) for each in texts], pa.string())
         after = self.column(before)
         if after is before:
-            return [*texts]
+            return list(texts)
         pairs = zip(texts, before.to_pylist(), after.to_pylist(), strict=True)
         return [text if old == new else new for text, old, new in pairs]
 
@@ -138,11 +140,17 @@ class Redactor:
         names = "|".join({**BUILT_IN, **{rule.name: rule for rule in self.rules}})
         return rf"\[(?:{names})(?::(?:[0-9a-f]{{{_HASH_LENGTH}}}|…[^\s\[\]]+))?\]"
 
-    def json_texts(self, texts: Sequence[str | None]) -> list[str | None]:
+    def json_texts(
+        self, texts: Sequence[str | None], dump: Callable[[Any], str] = json_text
+    ) -> list[str | None]:
         """Texts of JSON values, redacted; one in which nothing is found stays as it is.
 
         Names of fields are kept. A number in which something is found, such as that of a card,
         becomes a text. What is not JSON is redacted as a text.
+
+        Args:
+            texts: The texts.
+            dump: Returns the text of a value that has changed.
         """
         redacted = [*texts]
         if not self.rules:
@@ -155,20 +163,17 @@ class Redactor:
                 except (ValueError, RecursionError):
                     redacted[index] = self.text(text)
         roots = [*values.values()]
-        changed = self._redact_in_place(roots)
+        changed = self.redact_in_place(roots)
         for index, value, is_changed in zip(values, roots, changed, strict=True):
             if is_changed:
-                redacted[index] = json_text(value)
+                redacted[index] = dump(value)
         return redacted
 
-    def json_value(self, value: Any) -> Any:
-        """A JSON value, redacted likewise; lists and objects are changed in place."""
-        roots = [value]
-        self._redact_in_place(roots)
-        return roots[0]
+    def redact_in_place(self, roots: list[Any]) -> list[bool]:
+        """Redacts JSON values of a list likewise; returns which of them have changed.
 
-    def _redact_in_place(self, roots: list[Any]) -> list[bool]:
-        """Redacts JSON values; returns which of them have changed."""
+        Lists and objects in them are changed, too.
+        """
         found = [*_texts_in(roots)]
         changed = [False] * len(roots)
         redacted = self.texts([text for *_, text in found])
@@ -204,6 +209,9 @@ def _texts_in(roots: list[Any]) -> Iterator[tuple[int, Any, Any, str]]:
             containers += [(root, value, index) for index in range(len(value))]
         elif isinstance(value, int | float) and not isinstance(value, bool):
             yield root, container, place, json.dumps(value)
+
+
+NO_RULES = Redactor()
 
 
 def _part(value: str) -> str:

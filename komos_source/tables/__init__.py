@@ -31,9 +31,11 @@ TASKS = Table(
     key=("id",),
     columns=(
         Column("id", "text", "Id of the task.", required=True),
-        Column("name", "text", "Name of the task, as people gave it."),
+        Column("name", "text", "Name of the task, as people gave it.", redacted="text"),
         Column("status", "text", "DRAFT, PROCESSING, NEEDS_REVIEW, READY or ERROR."),
-        Column("extra", "json", "All other fields of the task, as the API sent them."),
+        Column(
+            "extra", "json", "All other fields of the task, as the API sent them.", redacted="json"
+        ),
     ),
 )
 
@@ -52,12 +54,27 @@ TASK_RUNS = Table(
         Column("finished_at", "timestamp", "When it ended, UTC; null before."),
         Column("progress_current_step", "bigint", "Steps done so far; null if not reported."),
         Column("progress_steps_total", "bigint", "Steps in all; null if not reported."),
-        Column("inputs", "json", "Inputs of the run."),
-        Column("outputs", "json", "Outputs of the run; null before it has any."),
-        Column("logs_url", "text", "Page of the run in Komos; null if the API gives none."),
-        Column("error", "json", "Why the run failed; null if it did not."),
-        Column("cancel_reason", "text", "Why the run was cancelled; null if it was not."),
-        Column("extra", "json", "Fields that the API documentation does not name; else null."),
+        Column("inputs", "json", "Inputs of the run.", redacted="json"),
+        Column("outputs", "json", "Outputs of the run; null before it has any.", redacted="json"),
+        Column(
+            "logs_url",
+            "text",
+            "Page of the run in Komos; null if the API gives none.",
+            redacted="text",
+        ),
+        Column("error", "json", "Why the run failed; null if it did not.", redacted="json"),
+        Column(
+            "cancel_reason",
+            "text",
+            "Why the run was cancelled; null if it was not.",
+            redacted="text",
+        ),
+        Column(
+            "extra",
+            "json",
+            "Fields that the API documentation does not name; else null.",
+            redacted="json",
+        ),
     ),
 )
 
@@ -81,9 +98,14 @@ TASK_RUN_LOGS = Table(
         ),
         Column("timestamp", "timestamp", "When it was written, UTC; null if the API gives none."),
         Column("level", "text", "info, warning or error; as sent if it is another word."),
-        Column("message", "text", "The text of the entry."),
+        Column("message", "text", "The text of the entry.", redacted="text"),
         Column("node_id", "text", "The node that wrote it; null for none."),
-        Column("extra", "json", "Fields that the API documentation does not name; else null."),
+        Column(
+            "extra",
+            "json",
+            "Fields that the API documentation does not name; else null.",
+            redacted="json",
+        ),
     ),
 )
 
@@ -106,7 +128,9 @@ TASK_RUN_LOG_LOADS = Table(
             required=True,
         ),
         Column("http_status", "bigint", "Its HTTP status; null if there was no answer."),
-        Column("detail", "text", "Why it failed, as a sentence; null if it did not."),
+        Column(
+            "detail", "text", "Why it failed, as a sentence; null if it did not.", redacted="text"
+        ),
     ),
 )
 
@@ -119,8 +143,8 @@ TASK_RUN_LOGS_REJECTED = Table(
         Column("id", "text", "Hash of the run and the entry.", required=True),
         Column("run_id", "text", "The run whose log holds the entry.", required=True),
         Column("position", "bigint", "Place in that log, from 0; null if it came by webhook."),
-        Column("reason", "text", "Why it cannot be a row.", required=True),
-        Column("raw", "text", "The entry as the API sent it.", required=True),
+        Column("reason", "text", "Why it cannot be a row.", required=True, redacted="text"),
+        Column("raw", "text", "The entry as the API sent it.", required=True, redacted="json"),
         Column("seen_at", "timestamp", "When it was read, UTC."),
     ),
 )
@@ -159,8 +183,14 @@ KOMOS_LOADS = Table(
         Column("runs_failed", "bigint", "Runs whose logs could not be read."),
         Column("window_gaps", "bigint", "Rows of task_run_window_gaps that it wrote."),
         Column("requests", "bigint", "HTTP requests, repeated ones included."),
-        Column("problems", "text", "JSON array of sentences; null if there was no problem."),
+        Column(
+            "problems",
+            "text",
+            "JSON array of sentences; null if there was no problem.",
+            redacted="json",
+        ),
         Column("load_ids", "text", "JSON array of the ids of its dlt load packages."),
+        Column("redaction", "text", "Version of the redaction rules; null if there were none."),
         Column("loading_path", "text", "How rows were merged, such as the direct merge."),
         Column("host", "text", "Name of the machine."),
         Column("pid", "bigint", "Id of the process."),
@@ -180,7 +210,7 @@ KOMOS_ALERTS = Table(
         Column("kind", "text", "The check that found it.", required=True),
         Column("subject", "text", "What it is about, such as a task and a node.", required=True),
         Column("target", "text", "Scheme, host and a digest of the target.", required=True),
-        Column("title", "text", "The finding in a sentence.", required=True),
+        Column("title", "text", "The finding in a sentence.", required=True, redacted="text"),
         Column("first_seen", "timestamp", "When it was found first, UTC.", required=True),
         Column("last_seen", "timestamp", "When it was found last, UTC.", required=True),
         Column("notified", "timestamp", "When it was last sent, UTC; null before."),

@@ -30,12 +30,15 @@ class Column:
         data_type: Its type, as dlt calls it. JSON travels as text.
         description: What it holds: unit, when it is null, where the value comes from.
         required: Whether it is never null.
+        redacted: Whether rules of redaction apply to its text, or to each text in its JSON; None
+            for what identifies, counts or orders rows.
     """
 
     name: str
     data_type: Literal["text", "json", "bigint", "double", "bool", "timestamp", "date"]
     description: str
     required: bool = False
+    redacted: Literal["text", "json"] | None = None
 
     def hint(self) -> dict[str, Any]:
         """The column as dlt declares it."""

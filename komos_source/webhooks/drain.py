@@ -16,7 +16,7 @@ from komos_source.metrics import LoadMetrics
 from komos_source.settings import GIVE_UP_AFTER
 from komos_source.source import rows_resource, source_of, table_resources
 from komos_source.tables import TASK_RUN_LOGS
-from komos_source.webhooks.events import KnownIds, batch, decode
+from komos_source.webhooks.events import Decoded, batch
 from komos_source.webhooks.settings import MAX_REFUSED
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 Run = Callable[[Any, LoadMetrics], int]
 """Runs a source through the pipeline and returns how many log rows were loaded. Runs with missing
 rows are among the failures of the metrics."""
+
+Read = Callable[[Sequence["Spooled"]], Decoded]
+"""Decodes deliveries; what the destination holds already is left out."""
 
 _REASON_LENGTH = 500
 
@@ -55,7 +58,7 @@ class Drained:
     load_ids: list[str] = field(default_factory=list)
 
 
-def drain(spool: Spool, run: Run, known: KnownIds, owner: str | None = None) -> Drained:
+def drain(spool: Spool, run: Run, read: Read, owner: str | None = None) -> Drained:
     """Loads all deliveries that wait now; each leaves the spool once its load has committed.
 
     Each batch is a load of its own, so that memory does not grow with the spool. After a crash
@@ -67,7 +70,7 @@ def drain(spool: Spool, run: Run, known: KnownIds, owner: str | None = None) -> 
     Args:
         spool: The spool.
         run: Runs a source through the pipeline.
-        known: Finds rows that the destination holds already.
+        read: Decodes deliveries.
         owner: Destination and dataset of the pipeline. A spool that belongs to another owner is
             left alone. If None, its owner does not matter.
 
@@ -85,16 +88,16 @@ def drain(spool: Spool, run: Run, known: KnownIds, owner: str | None = None) -> 
         return drained
     last = spool.last_number()
     while (deliveries := spool.take()) and deliveries[0].number <= last and not drained.failures:
-        _load(spool, run, known, deliveries, drained)
+        _load(spool, run, read, deliveries, drained)
     for delivery in spool.refused.take(MAX_REFUSED, datetime.now(UTC)):
-        _load_again(spool, run, known, delivery, drained)
+        _load_again(spool, run, read, delivery, drained)
     if problem := _refused_lately(spool):
         drained.problems.append(problem)
     return drained
 
 
 def _load(
-    spool: Spool, run: Run, known: KnownIds, deliveries: Sequence[Spooled], drained: Drained
+    spool: Spool, run: Run, read: Read, deliveries: Sequence[Spooled], drained: Drained
 ) -> None:
     """Loads some deliveries; if the destination refuses them, each half on its own.
 
@@ -103,7 +106,7 @@ def _load(
             and loaded none: the deliveries are not what is wrong.
     """
     try:
-        loaded = _run(run, known, deliveries, drained)
+        loaded = _run(run, read, deliveries, drained)
     except DestinationError as error:
         # Raises if the destination accepts no load package at all.
         run(source_of(rows_resource(TASK_RUN_LOGS)), probe := LoadMetrics())
@@ -116,17 +119,15 @@ def _load(
             return
         middle = len(deliveries) // 2
         for half in (deliveries[:middle], deliveries[middle:]):
-            _load(spool, run, known, half, drained)
+            _load(spool, run, read, half, drained)
         return
     spool.delete(loaded)
 
 
-def _load_again(
-    spool: Spool, run: Run, known: KnownIds, delivery: Spooled, drained: Drained
-) -> None:
+def _load_again(spool: Spool, run: Run, read: Read, delivery: Spooled, drained: Drained) -> None:
     """Loads a delivery that was set aside, unless the destination refuses it again."""
     try:
-        loaded = _run(run, known, [delivery], drained)
+        loaded = _run(run, read, [delivery], drained)
     except DestinationError as error:
         spool.refused.add(delivery.number, str(error)[:_REASON_LENGTH])
         return
@@ -134,12 +135,10 @@ def _load_again(
         spool.refused.delete(number)
 
 
-def _run(
-    run: Run, known: KnownIds, deliveries: Sequence[Spooled], drained: Drained
-) -> Sequence[int]:
+def _run(run: Run, read: Read, deliveries: Sequence[Spooled], drained: Drained) -> Sequence[int]:
     """Loads deliveries in one package; returns the numbers of those that have been loaded."""
     metrics = LoadMetrics()
-    drained.rows += run(_source(deliveries, known, metrics), metrics)
+    drained.rows += run(_source(deliveries, read, metrics), metrics)
     loaded = [each for each in deliveries if each.run_id not in metrics.failures]
     drained.deliveries += len(loaded)
     drained.run_ids.update(each.run_id for each in deliveries if each.run_id)
@@ -161,12 +160,12 @@ def _refused_lately(spool: Spool) -> str | None:
     )
 
 
-def _source(deliveries: Sequence[Spooled], known: KnownIds, metrics: LoadMetrics) -> Any:
+def _source(deliveries: Sequence[Spooled], read: Read, metrics: LoadMetrics) -> Any:
 
     @dlt.resource(name="extraction", selected=False)
     def extraction() -> Iterator[Batch]:
         stored = dlt.current.resource_state(TASK_RUN_LOGS.name)
-        decoded = decode(deliveries).new(known)
+        decoded = read(deliveries)
         metrics.emitted.update(decoded.rows["run_id"].to_pylist())
         metrics.rejected += len(decoded.rejected)
         yield batch(decoded, State.read(stored))

@@ -20,8 +20,11 @@ import pyarrow.compute as pc
 from komos_source.decoding.parse import parse_log
 from komos_source.exceptions import AnswerError
 from komos_source.extract.log_reader import Batch
+from komos_source.extract.redact import redact_log
 from komos_source.extract.state import Changes, State, TrackedRun
+from komos_source.redaction.redactor import NO_RULES, Redactor
 from komos_source.tables import TASK_RUN_LOGS, TASK_RUN_LOGS_REJECTED, Table
+from komos_source.webhooks.redact import redact_bodies
 
 if TYPE_CHECKING:
     from komos_source.webhooks.spool_tables import Spooled
@@ -60,8 +63,12 @@ class Decoded:
         )
 
 
-def decode(deliveries: Iterable[Spooled]) -> Decoded:
-    """Decodes deliveries; of an entry in several deliveries, the last one counts."""
+def decode(deliveries: Iterable[Spooled], redactor: Redactor = NO_RULES) -> Decoded:
+    """Decodes deliveries, and redacts them as what was read from the API is.
+
+    Of an entry in several deliveries, the last one counts. The receiver may have redacted them
+    already, or had other rules.
+    """
     run_ids: set[str] = set()
     log_run_ids: set[str] = set()
     rows = [TASK_RUN_LOGS.empty()]
@@ -74,8 +81,10 @@ def decode(deliveries: Iterable[Spooled]) -> Decoded:
             if delivery.run_id and _is_run_event(delivery.event):
                 run_ids.add(delivery.run_id)
             else:
+                (body,) = redact_bodies([body], redactor)
                 rejected.append(TASK_RUN_LOGS_REJECTED.from_rows([_unknown(delivery, body)]))
         else:
+            log = redact_log(log, redactor)
             log_run_ids.add(delivery.run_id)
             rows.append(log.rows)
             rejected.append(log.rejected)

@@ -53,7 +53,7 @@ class Delivery:
     Attributes:
         event: Its type, such as ``task-run.log``. Not signed.
         run_id: The run it is about, in canonical form; empty if its body names none.
-        body: The body as received: JSON in UTF-8.
+        body: The body as received, or redacted: JSON in UTF-8.
         digest: SHA-256 of the body. A delivery that Komos sends again has the same digest, although
             its time and signature may differ.
     """

@@ -18,6 +18,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from komos_source.exceptions import ConfigurationError, SpoolError
+from komos_source.redaction.config import configured_redactor
+from komos_source.redaction.redactor import Redactor
+from komos_source.webhooks.redact import redact_deliveries
 from komos_source.webhooks.refused_deliveries import RefusedDeliveries
 from komos_source.webhooks.settings import DRAIN_BYTES, DRAIN_DELIVERIES, SPOOL_RESERVE
 from komos_source.webhooks.signature import Delivery
@@ -50,17 +53,22 @@ class Spool:
     Args:
         url: Such as ``sqlite:///komos_spool.db`` or ``postgresql+psycopg://…``.
         reserve: Bytes to leave free on the disk of a SQLite spool.
+        redactor: Redacts deliveries before they are stored; by the configured rules if None.
 
     Attributes:
         name: The URL without user, password and options, for messages.
         refused: Deliveries that the destination refused.
 
     Raises:
-        ConfigurationError: The URL cannot be used, or its driver is not installed.
+        ConfigurationError: The URL or a rule of redaction cannot be used, or the driver of the
+            database is not installed.
         SpoolError: The database cannot be reached, or refuses the tables.
     """
 
-    def __init__(self, url: str, *, reserve: int = SPOOL_RESERVE) -> None:
+    def __init__(
+        self, url: str, *, reserve: int = SPOOL_RESERVE, redactor: Redactor | None = None
+    ) -> None:
+        self._redactor = configured_redactor() if redactor is None else redactor
         try:
             parsed = sa.make_url(url)
             sqlite = parsed.get_backend_name() == "sqlite"
@@ -96,7 +104,7 @@ class Spool:
                     raise
 
     def put(self, deliveries: Sequence[Delivery]) -> int:
-        """Stores deliveries; those that the spool holds already are skipped.
+        """Stores deliveries, redacted; those that the spool holds already are skipped.
 
         One commit, unless another receiver stores some of the same at the same time.
 
@@ -106,7 +114,7 @@ class Spool:
         Raises:
             SpoolError: Not all of them are stored: they have to be sent again.
         """
-        by_digest = {delivery.digest: delivery for delivery in deliveries}
+        by_digest = {each.digest: each for each in redact_deliveries(deliveries, self._redactor)}
         self.check_free_space()
         try:
             return self._put_new(by_digest)

@@ -10,7 +10,7 @@ from komos_source.api.errors import (
     ThrottledError,
     TransientError,
     error_for_status,
-    redact,
+    mask_key,
 )
 from komos_source.exceptions import AuthenticationError, KomosError, NotVisibleError, RequestError
 
@@ -99,7 +99,7 @@ def test_error_for_status_reads_the_requested_wait(status: int) -> None:
         ("no secret", "no secret"),
     ],
 )
-def test_redact_masks_the_key_and_bearer_tokens(text: str, masked: str) -> None:
+def test_mask_key_masks_the_key_and_bearer_tokens(text: str, masked: str) -> None:
     error = RequestError(text, detail=text)
-    redact(error, KEY)
+    mask_key(error, KEY)
     assert (str(error), error.detail) == (masked, masked)

@@ -112,10 +112,10 @@ def test_json_texts_that_are_nested_deeply_are_redacted() -> None:
         assert MASK.json_texts([text]) == [text.replace("a@b.io", "[email]")]
 
 
-def test_json_value_is_redacted_at_its_root() -> None:
-    assert MASK.json_value("a@b.io") == "[email]"
-    assert MASK.json_value(4242424242424242) == "[credit_card]"
-    assert MASK.json_value(None) is None
+def test_json_values_are_redacted_in_place() -> None:
+    values = ["a@b.io", 4242424242424242, None, {"a": ["a@b.io"]}, []]
+    assert MASK.redact_in_place(values) == [True, True, False, True, False]
+    assert values == ["[email]", "[credit_card]", None, {"a": ["[email]"]}, []]
 
 
 def test_version_changes_with_rules_mode_and_key() -> None:
@@ -137,4 +137,4 @@ def test_redactor_without_rules_changes_nothing(mode: Mode) -> None:
     redactor = Redactor(mode=mode)
     assert redactor.texts(TEXTS) == TEXTS
     assert redactor.json_texts(['{"a": "a@b.io"}', None]) == ['{"a": "a@b.io"}', None]
-    assert redactor.json_value({"a": "a@b.io"}) == {"a": "a@b.io"}
+    assert redactor.redact_in_place(["a@b.io"]) == [False]

@@ -54,8 +54,8 @@ def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spool]:
     opened.close()
 
 
-def known(*_: Any) -> set[str]:
-    return set()
+def read(deliveries: Any) -> Any:
+    return deliveries
 
 
 def set_aside(spool: Spool) -> dict[str, str]:
@@ -69,7 +69,7 @@ def test_drain_loads_all_but_the_refused_deliveries_in_order(
     spool: Spool, refused: set[str]
 ) -> None:
     destination = Destination(refused)
-    drained = drain(spool, destination.run, known)
+    drained = drain(spool, destination.run, read)
     assert destination.rows == [str(n) for n in range(21) if str(n) not in refused]
     assert (drained.deliveries, drained.rows) == (21 - len(refused),) * 2
     assert (spool.waiting(), spool.stats().set_aside) == (0, len(refused))
@@ -81,14 +81,14 @@ def test_drain_loads_all_but_the_refused_deliveries_in_order(
 
 def test_drain_loads_deliveries_set_aside_once_the_destination_accepts_them(spool: Spool) -> None:
     destination = Destination({"3", "8"})
-    drain(spool, destination.run, known)
+    drain(spool, destination.run, read)
     destination.refused = {"8"}
-    drained = drain(spool, destination.run, known)
+    drained = drain(spool, destination.run, read)
     assert (drained.deliveries, destination.rows[-1]) == (1, "3")
     assert set_aside(spool).keys() == {"8"}
     assert "refused 1 webhook deliveries" in drained.problems[0]
     destination.refused = set()
-    assert drain(spool, destination.run, known).problems == []
+    assert drain(spool, destination.run, read).problems == []
     assert sorted(destination.rows, key=int) == [str(number) for number in range(21)]
     assert spool.stats().set_aside == 0
 
@@ -97,14 +97,14 @@ def test_drain_reports_a_refused_delivery_for_a_day_and_tries_it_ever_more_rarel
     spool: Spool,
 ) -> None:
     destination = Destination({"3"})
-    drain(spool, destination.run, known)
+    drain(spool, destination.run, read)
     day_ago = datetime.now(UTC) - timedelta(hours=24)
     with spool._engine.begin() as connection:
         connection.exec_driver_sql(
             "UPDATE komos_deliveries_failed SET failed_at = ?", (day_ago.replace(tzinfo=None),)
         )
     calls = destination.calls
-    assert drain(spool, destination.run, known).problems == []
+    assert drain(spool, destination.run, read).problems == []
     assert destination.calls == calls
     later = datetime.now(UTC) + timedelta(hours=2)
     assert [each.body for each in spool.refused.take(10, later)] == [b"3"]
@@ -116,33 +116,33 @@ def test_drain_of_nothing_but_refused_deliveries_that_were_set_aside_ends_no_loa
     refused = {str(number) for number in range(15)}
     destination = Destination(refused)
     with pytest.raises(DestinationError):
-        drain(spool, destination.run, known)
-    drained = drain(spool, destination.run, known)
+        drain(spool, destination.run, read)
+    drained = drain(spool, destination.run, read)
     assert (drained.deliveries, spool.stats().set_aside) == (6, 15)
-    assert "refused 15 webhook" in drain(spool, destination.run, known).problems[0]
+    assert "refused 15 webhook" in drain(spool, destination.run, read).problems[0]
 
 
 def test_drain_reports_a_refused_delivery_that_has_waited_for_days(spool: Spool) -> None:
     with spool._engine.begin() as connection:
         connection.exec_driver_sql("UPDATE komos_deliveries SET received_at = '2025-01-01 00:00'")
-    drained = drain(spool, Destination({"3"}).run, known)
+    drained = drain(spool, Destination({"3"}).run, read)
     assert "refused 1 webhook" in drained.problems[0]
 
 
 def test_drain_ends_if_the_destination_refuses_everything(spool: Spool) -> None:
     destination = Destination(set(map(str, range(21))))
     with pytest.raises(DestinationError, match="value too long"):
-        drain(spool, destination.run, known)
+        drain(spool, destination.run, read)
     assert (spool.waiting(), spool.stats().set_aside) == (21 - MAX_REFUSED, MAX_REFUSED)
     destination.refused = set()
-    drain(spool, destination.run, known)
+    drain(spool, destination.run, read)
     assert sorted(destination.rows, key=int) == [str(number) for number in range(21)]
 
 
 def test_drain_keeps_all_deliveries_if_the_destination_takes_nothing(spool: Spool) -> None:
     destination = Destination(takes=0)
     with pytest.raises(DestinationError, match="away"):
-        drain(spool, destination.run, known)
+        drain(spool, destination.run, read)
     assert (spool.waiting(), destination.calls) == (21, 2)
 
 
@@ -152,7 +152,7 @@ def test_drain_sets_nothing_else_aside_if_the_destination_goes_away(
 ) -> None:
     destination = Destination({"3"}, takes)
     with pytest.raises(DestinationError, match="away"):
-        drain(spool, destination.run, known)
+        drain(spool, destination.run, read)
     failed = [*set_aside(spool)]
     waiting = [each.body.decode() for each in spool.take()]
     assert failed in ([], ["3"])
@@ -163,8 +163,8 @@ def test_drain_sets_nothing_else_aside_if_the_destination_goes_away(
 def test_drain_leaves_the_spool_of_another_owner_alone(spool: Spool) -> None:
     destination = Destination()
     assert spool.claim("duckdb/komos") is None
-    drained = drain(spool, destination.run, known, "duckdb/scratch")
+    drained = drain(spool, destination.run, read, "duckdb/scratch")
     assert "belongs to duckdb/komos" in drained.problems[0]
     assert (spool.waiting(), destination.rows) == (21, [])
-    drain(spool, destination.run, known, "duckdb/komos")
+    drain(spool, destination.run, read, "duckdb/komos")
     assert spool.waiting() == 0
