@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from komos_source.loading.follow import follow
     from komos_source.loading.load import load
     from komos_source.loading.prune import PruneResult, prune
+    from komos_source.loading.redact import RedactResult, redact
     from komos_source.loading.shards import after_shards, load_shard
     from komos_source.source import komos_source
 
@@ -51,6 +52,7 @@ __all__ = [
     "LockedError",
     "NotVisibleError",
     "PruneResult",
+    "RedactResult",
     "RequestError",
     "SpoolError",
     "UsageError",
@@ -62,12 +64,14 @@ __all__ = [
     "load_shard",
     "make_pipeline",
     "prune",
+    "redact",
 ]
 
 _MODULES = {
     "KomosClient": "api.client",
     "LoadResult": "load_result",
     "PruneResult": "loading.prune",
+    "RedactResult": "loading.redact",
     "after_shards": "loading.shards",
     "follow": "loading.follow",
     "komos_source": "source",
@@ -75,6 +79,7 @@ _MODULES = {
     "load_shard": "loading.shards",
     "make_pipeline": "destinations.pipeline",
     "prune": "loading.prune",
+    "redact": "loading.redact",
 }
 
 

@@ -133,3 +133,9 @@ PRUNED_RUNS_AT_ONCE = 5_000
 """Runs in one transaction at most, and ..."""
 PRUNED_ENTRIES_AT_ONCE = 500_000
 """... entries after which it takes no further run: what a transaction deletes is held in memory."""
+
+# `komos redact`.
+REDACTED_ROWS_AT_ONCE = 20_000
+"""Rows that are read at once, and changed in one transaction, at most, and ..."""
+REDACTED_BYTES_AT_ONCE = 32 * 2**20
+"""... characters of their texts, about: they are held in memory."""

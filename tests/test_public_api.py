@@ -24,6 +24,8 @@ PUBLIC = {
         "make_pipeline",
         "prune",
         "PruneResult",
+        "redact",
+        "RedactResult",
         # errors
         "AnswerError",
         "ApiUnreachableError",

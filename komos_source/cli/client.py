@@ -12,6 +12,8 @@ from komos_source import settings
 from komos_source.api.client import KomosClient
 from komos_source.config import settings_of
 from komos_source.metrics import LoadMetrics
+from komos_source.redaction.config import configured_redactor
+from komos_source.redaction.redactor import Redactor
 from komos_source.source import configuration_errors
 
 
@@ -25,8 +27,19 @@ def configured_client(metrics: LoadMetrics) -> KomosClient:
         ConfigurationError: A setting is missing or cannot be used; no request has been made.
     """
     with configuration_errors(), settings_of(settings.PIPELINE_NAME):
-        client: KomosClient = _client(metrics=metrics)
+        redact: Any = configured_redactor().text
+        client: KomosClient = _client(metrics=metrics, redact=redact)
     return client
+
+
+def redactor_in_use() -> Redactor:
+    """The rules that `komos load` would use.
+
+    Raises:
+        ConfigurationError: A setting cannot be used.
+    """
+    with settings_of(settings.PIPELINE_NAME):
+        return configured_redactor()
 
 
 @with_config(sections=(known_sections.SOURCES, settings.SOURCE_NAME))
@@ -37,6 +50,7 @@ def _client(
     backoff: float = settings.BACKOFF,
     max_body: int = settings.MAX_BODY,
     metrics: Any = None,
+    redact: Any = str,
 ) -> KomosClient:
     return KomosClient(
         api_key,
@@ -45,4 +59,5 @@ def _client(
         backoff=backoff,
         max_body=max_body,
         metrics=metrics,
+        redact=redact,
     )

@@ -12,10 +12,12 @@ from komos_source import settings
 from komos_source.api.client import KomosClient
 from komos_source.api.models import Run
 from komos_source.cli.log_entries import LogEntry, is_over, next_wait, unseen_entries
-from komos_source.decoding.parse import parse_log
+from komos_source.decoding.parse import RunLog, parse_log
 from komos_source.exceptions import ApiUnreachableError, NotVisibleError, RequestError
 from komos_source.extract.discovery import ended_at
 from komos_source.extract.failures import is_permanent
+from komos_source.extract.redact import redact_log
+from komos_source.redaction.redactor import NO_RULES, Redactor
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +39,20 @@ class Look:
     failure: str | None = None
 
 
-async def read_log(client: KomosClient, run_id: str, *, with_run: bool) -> AsyncGenerator[Look]:
+async def read_log(
+    client: KomosClient, run_id: str, redactor: Redactor = NO_RULES, *, with_run: bool
+) -> AsyncGenerator[Look]:
     """Looks once.
 
     Raises:
         KomosError: The log, or the run, cannot be read.
     """
-    yield await _Log(run_id, with_run).look(client)
+    yield await _Log(run_id, redactor, with_run).look(client)
 
 
-async def follow_log(open_client: Callable[[], KomosClient], run_id: str) -> AsyncGenerator[Look]:
+async def follow_log(
+    open_client: Callable[[], KomosClient], run_id: str, redactor: Redactor = NO_RULES
+) -> AsyncGenerator[Look]:
     """Looks until the run has ended and its log is quiet.
 
     A look that fails after another has succeeded is followed by further ones, up to a limit; each
@@ -56,7 +62,7 @@ async def follow_log(open_client: Callable[[], KomosClient], run_id: str) -> Asy
         KomosError: The first look failed, so many in a row did, or the API refuses the run for
             good.
     """
-    log, failures = _Log(run_id, with_run=True), 0
+    log, failures = _Log(run_id, redactor, with_run=True), 0
     while True:
         try:
             async with open_client() as client:
@@ -85,22 +91,23 @@ class _Log:
         is_over: Whether none is needed.
     """
 
-    def __init__(self, run_id: str, with_run: bool) -> None:
+    def __init__(self, run_id: str, redactor: Redactor, with_run: bool) -> None:
         self.looks, self.wait, self.is_over = 0, settings.LOG_WAIT, False
-        self._run_id, self._with_run = run_id, with_run
+        self._run_id, self._redactor, self._with_run = run_id, redactor, with_run
         self._seen: set[str] = set()
         self._run: Run | None = None
         self._ended_at: datetime | None = None
         self._changed_at: datetime | None = None
         self._watched_since = time.monotonic()
 
+    def _decode(self, body: bytes | bytearray, seen_at: datetime) -> RunLog:
+        return redact_log(parse_log(body, self._run_id, seen_at), self._redactor)
+
     async def look(self, client: KomosClient) -> Look:
         """Reads the run, if it is asked for, and then its log, so that this is no older."""
         try:
             answer = await client.task_run(self._run_id) if self._with_run else None
-            async with client.task_run_log(
-                self._run_id, lambda body, seen_at: parse_log(body, self._run_id, seen_at)
-            ) as log:
+            async with client.task_run_log(self._run_id, self._decode) as log:
                 entries = tuple(unseen_entries(log.value, self._seen))
                 now = log.served_at or datetime.now(UTC)
         except NotVisibleError as error:

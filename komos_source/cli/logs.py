@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 )
 @click.option("--utc", is_flag=True, help="Show times in UTC instead of this machine's time zone.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per entry.")
+@click.option("--reveal", is_flag=True, help="Show what the rules of redaction would replace.")
 @click.option("--exit-status", is_flag=True, help="Exit with 4 if the run failed or was cancelled.")
 @quiet_when_closed
 def logs(
@@ -51,6 +52,7 @@ def logs(
     since: str | None,
     utc: bool,
     as_json: bool,
+    reveal: bool,
     exit_status: bool,
 ) -> None:
     """Print the log of a run, straight from the API; no database is needed.
@@ -74,7 +76,9 @@ def logs(
     metrics = LoadMetrics()
     view = _view(metrics, follow=follow, utc=utc, as_json=as_json)
     status = asyncio.run(
-        _show_log(beginning, shown, view, metrics, follow=follow, with_run=exit_status)
+        _show_log(
+            beginning, shown, view, metrics, follow=follow, with_run=exit_status, reveal=reveal
+        )
     )
     sys.exit(exit_code_of_run(status) if exit_status else 0)
 
@@ -101,22 +105,25 @@ async def _show_log(
     *,
     follow: bool,
     with_run: bool,
+    reveal: bool,
 ) -> str | None:
     """Shows a log; returns the status of its run, if that was asked for."""
     from dataclasses import replace
 
-    from komos_source.cli.client import configured_client
+    from komos_source.cli.client import configured_client, redactor_in_use
     from komos_source.cli.log_follow import follow_log, read_log
     from komos_source.cli.run_ids import find_run
+    from komos_source.redaction.redactor import NO_RULES
 
     status = None
+    redactor = NO_RULES if reveal else redactor_in_use()
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(configured_client(metrics))
         run_id = await find_run(client, beginning)
         looks = (
-            follow_log(lambda: configured_client(metrics), run_id)
+            follow_log(lambda: configured_client(metrics), run_id, redactor)
             if follow
-            else read_log(client, run_id, with_run=with_run)
+            else read_log(client, run_id, redactor, with_run=with_run)
         )
         await stack.enter_async_context(contextlib.aclosing(looks))
         show = stack.enter_context(view)

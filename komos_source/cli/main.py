@@ -21,6 +21,7 @@ from komos_source.cli.notebook import notebook
 from komos_source.cli.options import EXIT_CODES
 from komos_source.cli.output import Output
 from komos_source.cli.prune import prune
+from komos_source.cli.redact import redact
 from komos_source.cli.report import report
 from komos_source.cli.runs import runs
 from komos_source.cli.webhooks import webhooks
@@ -60,6 +61,7 @@ for command in (
     report,
     notebook,
     prune,
+    redact,
     demo,
     webhooks,
     after_shards,

@@ -79,12 +79,13 @@ def runs(task_ids: tuple[str, ...], statuses: tuple[str, ...], limit: int, as_js
 
 
 async def _list(task_ids: Sequence[str]) -> Discovery:
-    from komos_source.cli.client import configured_client
+    from komos_source.cli.client import configured_client, redactor_in_use
     from komos_source.extract.discovery import discover
     from komos_source.extract.options import check_selection
+    from komos_source.extract.redact import redact_discovery
     from komos_source.extract.state import State
     from komos_source.metrics import LoadMetrics
 
     choice = check_selection(None, task_ids or None, None)
     async with configured_client(LoadMetrics()) as client:
-        return await discover(client, State(), choice)
+        return redact_discovery(await discover(client, State(), choice), redactor_in_use())

@@ -148,6 +148,10 @@ def rejected_ids(run_ids: Sequence[str], raws: Sequence[str]) -> list[str]:
     occurrences: Counter[tuple[str, str]] = Counter()
     for run_id, raw in zip(run_ids, raws, strict=True):
         occurrences[run_id, raw] += 1
-        content = f"{run_id} {occurrences[run_id, raw]} {raw}"
-        ids.append(hashlib.sha256(content.encode()).hexdigest())
+        ids.append(rejected_id(run_id, occurrences[run_id, raw], raw))
     return ids
+
+
+def rejected_id(run_id: str, occurrence: int, raw: str) -> str:
+    """The id of the first, second … of the equal rejected entries of a run."""
+    return hashlib.sha256(f"{run_id} {occurrence} {raw}".encode()).hexdigest()

@@ -24,6 +24,7 @@ from komos_source.tables import (
     TASK_RUN_LOGS_REJECTED,
     TASK_RUNS,
     TASKS,
+    Column,
     Table,
 )
 from komos_source.text import json_text
@@ -31,6 +32,14 @@ from komos_source.text import json_text
 Record = TypeVar("Record", Task, Run)
 
 _BY_NAME = {table.name: table for table in TABLES}
+
+
+def redact_values(table: Table, column: Column, values: Sequence[Any], redactor: Redactor) -> Any:
+    """Values of a column that is redacted: texts, texts of JSON, or None."""
+    if column.redacted == "text":
+        return redactor.texts(values)
+    # An entry that is rejected is spelled alike, whether it was redacted before or is now.
+    return redactor.json_texts(values, json.dumps if table is TASK_RUN_LOGS_REJECTED else json_text)
 
 
 def redact_rows(table: Table, rows: pa.Table, redactor: Redactor) -> pa.Table:
@@ -46,9 +55,8 @@ def redact_rows(table: Table, rows: pa.Table, redactor: Redactor) -> pa.Table:
         elif texts.null_count == len(texts):
             continue
         else:
-            # As an entry that is rejected is spelled, whether it was redacted before or is now.
-            dump = json.dumps if table is TASK_RUN_LOGS_REJECTED else json_text
-            redacted = pa.array(redactor.json_texts(texts.to_pylist(), dump), texts.type)
+            values = redact_values(table, column, texts.to_pylist(), redactor)
+            redacted = pa.array(values, texts.type)
         rows = _with_column(rows, column.name, redacted)
     if table is TASK_RUN_LOGS_REJECTED:
         ids = rejected_ids(rows["run_id"].to_pylist(), rows["raw"].to_pylist())
@@ -98,8 +106,7 @@ def _redact_records(table: Table, records: Sequence[Record], redactor: Redactor)
     for column in table.columns:
         if column.redacted:
             old: list[Any] = [getattr(record, column.name) for record in redacted]
-            redact = redactor.texts if column.redacted == "text" else redactor.json_texts
-            new: list[Any] = redact(old)
+            new = redact_values(table, column, old, redactor)
             redacted = [
                 replace(record, **{column.name: after}) if after is not before else record
                 for record, before, after in zip(redacted, old, new, strict=True)

@@ -10,31 +10,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import dlt
-from dlt.common.pipeline import get_dlt_pipelines_dir
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
 from komos_source import settings
-from komos_source.analytics.database import require_file
 from komos_source.analytics.views import create_views
-from komos_source.config import check_number, settings_of, time_zone
+from komos_source.config import time_zone
 from komos_source.destinations.duckdb import compact
-from komos_source.destinations.error_messages import translate_errors
-from komos_source.destinations.locking import lock_database, lock_dataset, lock_pipeline
-from komos_source.destinations.pipeline import (
-    check_names,
-    duckdb_file,
-    make_pipeline,
-    temporary_directory,
-)
-from komos_source.destinations.pruned_runs import can_prune, create_tables
-from komos_source.exceptions import NotLoadedError, UsageError
+from komos_source.destinations.locking import lock_database
+from komos_source.destinations.pipeline import duckdb_file
+from komos_source.destinations.pruned_runs import create_tables
+from komos_source.exceptions import UsageError
 from komos_source.extract.options import check_selection
-from komos_source.load_result import LoadResult
 from komos_source.loading import history
+from komos_source.loading.maintenance import as_load, pipeline_without_loads
 from komos_source.loading.prune_statements import PruneChoice, Statement, batch, count
 from komos_source.metrics import LoadMetrics
 
@@ -98,8 +88,6 @@ def prune(
         NotLoadedError: Nothing has been loaded.
         KomosError: The destination cannot be used. Batches that are done stay done.
     """
-    check_names(pipeline_name, dataset_name)
-    check_number("lock_timeout", lock_timeout, 0)
     if older_than < timedelta(days=1):
         raise UsageError(
             "older-than must be at least 1d: entries of a run may still arrive on its last day "
@@ -112,39 +100,24 @@ def prune(
         keep_errors=keep_errors,
     )
     metrics = LoadMetrics()
-    directory = Path(pipelines_dir or get_dlt_pipelines_dir())
-    with (
-        settings_of(pipeline_name),
-        lock_pipeline(directory, pipeline_name, lock_timeout),
-        temporary_directory() as temporary,
-    ):
+    unsupported = (
+        f"komos prune deletes from DuckDB and Postgres, not from {destination}: delete the rows of "
+        "old runs there with its own SQL, and exclude them from a full refresh"
+    )
+    with pipeline_without_loads(
+        destination, dataset_name, pipeline_name, pipelines_dir, lock_timeout, unsupported
+    ) as pipeline:
         zone = time_zone()
-        pipeline = make_pipeline(destination, dataset_name, pipeline_name, temporary)
-        if not can_prune(pipeline):
-            raise UsageError(
-                f"komos prune deletes from DuckDB and Postgres, not from {destination}: delete the "
-                "rows of old runs there with its own SQL, and exclude them from a full refresh"
-            )
-        require_file(duckdb_file(pipeline))
-        with (
-            translate_errors(pipeline),
-            lock_dataset(pipeline, lock_timeout),
-            lock_database(duckdb_file(pipeline), lock_timeout),
-        ):
-            try:
-                if dry_run:
-                    runs, entries = _count(pipeline, choice)
-                else:
-                    runs, entries = _delete(pipeline, choice, zone)
-            except DatabaseUndefinedRelation as error:
-                raise NotLoadedError(
-                    f"there are no Komos tables in the dataset {dataset_name!r}: run `komos load` "
-                    "first"
-                ) from error
+        with lock_database(duckdb_file(pipeline), lock_timeout):
+            if dry_run:
+                runs, entries = _count(pipeline, choice)
+            else:
+                runs, entries = _delete(pipeline, choice, zone)
             note = None if dry_run else _free_space(pipeline)
             result = PruneResult(runs, entries, choice.ended_before, dry_run, metrics.seconds, note)
             if not dry_run:
-                history.write(pipeline, metrics, _as_load(result), path="prune")
+                load = as_load(result.sentence(), result.seconds)
+                history.write(pipeline, metrics, load, path="prune")
     return result
 
 
@@ -199,19 +172,4 @@ def _free_space(pipeline: dlt.Pipeline) -> str:
     return (
         "Postgres uses the space of deleted rows again once it has vacuumed the tables, which it "
         "does by itself; `VACUUM FULL` gives it back to the disk, and locks the tables meanwhile"
-    )
-
-
-def _as_load(result: PruneResult) -> LoadResult:
-    """The result as ``komos_loads`` has it: a load that did nothing, with a note."""
-    return LoadResult(
-        runs_seen=0,
-        runs_fetched=0,
-        entries_loaded=0,
-        entries_rejected=0,
-        runs_failed=0,
-        window_gaps=0,
-        requests=0,
-        seconds=result.seconds,
-        notes=(result.sentence(),),
     )

@@ -172,3 +172,22 @@ def test_logs_follow_ends_if_its_reader_does_although_nothing_is_new(
     process.stdout = open(os.devnull)  # noqa: SIM115 - closed by communicate()
     _, error = process.communicate(timeout=60)
     assert (process.returncode, error) == (141, "")
+
+
+def test_logs_and_runs_show_redacted_texts_unless_they_are_revealed(
+    home: LoadEnv, world: FakeKomos, run_id: str, komos_here: Komos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCES__KOMOS__REDACT__RULES", "email")
+    secret = "anna@example.com"
+    world.append(run_id, {"message": secret, "more": secret}, {"message": {"x": secret}})
+    world.add_run(world.tasks()[0]["id"], inputs={"to": secret}, error=secret)
+    for command in (["logs", run_id], ["logs", run_id, "--json"], ["runs", "--json"]):
+        done = komos_here(*command)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "[email]" in done.stdout
+        assert secret not in done.stdout
+    assert secret in komos_here("logs", run_id, "--reveal").stdout
+    home.emulator.faults.add(run_id, "status", status=410, detail=f"by {secret}")
+    done = komos_here("logs", run_id, "--reveal")
+    assert "[email]" in done.stderr
+    assert secret not in done.stderr

@@ -111,8 +111,8 @@ class Store:
         return sorted(map(str, found.itertuples(index=False)))
 
     def start(self, number: int, *command: str) -> warm.Started:
-        """Starts a process of `kill_prune_at`."""
-        script = os.path.join(os.path.dirname(__file__), "kill_prune_at.py")
+        """Starts a process of `kill_at_statement`."""
+        script = os.path.join(os.path.dirname(__file__), "kill_at_statement.py")
         arguments = (script, str(number), *command, "--destination", self.destination)
         directories = {"DLT_DATA_DIR": str(self.home.directory)}
         return warm.start(arguments, self.home.directory, os.environ | directories)

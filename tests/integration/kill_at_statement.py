@@ -1,6 +1,6 @@
-"""Runs ``komos prune`` in batches of three runs, and kills its process before a statement.
+"""Runs ``komos`` in small batches, and kills its process (SIGKILL) before a statement.
 
-python kill_prune_at.py NUMBER prune …
+python kill_at_statement.py NUMBER prune …
 
 Transactions count as statements when they begin and when they are committed. The number 0 kills
 nothing, and writes how many there were to standard error.
@@ -38,6 +38,7 @@ def die_at(number: int, owner: Any, name: str) -> None:
 if __name__ == "__main__":
     wanted = int(sys.argv.pop(1))
     settings.PRUNED_RUNS_AT_ONCE = 3
+    settings.REDACTED_ROWS_AT_ONCE = 30
     for client in (DuckDbSqlClient, Psycopg2SqlClient):
         for method in ("execute_sql", "commit_transaction"):
             die_at(wanted, client, method)
