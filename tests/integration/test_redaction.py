@@ -110,11 +110,14 @@ def test_load_killed_at_each_step_leaves_no_secret_in_any_file(
         if home.rows("FROM komos_loads WHERE problems LIKE '%410%'"):
             fault.clear()
     assert home.rows("FROM komos_loads WHERE problems LIKE '%422%'")
+    start(home, "-m", "komos_source", "report", "--out", "report.html").communicate(120)
+    assert (home.directory / "report.html").exists()
+    assert found_below(home.directory, secrets) == {}
     versions = home.rows("SELECT DISTINCT redaction FROM komos_loads")
     assert versions == [(configured_redactor().version,)]
     with duckdb.connect(str(home.file)) as connection:
         (count,) = connection.sql("SELECT COUNT(*) FROM komos.task_run_logs").fetchall()[0]
-    assert count == sum(len(world.log(run_id)) for run_id in run_ids) - 8 * len(run_ids) + 2
+    assert count == sum(len(world.log(run_id)) for run_id in run_ids) - 7 * len(run_ids) + 1
 
 
 @pytest.mark.usefixtures("rules")

@@ -25,7 +25,11 @@ WITH history AS (
           REGEXP_REPLACE(
             REGEXP_REPLACE(
               REGEXP_REPLACE(
-                REGEXP_REPLACE(COALESCE(logs.message, ''), '"[^"]*"|„[^“”]*[“”]|“[^”]*”|«[^»]*»|`[^`]*`', '<text>'),
+                REGEXP_REPLACE(
+                  REGEXP_REPLACE(COALESCE(logs.message, ''), ':([0-9a-f]{10}|…[^] ]*)[]]', ']'),
+                  '"[^"]*"|„[^“”]*[“”]|“[^”]*”|«[^»]*»|`[^`]*`',
+                  '<text>'
+                ),
                 ' \'[^\']*\'',
                 ' <text>'
               ),
@@ -95,7 +99,7 @@ SELECT
     ELSE 0
   END = 1 AS BOOL) AS new_in_window,
   templates.example,
-  1 AS masks_version,
+  2 AS masks_version,
   tasks.name AS task_name,
   debuts.first_seen AS first_seen_anywhere,
   task_starts.first_run_at AS task_first_run_at

@@ -46,7 +46,11 @@ WITH ended_runs AS (
           replaceRegexpAll(
             replaceRegexpAll(
               replaceRegexpAll(
-                replaceRegexpAll(troubles.message, '"[^"]*"|„[^“”]*[“”]|“[^”]*”|«[^»]*»|`[^`]*`', '<text>'),
+                replaceRegexpAll(
+                  replaceRegexpAll(troubles.message, ':([0-9a-f]{10}|…[^] ]*)[]]', ']'),
+                  '"[^"]*"|„[^“”]*[“”]|“[^”]*”|«[^»]*»|`[^`]*`',
+                  '<text>'
+                ),
                 ' ''[^'']*''',
                 ' <text>'
               ),
@@ -86,7 +90,11 @@ WITH ended_runs AS (
           replaceRegexpAll(
             replaceRegexpAll(
               replaceRegexpAll(
-                replaceRegexpAll(troubles.message, '"[^"]*"|„[^“”]*[“”]|“[^”]*”|«[^»]*»|`[^`]*`', '<text>'),
+                replaceRegexpAll(
+                  replaceRegexpAll(troubles.message, ':([0-9a-f]{10}|…[^] ]*)[]]', ']'),
+                  '"[^"]*"|„[^“”]*[“”]|“[^”]*”|«[^»]*»|`[^`]*`',
+                  '<text>'
+                ),
                 ' ''[^'']*''',
                 ' <text>'
               ),

@@ -46,7 +46,12 @@ WITH ended_runs AS (
           REGEXP_REPLACE(
             REGEXP_REPLACE(
               REGEXP_REPLACE(
-                REGEXP_REPLACE(troubles.message, '"[^"]*"|„[^“”]*[“”]|“[^”]*”|«[^»]*»|`[^`]*`', '<text>', 'g'),
+                REGEXP_REPLACE(
+                  REGEXP_REPLACE(troubles.message, ':([0-9a-f]{10}|…[^] ]*)[]]', ']', 'g'),
+                  '"[^"]*"|„[^“”]*[“”]|“[^”]*”|«[^»]*»|`[^`]*`',
+                  '<text>',
+                  'g'
+                ),
                 ' ''[^'']*''',
                 ' <text>',
                 'g'
@@ -92,7 +97,12 @@ WITH ended_runs AS (
           REGEXP_REPLACE(
             REGEXP_REPLACE(
               REGEXP_REPLACE(
-                REGEXP_REPLACE(troubles.message, '"[^"]*"|„[^“”]*[“”]|“[^”]*”|«[^»]*»|`[^`]*`', '<text>', 'g'),
+                REGEXP_REPLACE(
+                  REGEXP_REPLACE(troubles.message, ':([0-9a-f]{10}|…[^] ]*)[]]', ']', 'g'),
+                  '"[^"]*"|„[^“”]*[“”]|“[^”]*”|«[^»]*»|`[^`]*`',
+                  '<text>',
+                  'g'
+                ),
                 ' ''[^'']*''',
                 ' <text>',
                 'g'

@@ -46,7 +46,11 @@ WITH ended_runs AS (
           REGEXP_REPLACE(
             REGEXP_REPLACE(
               REGEXP_REPLACE(
-                REGEXP_REPLACE(troubles.message, '"[^"]*"|„[^“”]*[“”]|“[^”]*”|«[^»]*»|`[^`]*`', '<text>'),
+                REGEXP_REPLACE(
+                  REGEXP_REPLACE(troubles.message, ':([0-9a-f]{10}|…[^] ]*)[]]', ']'),
+                  '"[^"]*"|„[^“”]*[“”]|“[^”]*”|«[^»]*»|`[^`]*`',
+                  '<text>'
+                ),
                 ' \'[^\']*\'',
                 ' <text>'
               ),
@@ -86,7 +90,11 @@ WITH ended_runs AS (
           REGEXP_REPLACE(
             REGEXP_REPLACE(
               REGEXP_REPLACE(
-                REGEXP_REPLACE(troubles.message, '"[^"]*"|„[^“”]*[“”]|“[^”]*”|«[^»]*»|`[^`]*`', '<text>'),
+                REGEXP_REPLACE(
+                  REGEXP_REPLACE(troubles.message, ':([0-9a-f]{10}|…[^] ]*)[]]', ']'),
+                  '"[^"]*"|„[^“”]*[“”]|“[^”]*”|«[^»]*»|`[^`]*`',
+                  '<text>'
+                ),
                 ' \'[^\']*\'',
                 ' <text>'
               ),
