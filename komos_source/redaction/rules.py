@@ -51,6 +51,9 @@ def _digits_and_letters(value: str) -> str:
     return re.sub(r"[^0-9a-z+]", "", value.lower())
 
 
+_SEPARATORS = re.compile("[^0-9A-Za-z]")
+
+
 def _groups(value: str) -> list[re.Match[str]]:
     """The groups of letters and digits, between which separators are."""
     return list(re.finditer(r"[0-9A-Za-z]+", value))
@@ -66,6 +69,10 @@ def _spans(
         lengths: Returns which lengths, without separators, a part that begins so can have.
         is_valid: Whether a text without separators is valid.
     """
+    whole = _SEPARATORS.sub("", value)
+    if len(whole) in lengths(whole) and is_valid(whole):
+        yield 0, len(value)
+        return
     groups, first = _groups(value), 0
     while first < len(groups):
         possible = lengths("".join(each[0] for each in groups[first : first + 4]))
@@ -86,8 +93,12 @@ def _spans(
 
 def passes_luhn(digits: str) -> bool:
     """Whether the last digit is the check digit of the others (ISO/IEC 7812-1, annex B)."""
-    doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
+    doubled = map(_DOUBLED.__getitem__, digits[-2::-2])
     return (sum(map(int, digits[-1::-2])) + sum(doubled)) % 10 == 0
+
+
+_DOUBLED = {str(digit): sum(divmod(2 * digit, 10)) for digit in range(10)}
+"""The sum of the digits of twice a digit."""
 
 
 def passes_mod_97(iban: str) -> bool:
