@@ -5,6 +5,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 USABLE = $(VENV)/.usable
 READY = $(VENV)/.ready
+DBT = .venv-dbt/.ready
 
 PEERS ?= floor,floor_tail,script,rest_api,rest_api_plain
 SCENARIO ?= all
@@ -22,8 +23,14 @@ $(USABLE): requirements.lock pyproject.toml
 	$(PIP) --constraint requirements.lock --editable ".[analysis]"
 	@touch $@
 
-$(READY): $(USABLE)
+$(READY): $(USABLE) | $(DBT)
 	$(PIP) --requirement requirements.lock
+	@touch $@
+
+# dbt cannot be installed beside the rest: see the file of requirements.
+$(DBT): tests/dbt/requirements.txt
+	$(PYTHON) -m venv .venv-dbt
+	.venv-dbt/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 demo: $(USABLE) ## A tour: load sample data into DuckDB over real HTTP, and show what is found in it
@@ -43,8 +50,8 @@ airflow: ## Try the Airflow DAG in Airflow's standalone mode (installs some 160 
 	.venv-airflow/bin/python -m pip install --quiet --disable-pip-version-check ".[airflow]"
 	.venv-airflow/bin/python tests/airflow_standalone.py
 
-golden: $(READY) ## Rewrite docs/tables.md and the queries' texts in all dialects
-	$(BIN)/python -m pytest tests/analytics/test_golden.py tests/test_tables.py --rewrite-golden
+golden: $(READY) ## Rewrite docs/tables.md, the dbt package and the queries' texts in all dialects
+	$(BIN)/python -m pytest tests/analytics/test_golden.py tests/test_tables.py tests/dbt/test_files.py --rewrite-golden
 
 docs: $(READY) ## Build the documentation as a site, in site/
 	$(BIN)/zensical build --strict
@@ -73,4 +80,4 @@ wheel-test: ## Install the wheel in a clean environment, and run the demo there
 	cd .venv-wheel && bin/komos-source demo --fast
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .venv-lock .venv-wheel .venv-airflow .venv-singer .venv-airbyte komos-demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis site
+	rm -rf $(VENV) .venv-lock .venv-wheel .venv-airflow .venv-dbt .venv-singer .venv-airbyte komos-demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis site

@@ -49,7 +49,7 @@ THOROUGH = os.environ.get("KOMOS_TEST_THOROUGH") == "1"
 _DURATIONS = Path(__file__).with_name("durations.json")
 """Seconds that tests take, if more than one; `--record-durations` rewrites it."""
 _SLOW = 1.5
-_SLOW_FIXTURES = {"browser", "ducklake_packages", "postgres_server", "receiver"}
+_SLOW_FIXTURES = {"browser", "dbt", "ducklake_packages", "postgres_server", "receiver"}
 """They start a browser or a server, or install a DuckDB; so does whatever needs them."""
 
 
