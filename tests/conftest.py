@@ -23,12 +23,13 @@ from komos_source.settings import DUCKDB_FILE
 from komos_source.testing import Emulator, FakeKomos
 from tests.engines import all_engines, engine
 from tests.postgres import pooler_url, postgres_server, postgres_url, strict_pooler_url
-from tests.stores import ducklake_packages
+from tests.stores import ducklake_packages, fakesnow_server
 
 __all__ = [
     "all_engines",
     "ducklake_packages",
     "engine",
+    "fakesnow_server",
     "pooler_url",
     "postgres_server",
     "postgres_url",
@@ -49,7 +50,14 @@ THOROUGH = os.environ.get("KOMOS_TEST_THOROUGH") == "1"
 _DURATIONS = Path(__file__).with_name("durations.json")
 """Seconds that tests take, if more than one; `--record-durations` rewrites it."""
 _SLOW = 1.5
-_SLOW_FIXTURES = {"browser", "dbt", "ducklake_packages", "postgres_server", "receiver"}
+_SLOW_FIXTURES = {
+    "browser",
+    "dbt",
+    "ducklake_packages",
+    "fakesnow_server",
+    "postgres_server",
+    "receiver",
+}
 """They start a browser or a server, or install a DuckDB; so does whatever needs them."""
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -156,6 +157,51 @@ def _ducklake(directory: Path, catalog: str, packages: Path) -> Store:
     return Store("ducklake", directory, environment, query)
 
 
+class FakeSnow:
+    """A server that emulates Snowflake; each store has a database of its own in it."""
+
+    def __init__(self, packages: Path) -> None:
+        paths = (packages, HERE / "fakesnow", HERE.parent)
+        self.environment = {
+            "PYTHONPATH": os.pathsep.join(map(str, paths)),
+            "SNOWFLAKE_DISABLE_PLATFORM_DETECTION": "true",  # it asks hosts of cloud providers
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", HERE / "fakesnow" / "serve.py"],
+            env=os.environ | self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.address = self._answer()
+
+    def _answer(self) -> Any:
+        assert self._process.stdout
+        return json.loads(self._process.stdout.readline())
+
+    def query(self, sql: str, database: str) -> Rows:
+        assert self._process.stdin
+        print(json.dumps([sql, database]), file=self._process.stdin, flush=True)
+        return [tuple(_moments(row)) for row in self._answer()]
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+def _snowflake(directory: Path, server: FakeSnow) -> Store:
+    database = f"DB_{uuid.uuid4().hex}".upper()
+    server.query(f"CREATE DATABASE IF NOT EXISTS {database}", database)
+    address = "host={host}&port={port}&protocol={protocol}".format_map(server.address)
+    credentials = f"snowflake://user:password@fakesnow/{database}?{address}&warehouse=w&role=r"
+    environment = {**server.environment, "DESTINATION__SNOWFLAKE__CREDENTIALS": credentials}
+
+    def query(dataset: str, sql: str) -> Rows:
+        return server.query(sql.format_map(_In(dataset)), database)
+
+    return Store("snowflake", directory, environment, query)
+
+
 def _moments(row: list[Any]) -> Iterator[Any]:
     for value in row:
         yield datetime.fromisoformat(value["moment"]) if isinstance(value, dict) else value
@@ -174,32 +220,53 @@ class _In(dict[str, str]):
 @pytest.fixture(scope="session")
 def ducklake_packages() -> Path:
     """A directory with the DuckDB version that DuckLake supports; created once per checkout."""
-    target = HERE.parent / ".ducklake"
-    target.mkdir(exist_ok=True)
+
+    def install_extensions(target: Path) -> None:
+        subprocess.run(
+            [sys.executable, HERE / "read_ducklake.py", "--install"],
+            env=os.environ | {"PYTHONPATH": str(target), "HOME": str(target)},
+            check=True,
+        )
+
     requirements = HERE / "ducklake-requirements.txt"
+    return _packages(HERE.parent / ".ducklake", requirements, install_extensions)
+
+
+@pytest.fixture(scope="session")
+def fakesnow_server() -> Iterator[FakeSnow]:
+    """A running fakesnow; its packages are installed once per checkout."""
+    requirements = HERE / "fakesnow" / "requirements.txt"
+    server = FakeSnow(_packages(HERE.parent / ".fakesnow", requirements))
+    yield server
+    server.close()
+
+
+def _packages(
+    target: Path, requirements: Path, finish: Callable[[Path], None] = lambda target: None
+) -> Path:
+    """Installs packages that the suite cannot import beside its own into a directory."""
+    target.mkdir(exist_ok=True)
     with (target / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another process of the suite may be creating it
         done = target / "requirements.txt"
         if not done.exists() or done.read_text() != requirements.read_text():
             pip = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--no-deps"]
             subprocess.run([*pip, "--target", target, "-r", requirements], check=True)
-            subprocess.run(
-                [sys.executable, HERE / "read_ducklake.py", "--install"],
-                env=os.environ | {"PYTHONPATH": str(target), "HOME": str(target)},
-                check=True,
-            )
+            finish(target)
             done.write_text(requirements.read_text())
     return target
 
 
 def make_store(name: str, directory: Path, request: pytest.FixtureRequest) -> Store:
     """An empty destination: ``duckdb`` (``duckdb-dlt`` without the direct merge), ``postgres``,
-    ``ducklake-`` and its catalog, or a table format."""
+    ``snowflake``, ``ducklake-`` and its catalog, or a table format."""
     match name.split("-"):
         case ["duckdb", *path]:
             return _duckdb(directory, direct_merge=not path)
         case ["postgres"]:
             return _postgres(directory, request.getfixturevalue("postgres_url"))
+        case ["snowflake"]:
+            return _snowflake(directory, request.getfixturevalue("fakesnow_server"))
         case ["ducklake", "sqlite"]:
             packages = request.getfixturevalue("ducklake_packages")
             return _ducklake(directory, f"sqlite:///{directory / 'catalog.sqlite'}", packages)
