@@ -50,7 +50,8 @@ class World:
     hit: Array
     days: int
     quiet: bool = False
-    """Whether nodes write only on trouble."""
+    """Whether nodes write only on trouble: nothing else writes. Each node fails in its first run,
+    so that it is known from then on."""
 
 
 def schedule(rng: Any, days: int, a_day: float) -> tuple[Array, Array]:
@@ -106,6 +107,9 @@ def world(
         where = rng.choice(NODES, shared, replace=False)
         inside = (moment >= begin) & (moment < begin + hours * HOUR) & np.isin(node, where)
         hit |= inside
+    if quiet:
+        order = np.lexsort((moment, node))
+        hit[order[np.unique(node[order], return_index=True)[1]]] = True
     return World(node, moment, hit, days, quiet)
 
 
@@ -151,11 +155,7 @@ def write(made: World, file: Path) -> None:
     runs = pa.array([f"{number:08d}" for number in range(len(made.node))])
     task = pa.array([f"task-{number:03d}" for number in made.node])
     level = pa.array(np.where(made.hit, "error", "info"))
-    if made.quiet:
-        other = np.full(len(made.node), "start")
-        node = pa.array(np.where(made.hit, "cleanup", other))
-    else:
-        node = pa.array(np.full(len(made.node), "node"))
+    node = pa.array(np.full(len(made.node), "cleanup" if made.quiet else "node"))
     with duckdb.connect(str(file)) as connection:
         connection.execute("SET threads = 1; CREATE SCHEMA IF NOT EXISTS komos; USE komos")
         for table in tables.ARROW_TABLES:
@@ -165,6 +165,8 @@ def write(made: World, file: Path) -> None:
         made_runs = pa.table({"id": runs, "task_id": task, "status": ["COMPLETED"] * len(runs),
                               "started_at": started})  # fmt: skip
         logs = pa.table({"id": runs, "run_id": runs, "level": level, "node_id": node})
+        if made.quiet:
+            logs = logs.filter(pa.array(made.hit))
         connection.register("made_runs", made_runs)
         connection.register("made_logs", logs)
         connection.execute("INSERT INTO task_runs BY NAME FROM made_runs")
@@ -190,7 +192,7 @@ def read(database: Any, days: int, quiet: bool) -> Read:
         "COUNT(*) AS runs, SUM(CASE WHEN logs.level = 'error' THEN 1 ELSE 0 END) AS hits, "
         "MIN(CASE WHEN logs.level = 'error' THEN EPOCH(runs.started_at) END) AS first_hit, "
         "MAX(CASE WHEN logs.level = 'error' THEN EPOCH(runs.started_at) END) AS last_hit "
-        "FROM task_run_logs AS logs JOIN task_runs AS runs ON runs.id = logs.run_id "
+        "FROM task_runs AS runs LEFT JOIN task_run_logs AS logs ON logs.run_id = runs.id "
         "GROUP BY ALL"
     )
     with database.sql_client() as client:  # as a frame at once, which is faster than by row
