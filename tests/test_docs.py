@@ -85,15 +85,18 @@ def commands(group: click.Group, prefix: str = "komos") -> Iterator[tuple[str, c
 COMMANDS = dict(commands(cli))
 
 
+def command_page(name: str) -> str:
+    return f"docs/commands/{name.removeprefix('komos ').replace(' ', '-')}.md"
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_option_of_a_command_is_documented_in_its_section(name: str) -> None:
-    _, heading, rest = read("docs/commands.md").partition(f"\n## {name}\n")
-    assert heading
-    section = rest.split("\n## ")[0]
+    page = read(command_page(name))
+    assert page.startswith(f"# {name}\n")
     for parameter in COMMANDS[name].params:
         if isinstance(parameter, click.Option):
             for option in (*parameter.opts, *parameter.secondary_opts):
-                assert re.search(rf"`{option}[ `]", section), option
+                assert re.search(rf"`{option}[ `]", page), option
 
 
 def typed_commands() -> Iterator[str]:
@@ -119,13 +122,10 @@ def test_each_command_in_a_code_block_has_options_that_exist(command: str) -> No
 
 
 def test_each_documented_option_exists() -> None:
-    for section in read("docs/commands.md").split("\n## ")[1:]:
-        name, _, text = section.partition("\n")
-        if name in COMMANDS:
-            parameters = COMMANDS[name].params
-            known = {o for each in parameters for o in (*each.opts, *each.secondary_opts)}
-            rows = re.findall(r"^\| (`--.*?) \|", text, re.M)
-            assert set(re.findall(r"`(--[\w-]+)", " ".join(rows))) <= known
+    for name, command in COMMANDS.items():
+        known = {o for each in command.params for o in (*each.opts, *each.secondary_opts)}
+        rows = re.findall(r"^\| (`--.*?) \|", read(command_page(name)), re.M)
+        assert set(re.findall(r"`(--[\w-]+)", " ".join(rows))) <= known
 
 
 def test_each_setting_is_documented() -> None:
@@ -165,8 +165,10 @@ def messages() -> Iterator[str]:
 
 
 def documented_messages() -> dict[str, str]:
-    """The messages in the tables and lists of the page, each with a pattern of what is shown."""
-    text = read("docs/troubleshooting.md").split("## Messages of other software")[0]
+    """The messages in the tables and lists of the pages, each with a pattern of what is shown."""
+    pages = [Path("docs/troubleshooting.md"), *(ROOT / "docs" / "troubleshooting").glob("*.md")]
+    parts = "".join(read(str(page)) for page in pages).split("\n## ")
+    text = "".join(part for part in parts if not part.startswith("Messages of other software"))
     quoted = re.findall(r"^(?:\| |- )`(.+?)`(?: \||$)", text, re.M)
     return {each: ".*".join(map(re.escape, each.split("…"))) for each in quoted}
 

@@ -1,4 +1,4 @@
-"""Descriptions of tables and views: in dlt's schema, in the database and in `docs/tables.md`."""
+"""Descriptions of tables and views: in dlt's schema, in the database and in `docs/tables`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from komos_source.tables import ARROW_TABLES, TABLES, Table
 from komos_source.testing import FakeKomos
 from tests.conftest import LoadEnv
 
-_PAGE = Path(__file__).parents[1] / "docs" / "tables.md"
+_PAGES = Path(__file__).parents[1] / "docs"
 _INTRODUCTION = """# Tables and views
 
 What `komos load` creates, in one dataset. The same descriptions are comments in DuckDB and
 Postgres (`SELECT comment FROM duckdb_columns()`, `\\d+` in psql) and in the schema of dlt. They
-are declared in `komos_source/tables/__init__.py` and above each
-`komos_source/analytics`; this page is generated from them by `make golden`.
+are declared in `komos_source/tables/__init__.py` and above each query in
+`komos_source/analytics`; these pages are generated from them by `make golden`.
 
 Times are UTC. A column may be null unless it is marked as required. dlt adds `_dlt_load_id`, the
 id of the load package that wrote the row last, and the tables `_dlt_loads`, `_dlt_pipeline_state`
@@ -38,27 +38,45 @@ def diagram() -> str:
     return "\n".join(["```mermaid", "erDiagram", *relations, "```"])
 
 
-def page() -> str:
-    parts = [f"{_INTRODUCTION}{diagram()}\n"]
-    for table in TABLES:
-        parts.append(f"## {table.name}\n\n{table.description} Key: `{'`, `'.join(table.key)}`.\n")
-        rows = [
-            f"| `{each.name}` | {each.data_type}{', required' if each.required else ''} | "
-            f"{each.description} |"
-            for each in table.columns
-        ]
-        parts.append("\n".join(["| column | type | contents |", "|---|---|---|", *rows]) + "\n")
-    for view in VIEWS:
-        parts.append(f"## {view}\n\nView. {view_description(view)}\n")
-        rows = [f"| `{name}` | {text} |" for name, text in column_descriptions(view).items()]
-        parts.append("\n".join(["| column | contents |", "|---|---|", *rows]) + "\n")
-    return "\n".join(parts)
+def table_page(table: Table) -> str:
+    rows = [
+        f"| `{each.name}` | {each.data_type}{', required' if each.required else ''} | "
+        f"{each.description} |"
+        for each in table.columns
+    ]
+    lines = [f"# {table.name}", "", f"{table.description} Key: `{'`, `'.join(table.key)}`.", ""]
+    return "\n".join([*lines, "| column | type | contents |", "|---|---|---|", *rows]) + "\n"
 
 
-def test_tables_page_is_generated_from_the_descriptions(request: pytest.FixtureRequest) -> None:
+def view_page(view: str) -> str:
+    rows = [f"| `{name}` | {text} |" for name, text in column_descriptions(view).items()]
+    lines = [f"# {view}", "", f"View. {view_description(view)}", ""]
+    return "\n".join([*lines, "| column | contents |", "|---|---|", *rows]) + "\n"
+
+
+def pages() -> dict[Path, str]:
+    """The page of all tables and views, and the page of each."""
+    described = {table.name: table.description for table in TABLES}
+    described |= {view: view_description(view) for view in VIEWS}
+    rows = [f"| [`{name}`](tables/{name}.md) | {text} |" for name, text in described.items()]
+    index = "\n".join(["| table or view | contents |", "|---|---|", *rows])
+    return (
+        {_PAGES / "tables.md": f"{_INTRODUCTION}{index}\n\n{diagram()}\n"}
+        | {_PAGES / "tables" / f"{table.name}.md": table_page(table) for table in TABLES}
+        | {_PAGES / "tables" / f"{view}.md": view_page(view) for view in VIEWS}
+    )
+
+
+def test_pages_of_tables_are_generated_from_the_descriptions(
+    request: pytest.FixtureRequest,
+) -> None:
+    (_PAGES / "tables").mkdir(exist_ok=True)
     if request.config.getoption("--rewrite-golden"):
-        _PAGE.write_text(page(), "utf-8")
-    assert _PAGE.read_text("utf-8") == page(), "run make golden"
+        for path, text in pages().items():
+            path.write_text(text, "utf-8")
+    for path, text in pages().items():
+        assert path.read_text("utf-8") == text, "run make golden"
+    assert {*(_PAGES / "tables").iterdir()} == pages().keys() - {_PAGES / "tables.md"}
 
 
 @pytest.mark.parametrize("table", ARROW_TABLES, ids=lambda table: table.name)

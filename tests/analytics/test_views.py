@@ -26,6 +26,12 @@ from komos_source.exceptions import ConfigurationError, DestinationError, Locked
 from komos_source.testing import FakeKomos
 from tests.conftest import LoadEnv
 
+DOCS = Path(__file__).parents[2] / "docs"
+ANALYSIS_PAGES = [
+    page.read_text("utf-8")
+    for page in (DOCS / "analysis.md", *sorted((DOCS / "analysis").glob("*.md")))
+]
+
 
 @pytest.fixture
 def two_runs(world: FakeKomos) -> FakeKomos:
@@ -91,8 +97,7 @@ def test_query_of_a_missing_duckdb_file_creates_no_file(home: LoadEnv) -> None:
 
 def test_sql_in_the_docs_runs(home: LoadEnv, two_runs: FakeKomos) -> None:
     home.load()
-    text = (Path(__file__).parents[2] / "docs" / "analysis.md").read_text("utf-8")
-    blocks = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+    blocks = re.findall(r"```sql\n(.*?)```", "".join(ANALYSIS_PAGES), re.DOTALL)
     assert blocks
     for block in blocks:
         home.rows(block)
@@ -103,11 +108,9 @@ def test_python_in_the_docs_runs_and_each_query_is_described(
 ) -> None:
     home.load()
     monkeypatch.setenv("DLT_DATA_DIR", str(home.directory / "dlt"))
-    text = (Path(__file__).parents[2] / "docs" / "analysis.md").read_text("utf-8")
-    assert set(re.findall(r"^\| `(\w+)` \|", text.split("## The unit")[0], re.MULTILINE)) == {
-        *QUERIES
-    }
-    program = "".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    first = ANALYSIS_PAGES[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", first, re.MULTILINE)) == {*QUERIES}
+    program = "".join(re.findall(r"```python\n(.*?)```", "".join(ANALYSIS_PAGES), re.DOTALL))
     exec(program.replace("extract_orders", "click"), names := {})
     assert len(names["entries"]) == 1
 

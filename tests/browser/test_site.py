@@ -55,7 +55,7 @@ def test_first_page_fits_each_width_and_is_accessible(checked: CheckedPage, site
     assert serious_findings(checked.page) == []
 
 
-def test_each_page_is_in_the_navigation_and_requests_nothing_from_others(
+def test_each_page_is_short_in_the_navigation_and_without_requests_to_others(
     checked: CheckedPage, site: str
 ) -> None:
     checked.page.goto(site, wait_until="networkidle")
@@ -64,6 +64,8 @@ def test_each_page_is_in_the_navigation_and_requests_nothing_from_others(
         _open(checked.page, site, path)
         assert checked.page.url in links
         assert checked.page.locator("h1").count() == 1
+        height = checked.page.locator("article").evaluate("article => article.scrollHeight")
+        assert height <= 4 * 1000, f"{path} is longer than four screens"
     assert checked.hosts == {site.removeprefix("http://").removesuffix("/")}
 
 

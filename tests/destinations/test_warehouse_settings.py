@@ -50,10 +50,12 @@ def test_warehouse_parses_the_merge_scope(capabilities: Any) -> None:
     assert {table.name for table in parsed.find_all(exp.Table)} == {"logs", "staged"}
 
 
-PAGE = (Path(__file__).parents[2] / "docs" / "destinations.md").read_text("utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "destinations.md").read_text("utf-8")
+SETTINGS = (DOCS / "destinations" / "configuration.md").read_text("utf-8")
 GROUPS = re.findall(
     r"^# (\w+)(.*)\n((?:\w+=.*\n)+)",
-    PAGE.split("## Configuration")[1].split("\n## ")[0],
+    SETTINGS,
     re.MULTILINE,
 )
 
@@ -108,7 +110,7 @@ def _values(configuration: BaseConfiguration) -> Iterator[str]:
 
 
 def test_extras_in_the_docs_exist() -> None:
-    named = re.findall(r"'(dlt|komos-source)\[(\w+)\]'|`(dlt)\[(\w+)\]`", PAGE)
+    named = re.findall(r"'(dlt|komos-source)\[(\w+)\]'|`(dlt)\[(\w+)\]`", PAGE + SETTINGS)
     assert named
     for package, extra in ((a or c, b or d) for a, b, c, d in named):
         assert extra in (metadata(package).get_all("Provides-Extra") or ()), f"{package}[{extra}]"

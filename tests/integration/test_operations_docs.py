@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import re
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -54,9 +53,5 @@ def test_queries_of_operations_run(home: LoadEnv, world: FakeKomos) -> None:
 
 
 def test_examples_of_scheduling_can_be_parsed() -> None:
-    for unit in blocks(SCHEDULING, "ini"):
-        parser = configparser.ConfigParser(interpolation=None, strict=False)
-        parser.read_string(unit)
-        assert parser.sections()
     for workflow in blocks(SCHEDULING, "yaml"):
         assert yaml.safe_load(workflow)["jobs"]
