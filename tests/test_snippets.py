@@ -16,7 +16,7 @@ from komos_source.testing import Emulator, make_sample_data
 
 ROOT = Path(__file__).parents[1]
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = [page for page in PAGES if _BLOCK.search(page.read_text("utf-8"))]
 
 
@@ -42,17 +42,21 @@ def environment(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.stem)
-def test_python_examples_of_a_page_run_one_after_the_other(
-    page: Path, environment: dict[str, str], postgres_url: str
+def test_python_examples_of_each_page_run_one_after_the_other(
+    environment: dict[str, str], postgres_url: str
 ) -> None:
-    program = "\n\n".join(_BLOCK.findall(page.read_text("utf-8")))
+    programs = {
+        str(page.relative_to(ROOT)): "\n\n".join(_BLOCK.findall(page.read_text("utf-8")))
+        for page in EXAMPLES
+    }
+    run = f"for n, p in {programs!r}.items(): exec(compile(p, n, 'exec'), {{'__name__': '__main__'}})"
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", run],
         cwd=environment["directory"],
         env=os.environ | environment | {"DESTINATION__POSTGRES__CREDENTIALS": postgres_url},
         capture_output=True,
         text=True,
         check=False,
     )
+    assert len(programs) > 5
     assert done.returncode == 0, done.stderr
