@@ -107,10 +107,11 @@ def _find_key(pipeline_name: str) -> tuple[str | None, str]:
 
 
 def _check_other_settings() -> Iterator[SetupCheck]:
-    """Reports the first setting that a load or the receiver would refuse, if there is one."""
+    """Reports the first setting that a load or the receiver would refuse, and redaction."""
     from komos_source.config import time_zone
     from komos_source.exceptions import KomosError
     from komos_source.metrics import LoadMetrics
+    from komos_source.redaction.config import configured_redactor
     from komos_source.source import build_source
     from komos_source.webhooks.config import spool_max_bytes, spool_reserve
 
@@ -119,6 +120,11 @@ def _check_other_settings() -> Iterator[SetupCheck]:
         spool_reserve()
         spool_max_bytes()
         build_source(LoadMetrics())  # makes no request
+        redactor = configured_redactor()
+        if redactor.rules:
+            names = ", ".join(rule.name for rule in redactor.rules)
+            found = f"{names} by {redactor.mode}; version {redactor.version} of the rules"
+            yield SetupCheck("redaction", True, found)
     except KomosError as error:
         yield SetupCheck("settings", False, str(error))
 

@@ -1,6 +1,6 @@
 """``komos redact``: redacts what was stored before there were rules, or with other rules.
 
-Table by table, and within a table in batches along the key; each is one transaction. What has been
+Table by table, and within a table in batches, each of which is one transaction. What has been
 redacted does not change when it is redacted again: a process that is killed leaves nothing half
 done, and the next call finds what is left.
 """
@@ -28,7 +28,14 @@ from komos_source.extract.redact import redact_values
 from komos_source.loading import history
 from komos_source.loading.maintenance import as_load, pipeline_without_loads
 from komos_source.loading.prune_statements import Statement
-from komos_source.loading.redact_statements import Row, select_rows, update_rows
+from komos_source.loading.redact_statements import (
+    Part,
+    Row,
+    rows_after,
+    rows_between,
+    select_rows,
+    update_rows,
+)
 from komos_source.metrics import LoadMetrics
 from komos_source.redaction.config import configured_redactor
 from komos_source.redaction.redactor import Redactor
@@ -36,6 +43,7 @@ from komos_source.tables import KOMOS_LOADS, TABLES, TASK_RUN_LOGS, TASK_RUN_LOG
 
 _FIRST_ROWS = 100
 """Rows that are read at first, as long as it is not known how long they are."""
+_ANYWHERE = Part("TRUE")
 
 Values = Counter[tuple[str, str]]
 """Numbers of values by table and column."""
@@ -132,20 +140,36 @@ def redact(
 
 def _redact_tables(pipeline: dlt.Pipeline, redactor: Redactor, *, dry_run: bool) -> Values:
     values: Values = Counter()
+    by_number = pipeline.destination.destination_name == "duckdb"
     with pipeline.sql_client() as client:
         for table in TABLES:
             if not any(column.redacted for column in table.columns):
                 continue
             try:
-                for rows in _batches(client, table):
-                    changed = _changed(client, table, rows, redactor, values)
-                    if changed and not dry_run:
-                        name = client.make_qualified_table_name
-                        with client.begin_transaction():
-                            _run(client, update_rows(table, changed, name))
+                found = _redact_table(client, table, redactor, by_number, dry_run)
+                values.update(found)
+                # A checkpoint of DuckDB may give rows other numbers.
+                while by_number and found and not dry_run:
+                    found = _redact_table(client, table, redactor, by_number, dry_run)
+                    values.update(found)
             except DatabaseUndefinedRelation:
                 if table is TASK_RUN_LOGS:
                     raise
+    return values
+
+
+def _redact_table(
+    client: Any, table: Table, redactor: Redactor, by_number: bool, dry_run: bool
+) -> Values:
+    """Redacts a table once; returns how many values it found."""
+    values: Values = Counter()
+    batches = _batches_by_number if by_number else _batches_by_key
+    for part, rows in batches(client, table):
+        changed = _changed(client, table, rows, redactor, values)
+        if changed and not dry_run:
+            statement = update_rows(table, part, changed, client.make_qualified_table_name)
+            with client.begin_transaction():
+                _run(client, statement)
     return values
 
 
@@ -154,16 +178,39 @@ def _run(client: Any, statement: Statement) -> Sequence[Sequence[Any]]:
     return rows
 
 
-def _batches(client: Any, table: Table) -> Iterator[list[Row]]:
+def _batches_by_key(client: Any, table: Table) -> Iterator[tuple[Part, list[Row]]]:
     """The rows of a table in the order of its key, some at a time."""
-    limit, last, width = _FIRST_ROWS, None, len(table.key)
-    while found := _run(client, select_rows(table, last, limit, client.make_qualified_table_name)):
-        rows = [Row(tuple(each[:width]), tuple(each[width:])) for each in found]
-        yield rows
+    limit, last = _FIRST_ROWS, None
+    while rows := _read(client, table, rows_after(table, last, limit)):
+        yield _ANYWHERE, rows
         last = rows[-1].key
-        size = sum(len(value or "") for row in rows for value in row.values)
-        fitting = settings.REDACTED_BYTES_AT_ONCE * len(rows) // max(1, size)
-        limit = max(1, min(4 * limit, fitting, settings.REDACTED_ROWS_AT_ONCE))
+        limit = _next_limit(limit, rows)
+
+
+def _batches_by_number(client: Any, table: Table) -> Iterator[tuple[Part, list[Row]]]:
+    """The rows of a table of DuckDB in the order in which they are stored, some at a time."""
+    name = client.make_qualified_table_name(table.name)
+    ((last,),) = client.execute_sql(f"SELECT COALESCE(MAX(rowid), -1) FROM {name}")  # noqa: S608 - a constant name
+    start, limit = 0, _FIRST_ROWS
+    while start <= last:
+        part = rows_between(start, start + limit)
+        rows = _read(client, table, part)
+        yield part, rows
+        start += limit
+        limit = _next_limit(limit, rows)
+
+
+def _read(client: Any, table: Table, part: Part) -> list[Row]:
+    found = _run(client, select_rows(table, part, client.make_qualified_table_name))
+    width = len(table.key)
+    return [Row(tuple(each[:width]), tuple(each[width:])) for each in found]
+
+
+def _next_limit(limit: int, rows: Sequence[Row]) -> int:
+    """How many rows to read next, if they are as long as the last ones."""
+    size = sum(len(value or "") for row in rows for value in row.values)
+    fitting = settings.REDACTED_BYTES_AT_ONCE * len(rows) // size if size else limit * 4
+    return max(1, min(4 * limit, fitting, settings.REDACTED_ROWS_AT_ONCE))
 
 
 def _changed(

@@ -23,37 +23,55 @@ class Row:
     values: tuple[str | None, ...]
 
 
-def select_rows(
-    table: Table, after: tuple[Any, ...] | None, limit: int, qualified: Qualified
-) -> Statement:
-    """Reads rows in the order of their key: the key, then the columns that are redacted.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of the rows of a table, which are read and changed at once.
 
-    Args:
-        table: The table.
-        after: The key behind which the rows are; None for the first ones.
-        limit: Rows at most.
-        qualified: Returns the qualified name of a table.
+    Attributes:
+        condition: Condition on the table under the name ``stored``.
+        parameters: Values of its ``%s``.
+        tail: Order and limit.
     """
-    key = ", ".join(table.key)
-    columns = ", ".join(
-        f"CAST({column.name} AS text)" for column in table.columns if column.redacted
-    )
+
+    condition: str
+    parameters: tuple[Any, ...] = ()
+    tail: str = ""
+
+
+def rows_after(table: Table, key: tuple[Any, ...] | None, limit: int) -> Part:
+    """The rows behind a key in the order of the keys; the first ones if it is None."""
+    names = ", ".join(f"stored.{name}" for name in table.key)
     places = ", ".join(["%s"] * len(table.key))
-    condition = f"WHERE ({key}) > ({places}) " if after else ""
+    condition = f"({names}) > ({places})" if key else "TRUE"
+    return Part(condition, key or (), f"ORDER BY {names} LIMIT {limit:d}")
+
+
+def rows_between(start: int, stop: int) -> Part:
+    """The rows of DuckDB with these numbers: an order by key would read the table for each part."""
+    return Part("stored.rowid >= %s AND stored.rowid < %s", (start, stop))
+
+
+def select_rows(table: Table, part: Part, qualified: Qualified) -> Statement:
+    """Reads rows: the key, then the columns that are redacted."""
+    names = [
+        *(f"stored.{name}" for name in table.key),
+        *(f"CAST(stored.{each.name} AS text)" for each in table.columns if each.redacted),
+    ]
     return Statement(
-        f"SELECT {key}, {columns} FROM {qualified(table.name)} {condition}"  # noqa: S608 - constant names, values are parameters
-        f"ORDER BY {key} LIMIT %s",
-        (*(after or ()), limit),
+        f"SELECT {', '.join(names)} FROM {qualified(table.name)} AS stored "  # noqa: S608 - constant names, values are parameters
+        f"WHERE {part.condition} {part.tail}",
+        part.parameters,
     )
 
 
 def update_rows(
-    table: Table, changed: Sequence[tuple[Row, Row]], qualified: Qualified
+    table: Table, part: Part, changed: Sequence[tuple[Row, Row]], qualified: Qualified
 ) -> Statement:
     """Changes rows.
 
     Args:
         table: The table.
+        part: What the rows are among.
         changed: Each row as it was and as it is to be.
         qualified: Returns the qualified name of a table.
     """
@@ -81,6 +99,6 @@ def update_rows(
     same = " AND ".join(f"stored.{name} = changed.old_{name}" for name in table.key)
     return Statement(
         f"UPDATE {qualified(table.name)} AS stored SET {assigned} "  # noqa: S608 - likewise
-        f"FROM (SELECT {unnested}) AS changed WHERE {same}",
-        list(lists.values()),
+        f"FROM (SELECT {unnested}) AS changed WHERE {same} AND {part.condition}",
+        [*lists.values(), *part.parameters],
     )

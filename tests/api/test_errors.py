@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -103,3 +104,11 @@ def test_mask_key_masks_the_key_and_bearer_tokens(text: str, masked: str) -> Non
     error = RequestError(text, detail=text)
     mask_key(error, KEY)
     assert (str(error), error.detail) == (masked, masked)
+
+
+@pytest.mark.parametrize("detail", [True, False])
+def test_error_text_is_redacted_before_it_is_cut_off(detail: bool) -> None:
+    text = "x" * (settings.MAX_DETAIL - 5) + " anna@example.com"
+    body = json.dumps({"detail": text}) if detail else text
+    error = error_for(500, body.encode(), redact=lambda said: said.replace("anna@", "[email]"))
+    assert "anna" not in str(error)

@@ -174,3 +174,11 @@ def test_check_of_a_duckdb_file_in_a_directory_that_does_not_exist_reports_it(
     found = checks()["destination"]
     assert not found.ok
     assert found.detail == f"the directory {home.directory / 'missing'} does not exist: create it"
+
+
+def test_check_shows_the_rules_of_redaction(home: LoadEnv, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "redaction" not in checks()
+    monkeypatch.setenv("SOURCES__KOMOS__REDACT__RULES", "iban,email")
+    assert "email, iban by mask; version " in checks()["redaction"].detail
+    home.emulator.faults.add("/tasks", "status", status=422, detail="by anna@example.com")
+    assert "422 by [email]" in checks()["api"].detail
