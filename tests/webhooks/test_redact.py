@@ -21,6 +21,7 @@ from komos_source.webhooks.events import decode
 from komos_source.webhooks.redact import redact_bodies
 from komos_source.webhooks.signature import Delivery
 from komos_source.webhooks.spool_tables import Spooled
+from tests.receiver import Receiver
 
 RUN = "9c77d908-7bf4-4e7f-9a20-2c5e7fdf2e94"
 NOW = datetime(2025, 10, 14, tzinfo=UTC)
@@ -119,5 +120,17 @@ def test_spool_holds_redacted_deliveries_by_the_configured_rules(
     with contextlib.closing(sqlite3.connect(file)) as connection:
         ((digest,),) = connection.execute("SELECT digest FROM komos_deliveries")
     assert digest != delivery.digest
+    for path in tmp_path.iterdir():
+        assert SECRET.encode() not in path.read_bytes()
+
+
+def test_receiver_redacts_a_delivery_once_its_signature_is_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCES__KOMOS__REDACT__RULES", "email")
+    with Receiver(tmp_path, f"sqlite:///{tmp_path / 'spool.db'}") as receiver:
+        assert receiver.post(LOG).status_code == 204
+        (body,) = receiver.bodies()
+    assert json.loads(body)["logEntries"][0]["message"] == "[email]"
     for path in tmp_path.iterdir():
         assert SECRET.encode() not in path.read_bytes()
