@@ -49,7 +49,8 @@ def test_python_examples_of_each_page_run_one_after_the_other(
         str(page.relative_to(ROOT)): "\n\n".join(_BLOCK.findall(page.read_text("utf-8")))
         for page in EXAMPLES
     }
-    run = f"for n, p in {programs!r}.items(): exec(compile(p, n, 'exec'), {{'__name__': '__main__'}})"
+    name = {"__name__": "__main__"}
+    run = f"for page, program in {programs!r}.items(): exec(compile(program, page, 'exec'), {name})"
     done = subprocess.run(
         [sys.executable, "-c", run],
         cwd=environment["directory"],
