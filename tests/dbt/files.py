@@ -113,28 +113,33 @@ def _visits() -> str:
     materialized="incremental",
     incremental_strategy="delete+insert",
     unique_key="run_id",
-    post_hook="DELETE FROM {{ this }} AS visits WHERE NOT EXISTS (
-        SELECT 1 FROM {{ ref('stg_komos__task_run_logs') }} AS logs
-        WHERE logs.run_id = visits.run_id
+    post_hook="DELETE FROM {{ this }} WHERE run_id IN (
+        SELECT counted.run_id FROM (SELECT DISTINCT run_id FROM {{ this }}) AS counted
+        WHERE NOT EXISTS (
+            SELECT 1 FROM {{ ref('stg_komos__task_run_logs') }} AS logs
+            WHERE logs.run_id = counted.run_id
+        )
     )"
 ) }}
 """
+    # The bound is a literal, so that Postgres uses the index on the load id.
     changed = """
 {% if is_incremental() %}
+{% set bound %}
+    SELECT COALESCE(
+        CAST(
+            CAST(FLOOR(CAST(MAX(load_id) AS DOUBLE PRECISION)) AS BIGINT)
+            - 86400 * {{ var("komos_lookback_days") }} AS TEXT
+        ),
+        '0'
+    )
+    FROM {{ this }}
+{% endset %}
 WHERE logs.run_id IN (
     SELECT changed.run_id
     FROM {{ ref("stg_komos__task_run_logs") }} AS changed
     WHERE changed._dlt_load_id IS NULL
-        OR changed._dlt_load_id >= (
-            SELECT COALESCE(
-                CAST(
-                    CAST(FLOOR(CAST(MAX(counted.load_id) AS DOUBLE PRECISION)) AS BIGINT)
-                    - 86400 * {{ var("komos_lookback_days") }} AS TEXT
-                ),
-                ''
-            )
-            FROM {{ this }} AS counted
-        )
+        OR changed._dlt_load_id >= '{{ run_query(bound).columns[0].values()[0] }}'
 )
 {% endif %}
 """

@@ -219,6 +219,7 @@ def test_models_equal_the_views_after_incremental_runs_and_a_full_refresh(
     warehouse.run("deps")
     warehouse.run("build")
     warehouse.check_models()
+    assert warehouse.run("source", "freshness")["komos_loads"]["status"] == "pass"
 
     # Late entries among them. "cleanup" no longer writes only on trouble: all of its days change.
     late = {"timestamp": iso(_NOW - timedelta(days=3))}
