@@ -40,9 +40,9 @@ CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
 """Seconds without a byte."""
 TOTAL_TIMEOUT = 300.0
-"""Seconds that one answer may take, ..."""
+"""Seconds that one answer may take, besides what `SLOWEST_RATE` allows."""
 SLOWEST_RATE = 100_000
-"""... and one second more for so many bytes received."""
+"""Bytes received that extend `TOTAL_TIMEOUT` by a second."""
 MAX_FAILURES_IN_A_ROW = 16
 """After so many failed requests without a success the API may be down: one more request decides."""
 MAX_TASK_PAGES = 1_000
@@ -64,14 +64,14 @@ MAX_ID_LENGTH = 255
 SETTLE_AFTER = 600.0
 """Seconds past a run's end after which its log counts as complete."""
 GIVE_UP_AFTER = 86_400.0
-"""Seconds for which the API must refuse a run for good before it counts as lost, ..."""
+"""Seconds for which the API must refuse a run for good before it counts as lost."""
 LOADS_BEFORE_LOST = 3
-"""... in at least so many loads."""
+"""Loads in which it must have refused it, at least."""
 QUIET_AFTER = 3_600.0
 """Seconds without a change after which a run that has left its task's window is looked up less
-often, ..."""
+often."""
 QUIET_SHARE = 20
-"""... at most every 1/20 of the time it has not changed; deliveries set aside likewise."""
+"""Such a run is looked up every 1/20 of the time without a change; deliveries set aside likewise."""
 FORGET_TASK_AFTER = 7 * 86_400.0
 """Seconds for which no list shows a task before what is kept of its list of runs is dropped."""
 MAX_KEPT_RUNS = 10_000
@@ -112,11 +112,11 @@ FOLLOW_MAX_WAIT = 60.0
 
 # `komos logs --follow`.
 LOG_WAIT = 1.0
-"""Seconds between two looks at a log while it grows; ..."""
+"""Seconds between two looks at a log while it grows."""
 LOG_WAIT_GROWTH = 1.5
-"""... so many times more after each look that finds nothing new, ..."""
+"""How many times longer the wait becomes with each look that finds nothing new."""
 LOG_MAX_WAIT = 15.0
-"""... up to so many seconds."""
+"""Seconds between two looks at most."""
 LOG_QUIET = 10.0
 """Seconds without a new entry, after a run's end, after which its log is no longer followed."""
 LOG_RECONNECT_WAIT = 15.0
@@ -130,12 +130,12 @@ MAX_CANDIDATES = 20
 
 # `komos prune`.
 PRUNED_RUNS_AT_ONCE = 5_000
-"""Runs in one transaction at most, and ..."""
+"""Runs in one transaction at most."""
 PRUNED_ENTRIES_AT_ONCE = 500_000
-"""... entries after which it takes no further run: what a transaction deletes is held in memory."""
+"""Entries after which a transaction takes no further run: what it deletes is held in memory."""
 
 # `komos redact`.
 REDACTED_ROWS_AT_ONCE = 20_000
-"""Rows that are read at once, and changed in one transaction, at most, and ..."""
+"""Rows that are read at once, and changed in one transaction, at most."""
 REDACTED_BYTES_AT_ONCE = 32 * 2**20
-"""... characters of their texts, about: they are held in memory."""
+"""Characters of the texts of these rows, about: they are held in memory."""

@@ -60,7 +60,7 @@ from komos_source.shard import Shard
 
 register_fallback_provider()
 
-_BESIDE_LOGS = (tables.TASK_RUN_LOG_LOADS, tables.TASK_RUN_LOGS_REJECTED)
+_FROM_LOGS = (tables.TASK_RUN_LOG_LOADS, tables.TASK_RUN_LOGS_REJECTED)
 """Get their rows from reading logs, but do not decide which logs are read."""
 
 _metrics: ContextVar[LoadMetrics | None] = ContextVar("metrics", default=None)
@@ -154,7 +154,7 @@ def komos_source(
     async def extraction() -> AsyncIterator[Batch]:
         """One pass over the API that all six tables are fed from."""
         selected = dlt.current.source().selected_resources.keys()
-        stored = _known(selected, full_refresh=full_refresh)
+        stored = _stored_state(selected, full_refresh=full_refresh)
         known = stored.without_runs(left_out)
         async with KomosClient(
             api_key,
@@ -182,7 +182,7 @@ def komos_source(
                 # for `pandas.DataFrame`, which is not there before the import has ended.
                 pa.array([])
             yield Batch(changes=found.changes, found=found)
-            if selected.isdisjoint(each.name for each in (tables.TASK_RUN_LOGS, *_BESIDE_LOGS)):
+            if selected.isdisjoint(each.name for each in (tables.TASK_RUN_LOGS, *_FROM_LOGS)):
                 return
             now = datetime.now(UTC)
             results = [failure(target, error, give_up_delay, now) for target, error in found.failed]
@@ -237,12 +237,12 @@ def table_resources(extraction: DltResource) -> list[DltResource]:
         @dlt.transformer(data_from=extraction, **table.hints())
         def rows(batch: Batch) -> Iterator[Any]:
             yield from _rows(table, batch.tables.get(table.name))
-            _filled(table.name).update(dict.fromkeys(batch.changes.windows, True))
+            _tasks_with_rows(table.name).update(dict.fromkeys(batch.changes.windows, True))
             state.forget(batch.changes.forgotten, _state(table.name))
 
         return rows
 
-    return [tasks, task_runs, task_run_logs, *map(beside_logs, _BESIDE_LOGS), task_run_window_gaps]
+    return [tasks, task_runs, task_run_logs, *map(beside_logs, _FROM_LOGS), task_run_window_gaps]
 
 
 def rows_resource(
@@ -298,13 +298,13 @@ def _state(resource: str) -> MutableMapping[str, Any]:
     return state_of
 
 
-def _filled(resource: str) -> MutableMapping[str, Any]:
+def _tasks_with_rows(resource: str) -> MutableMapping[str, Any]:
     """The tasks whose runs this resource has had rows of."""
     filled: MutableMapping[str, Any] = _state(resource).setdefault("filled", {})
     return filled
 
 
-def _known(selected: Container[str], *, full_refresh: bool) -> state.State:
+def _stored_state(selected: Container[str], *, full_refresh: bool) -> state.State:
     """The state to start from.
 
     Settled runs are read again in tasks of which another selected resource has not had all rows: it
@@ -312,11 +312,11 @@ def _known(selected: Container[str], *, full_refresh: bool) -> state.State:
     """
     known = state.State.read(_state("task_run_logs"))
     stale: set[str] = set()
-    for table in _BESIDE_LOGS:
+    for table in _FROM_LOGS:
         if table.name in selected:
-            stale |= known.windows.keys() - _filled(table.name).keys()
+            stale |= known.windows.keys() - _tasks_with_rows(table.name).keys()
         else:
-            _filled(table.name).clear()
+            _tasks_with_rows(table.name).clear()
     return known.without_logs(None if full_refresh else stale)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -79,7 +79,8 @@ def unseen_entries(log: RunLog, seen: Container[str]) -> list[LogEntry]:
     rows, last_row = _unseen(log.rows, seen)
     rejected, last_rejected = _unseen(log.rejected, seen)
     last = max(last_row, last_rejected)
-    entries = [LogEntry(**row) for row in rows]
+    shown = [field.name for field in fields(LogEntry) if field.name in log.rows.schema.names]
+    entries = [LogEntry(**{name: row[name] for name in shown}) for row in rows]
     entries += [
         LogEntry(
             row["run_id"],

@@ -27,9 +27,9 @@ T = TypeVar("T", str, str | None)
 
 _HASH_LENGTH = 10
 _KEPT = 4
-"""Characters that `partial` keeps at the end of a value, ..."""
+"""Characters that `partial` keeps at the end of a value."""
 _LEAST_PARTIAL = 12
-"""... if the value has at least so many."""
+"""Characters that a value has at least if `partial` keeps some of them."""
 _MOST_PASSES = 8
 """A rule of one's own may find something in each replacement."""
 _MARK = "\0"

@@ -90,7 +90,7 @@ def make_sample_data(
         end: When it ends. Move the clock back to before that to let it grow.
         runs_per_day: Of each task.
         stories: Whether something happens in it (see `PlantedPatterns`).
-        pace: FakeKomos seconds that pass in one real second.
+        pace: Emulated seconds that pass in one real second.
     """
     world = MadeWorld(WorldClock(end, pace), seed=seed)
     ids = {name: world.add_task(name, category="demo") for name in _TASKS}
@@ -141,7 +141,7 @@ def _make_run(world: MadeWorld, task_id: str, nodes: tuple[str, ...], created: d
             _write(world, run_id, _TROUBLE_NODE, "error", template, moment)
     cancelled = not failed and pick.random() < 0.03  # noqa: PLR2004 - made up
     status = "FAILED" if failed else "CANCELLED" if cancelled else "COMPLETED"
-    run = world._runs[run_id]  # noqa: SLF001 - a made history is the world's other half
+    run = world._runs[run_id]  # noqa: SLF001 - sample data sets private fields
     run.fields["error"] = {"code": "step_failed", "message": "A step failed"} if failed else None
     run.fields["cancelReason"] = "stopped by user" if cancelled else None
     run.fields["progress"] = {"currentStep": len(nodes), "stepsTotal": len(nodes)}

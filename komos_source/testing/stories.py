@@ -56,7 +56,7 @@ def add_field(world: FakeKomos, since: datetime, name: str, value: Any) -> None:
 
 
 def _runs(world: FakeKomos, since: datetime, task_id: str | None = None) -> Iterator[_Run]:
-    for run in [*world._runs.values()]:  # noqa: SLF001 - a story is the world's other half
+    for run in [*world._runs.values()]:  # noqa: SLF001 - a story changes private fields
         if run.created_at >= since and task_id in {None, run.task_id}:
             yield run
 

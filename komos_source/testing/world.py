@@ -23,7 +23,7 @@ class WorldClock:
 
     Args:
         start: The time now.
-        pace: FakeKomos seconds that pass in one real second; 0 stands still.
+        pace: Emulated seconds that pass in one real second; 0 stands still.
     """
 
     def __init__(self, start: datetime = DEFAULT_NOW, pace: float = 0.0) -> None:

@@ -48,9 +48,9 @@ SPOOL_MAX_BYTES = 16 * 2**30
 SPOOL_STATS_INTERVAL = 5.0
 """Seconds between two counts of the spool by a receiver."""
 DRAIN_DELIVERIES = 5_000
-"""Deliveries that are drained at once at most, ..."""
+"""Deliveries that are drained at once at most."""
 DRAIN_BYTES = 32 * 2**20
-"""... and bytes of their bodies: so memory does not grow with the spool."""
+"""Bytes of the bodies that are drained at once at most: memory does not grow with the spool."""
 MAX_REFUSED = 10
 """Deliveries that the destination may refuse, and load no other, before a load gives up; and
 deliveries set aside that a load tries again."""

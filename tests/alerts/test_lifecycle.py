@@ -128,7 +128,7 @@ def test_targets_do_not_share_what_they_were_sent() -> None:
 
 def test_finding_that_grows_old_is_not_sent_as_resolved() -> None:
     target, checks = _Target(), ("new_fields",)
-    field = Finding("new_fields", "entry field/durationMs", "a new entry field: durationMs", "")
+    field = Finding("new_fields", "entry field/newField", "a new entry field: newField", "")
     assert target.look(0, [field], ran=checks).new == [field]
     assert not target.look(48, ran=checks).has_news
     (row,) = target.rows.values()

@@ -53,7 +53,7 @@ def test_each_check_of_tasks_and_the_api_is_red_on_its_story_alone(over: Over) -
     silent, slow, busy, broken, *_ = (task["id"] for task in world.tasks())
     fall_silent(world, silent, now - timedelta(days=6))
     slow_down(world, slow, (now - timedelta(days=1)).replace(hour=0), factor=6.0)
-    add_field(world, now - timedelta(days=1), "durationMs", 17)
+    add_field(world, now - timedelta(days=1), "newField", 17)
     for number in range(60):
         start = now - timedelta(days=1) + timedelta(seconds=number)
         world.finish(world.add_run(busy, created_at=start), at=start)
@@ -75,7 +75,7 @@ def test_each_check_of_tasks_and_the_api_is_red_on_its_story_alone(over: Over) -
     }
     titles = {name: findings[0].title for name, findings in found.items()}
     assert titles["silent_tasks"] == "no run for 6 days"
-    assert titles["new_fields"] == "a new entry field: durationMs"
+    assert titles["new_fields"] == "a new entry field: newField"
     assert titles["new_error_templates"] == "writes a new error: Captcha <n> was refused"
     assert titles["volume"].startswith("more runs than usual on 2025-10-13")
     assert titles["duration"].startswith("runs take ")
