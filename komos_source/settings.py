@@ -71,7 +71,7 @@ QUIET_AFTER = 3_600.0
 """Seconds without a change after which a run that has left its task's window is looked up less
 often."""
 QUIET_SHARE = 20
-"""Such a run is looked up every 1/20 of the time without a change; deliveries set aside likewise."""
+"""It is looked up every 1/20 of the time without a change; deliveries set aside likewise."""
 FORGET_TASK_AFTER = 7 * 86_400.0
 """Seconds for which no list shows a task before what is kept of its list of runs is dropped."""
 MAX_KEPT_RUNS = 10_000

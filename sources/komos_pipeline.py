@@ -7,7 +7,7 @@ from komos import komos_source
 def load() -> None:
     """Loads tasks, their runs, and the logs of these runs, each entry once."""
     pipeline = dlt.pipeline(
-        pipeline_name="komos_task_run_logs", destination="duckdb", dataset_name="komos"
+        pipeline_name="komos_pipeline", destination="duckdb", dataset_name="komos"
     )
     print(pipeline.run(komos_source()))
 

@@ -82,7 +82,8 @@ def parse_targets(urls: Iterable[str]) -> list[Target]:
         if _service(url) is None:
             raise UsageError(
                 f"{target.shown} is not a target that Apprise knows, or lacks a part: see "
-                "https://appriseit.com/services/ for the URL of each service"
+                "https://appriseit.com/services/ for the URL of each service (an HTTP endpoint is "
+                "json://host)"
             )
         targets[target.id] = target
     return list(targets.values())

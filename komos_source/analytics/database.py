@@ -229,9 +229,7 @@ def fetch(
             ) from error
         except Exception as error:  # each database has errors of its own, also while rows come in
             raise DestinationError(
-                f"the dataset {client.dataset_name!r} cannot be read: "
-                f"{describe_cause(error)}. If the file is damaged, restore it from a copy, or load "
-                "into a new one."
+                f"the dataset {client.dataset_name!r} cannot be read: {describe_cause(error)}"
             ) from error
 
 

@@ -91,12 +91,12 @@ class KomosClient:
     ) -> None:
         base_url = check_base_url(base_url)
         self._key = check_api_key(api_key)
-        self._host = urlsplit(base_url).hostname or ""
+        self._address = base_url.partition("//")[2]
         self._metrics = metrics or LoadMetrics()
         self._redact = redact
         self._transport = Transport(
             self._key,
-            self._host,
+            urlsplit(base_url).hostname or "",
             base_url + settings.API_PREFIX,
             max_concurrency,
             max_body,
@@ -301,7 +301,7 @@ class KomosClient:
         if not self._transport.ever_answered:
             through = f" through the proxy {self._transport.proxy}" if self._transport.proxy else ""
             return ApiUnreachableError(
-                f"{self._host} cannot be reached{through}: {error}. "
+                f"{self._address} cannot be reached{through}: {error}. "
                 "Check the network and SOURCES__KOMOS__BASE_URL."
             )
         self._failures.add()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from komos_source.analytics.checks import Finding
+from komos_source.analytics.checks import Finding, run_checks
 from komos_source.analytics.known_problems import KnownProblem, match, read_known_problems
 from komos_source.exceptions import ConfigurationError
 
@@ -66,3 +66,9 @@ def test_read_known_problems_refuses_a_wrong_file_with_what_to_do(
     file.write_text(content)
     with pytest.raises(ConfigurationError, match=message):
         read_known_problems(file)
+
+
+def test_run_checks_refuses_a_known_problem_of_a_check_that_does_not_exist() -> None:
+    problem = KnownProblem("reason", datetime(2030, 1, 1, tzinfo=UTC), check="silent_task")
+    with pytest.raises(ConfigurationError, match="'silent_task', which does not exist; there are"):
+        run_checks(None, known=[problem])  # type: ignore[arg-type] # is not read

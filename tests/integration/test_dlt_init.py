@@ -54,5 +54,5 @@ def test_dlt_init_makes_a_project_whose_pipeline_loads_the_logs(
     secrets.write_text(f'[sources.komos]\napi_key = "{emulator.api_key}"\n')
     base_url = {"SOURCES__KOMOS__BASE_URL": emulator.base_url}
     run(sys.executable, "komos_pipeline.py", cwd=project, **data, **base_url)
-    with duckdb.connect(str(project / "komos_task_run_logs.duckdb")) as connection:
+    with duckdb.connect(str(project / "komos_pipeline.duckdb")) as connection:
         assert len(connection.sql("FROM komos.task_run_logs").fetchall()) == 2

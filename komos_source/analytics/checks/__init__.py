@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from fnmatch import fnmatchcase
 
 from komos_source.analytics.checks.api import new_fields
 from komos_source.analytics.checks.limits import Limits, configured_limits
@@ -26,7 +27,8 @@ from komos_source.analytics.checks.tasks import duration, silent_tasks, volume
 from komos_source.analytics.database import SqlSource, connected
 from komos_source.analytics.known_problems import KnownProblem, match, read_known_problems
 from komos_source.config import time_zone as configured_time_zone
-from komos_source.exceptions import UsageError
+from komos_source.exceptions import ConfigurationError, UsageError
+from komos_source.settings import KNOWN_PROBLEMS_FILE
 
 __all__ = ["CHECKS", "CheckResult", "Finding", "Limits", "run_checks"]
 
@@ -78,6 +80,12 @@ def run_checks(
         raise UsageError(f"there is no check {unknown[0]!r}; there are {', '.join(CHECKS)}")
     limits = configured_limits() if limits is None else limits
     problems = read_known_problems() if known is None else known
+    for problem in problems:
+        if not any(fnmatchcase(name, problem.check) for name in CHECKS):
+            raise ConfigurationError(
+                f"a known problem in {KNOWN_PROBLEMS_FILE} is of the check {problem.check!r}, "
+                f"which does not exist; there are {', '.join(CHECKS)}"
+            )
     with connected(source) as shared:
         look = Look(shared, limits, as_of, time_zone or configured_time_zone())
         return [_without_known(CHECKS[name](look), problems, look.as_of) for name in names]

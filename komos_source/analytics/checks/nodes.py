@@ -27,7 +27,7 @@ def regressions(look: Look) -> CheckResult:
         _TABLE,
         f"{nodes}; `komos report` shows since when"
         if nodes
-        else f"none of {len(found)} nodes fails more than it did",
+        else f"none of {len(found)} nodes fails more than it did, but for incidents",
         {"regressed": len(findings), "nodes": len(found)},
         findings,
     )
@@ -88,9 +88,9 @@ def _incident(row: dict[Any, Any], look: Look) -> Finding:
     return Finding(
         "incidents",
         f"{row['started_at']:%Y-%m-%dT%H:%M:%S}",  # nodes and runs may be added while it lasts
-        f"runs fail in a burst since {started:%d %b %H:%M}{where}"
+        f"runs fail in a burst since {started:%d %b %H:%M %Z}{where}"
         if not is_one_node
-        else f"fails in a burst since {started:%d %b %H:%M}",
+        else f"fails in a burst since {started:%d %b %H:%M %Z}",
         f"{row['runs']} failing runs at {shortened(nodes)}{most}",
         tasks[0] if is_one_task else None,
         look.task_names.get(tasks[0]) if is_one_task else None,
