@@ -12,23 +12,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-import dlt
 import pyarrow as pa
-from dlt.common.exceptions import SignalReceivedException
 from dlt.common.pipeline import get_dlt_pipelines_dir
-from dlt.common.runtime.signals import intercepted_signals, raise_if_signalled
 
 from komos_source import settings, telemetry
 from komos_source.analytics.views import create_views
 from komos_source.config import check_number, settings_of, time_zone
 from komos_source.destinations.error_messages import translate_errors
-from komos_source.destinations.locking import lock_database, lock_dataset, lock_pipeline
+from komos_source.destinations.locking import lock_dataset, lock_pipeline
 from komos_source.destinations.pipeline import (
     attached,
     check_names,
@@ -37,9 +32,9 @@ from komos_source.destinations.pipeline import (
     make_pipeline,
     remove_working_directory,
 )
-from komos_source.destinations.pruned_runs import pruned_ids, runs_left_out
+from komos_source.destinations.pruned_runs import pruned_ids
 from komos_source.destinations.queries import count_recovered_runs, delete_old_states, known_ids
-from komos_source.destinations.write_disposition import adapt_to_destination, merges_in_sql
+from komos_source.destinations.write_disposition import merges_in_sql
 from komos_source.exceptions import (
     ApiUnreachableError,
     DestinationError,
@@ -51,19 +46,14 @@ from komos_source.exceptions import (
 from komos_source.extract.options import SourceOptions, check_selection
 from komos_source.load_result import LoadResult
 from komos_source.loading import history
-from komos_source.loading.missing_tables import (
-    changed_columns,
-    reset_missing_tables,
-    states_of_resources,
-)
-from komos_source.loading.reconciliation import count_loaded_rows, find_missing, read_again
-from komos_source.loading.shard_count import check_shard_count, load_beside_other_shards
+from komos_source.loading.load_package import LoadContext, run_package
+from komos_source.loading.reconciliation import count_loaded_rows
+from komos_source.loading.shard_count import check_shard_count
 from komos_source.metrics import LoadMetrics
 from komos_source.redaction.config import configured_redactor
-from komos_source.redaction.redactor import Redactor
 from komos_source.shard import Shard
 from komos_source.source import build_source
-from komos_source.tables import TASK_RUN_LOGS, Table
+from komos_source.tables import Table
 from komos_source.webhooks.config import spool_in_use
 from komos_source.webhooks.drain import Drained, drain
 from komos_source.webhooks.events import Decoded, decode
@@ -71,27 +61,6 @@ from komos_source.webhooks.open_spool import open_spool
 
 if TYPE_CHECKING:
     from komos_source.webhooks.spool_tables import Spooled
-
-
-@dataclass(frozen=True, slots=True)
-class _Context:
-    """What the steps of a load share.
-
-    Runs that are `named` by id are loaded, those that were pruned are `left_out`.
-    """
-
-    pipeline: dlt.Pipeline
-    database_file: str | None
-    metrics: LoadMetrics
-    lock_timeout: float
-    shard: Shard | None
-    named: Sequence[str]
-    left_out: set[str]
-    redactor: Redactor
-
-    def locked_database(self) -> AbstractContextManager[None]:
-        """Keeps other processes out of a DuckDB file; other destinations need no lock."""
-        return lock_database(self.database_file, self.lock_timeout)
 
 
 def load(
@@ -163,7 +132,9 @@ def load(
         pipeline = make_pipeline(destination, dataset_name, name, pipelines_dir, shard)
         file = duckdb_file(pipeline)
         named = check_selection(run_ids, None, None).run_ids or ()
-        context = _Context(pipeline, file, metrics, lock_timeout, shard, named, left_out, redactor)
+        context = LoadContext(
+            pipeline, file, metrics, lock_timeout, shard, named, left_out, redactor
+        )
         with (
             translate_errors(pipeline),
             lock_dataset(pipeline, lock_timeout),
@@ -189,7 +160,7 @@ def load(
     return result
 
 
-def _load_deliveries(context: _Context, url: str | None, *, check_owner: bool) -> Drained:
+def _load_deliveries(context: LoadContext, url: str | None, *, check_owner: bool) -> Drained:
     """Loads the webhook deliveries in the spool; the API is asked even if that is not possible."""
     pipeline, metrics = context.pipeline, context.metrics
     if url is None:
@@ -213,7 +184,7 @@ def _load_deliveries(context: _Context, url: str | None, *, check_owner: bool) -
             contextlib.closing(open_spool(url)) as spool,
         ):
             owner = dataset_label(pipeline) if check_owner else None
-            drained = drain(spool, functools.partial(_run_package, context), read, owner)
+            drained = drain(spool, functools.partial(run_package, context), read, owner)
     except SpoolError as error:
         metrics.problems.append(str(error))
         return Drained()
@@ -222,7 +193,7 @@ def _load_deliveries(context: _Context, url: str | None, *, check_owner: bool) -
     return drained
 
 
-def _load_from_api(context: _Context, source: Any, drained: Drained) -> tuple[int, str | None]:
+def _load_from_api(context: LoadContext, source: Any, drained: Drained) -> tuple[int, str | None]:
     """Loads what the API shows.
 
     Returns:
@@ -232,7 +203,7 @@ def _load_from_api(context: _Context, source: Any, drained: Drained) -> tuple[in
     if source is None:
         return 0, None
     try:
-        return _run_package(context, source, context.metrics), None
+        return run_package(context, source, context.metrics), None
     except (ApiUnreachableError, RequestError) as error:
         if not drained.deliveries:
             raise
@@ -240,71 +211,7 @@ def _load_from_api(context: _Context, source: Any, drained: Drained) -> tuple[in
         return 0, str(error)
 
 
-def _run_package(context: _Context, source: Any, metrics: LoadMetrics) -> int:
-    """Extracts, normalizes, loads and reconciles one load package.
-
-    Returns:
-        How many rows of ``task_run_logs`` were loaded.
-    """
-    pipeline = context.pipeline
-    destination = pipeline.destination.destination_name
-    with translate_errors(pipeline):
-        with telemetry.stage(metrics, "reading state"), context.locked_database():
-            pipeline.drop()
-            pipeline.sync_destination()
-            context.left_out.update(runs_left_out(pipeline, _not_listed(context)))
-            lost = reset_missing_tables(pipeline, context.left_out)
-            changed = changed_columns(pipeline)
-        if lost:
-            context.metrics.notes.append(
-                f"tables were missing or empty in the destination ({', '.join(lost)}): they have "
-                "been filled again with what the API still shows"
-            )
-        for problem in changed.values():
-            if problem not in context.metrics.problems:  # of an earlier package of this load
-                context.metrics.problems.append(problem)
-        for name in changed.keys() & source.resources.keys():
-            source.resources[name].selected = False
-        with telemetry.stage(metrics, "reading logs"):
-            sources = [source, *history.table_if_missing(pipeline, lost)]
-            pipeline.extract([adapt_to_destination(each, pipeline) for each in sources])
-        if not pipeline.has_pending_data:
-            return 0
-        with telemetry.stage(metrics, f"loading into {destination}"):
-            with _interrupted_at_end():
-                pipeline.normalize()
-            with context.locked_database(), _interrupted_at_end():
-                info = load_beside_other_shards(pipeline) if context.shard else pipeline.load()
-                load_ids = info.loads_ids if info else []
-                metrics.load_ids += load_ids
-                loaded = count_loaded_rows(pipeline, load_ids)
-                if missing := find_missing(metrics.emitted, loaded):
-                    metrics.failures.update(missing)
-                    read_again(pipeline, missing)
-    return sum(loaded.values())
-
-
-def _not_listed(context: _Context) -> set[str]:
-    """Runs that this load may request although no list shows them."""
-    stored = states_of_resources(context.pipeline.state).get(TASK_RUN_LOGS.name, {})
-    return {*context.named, *stored.get("tracked", ()), *stored.get("lost", ())}
-
-
-@contextlib.contextmanager
-def _interrupted_at_end() -> Iterator[None]:
-    """Delays SIGINT and SIGTERM to the end of the block.
-
-    dlt delays them within each of its steps and then forgets the first one.
-    """
-    with intercepted_signals():
-        yield
-        try:
-            raise_if_signalled()
-        except SignalReceivedException as error:
-            raise KeyboardInterrupt from error
-
-
-def _maintain(context: _Context, zone: str | None, spool_url: str | None) -> None:
+def _maintain(context: LoadContext, zone: str | None, spool_url: str | None) -> None:
     """Deletes old states, creates views and updates the counts of recovered runs.
 
     The data is loaded already: what fails here is reported and changes nothing else.
@@ -327,7 +234,7 @@ def _maintain(context: _Context, zone: str | None, spool_url: str | None) -> Non
 
 
 def _result(
-    context: _Context, drained: Drained, api_rows: int, api_failure: str | None
+    context: LoadContext, drained: Drained, api_rows: int, api_failure: str | None
 ) -> LoadResult:
     metrics = context.metrics
     rows = drained.rows + api_rows
@@ -352,7 +259,7 @@ def _result(
     )
 
 
-def _write_history(context: _Context, outcome: LoadResult | Exception) -> str | None:
+def _write_history(context: LoadContext, outcome: LoadResult | Exception) -> str | None:
     """Adds the load to ``komos_loads``.
 
     Returns:

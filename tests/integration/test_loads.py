@@ -402,7 +402,7 @@ def test_load_into_an_unknown_destination_is_refused_before_any_request(home: Lo
 def test_load_with_missing_rows_reports_the_run_and_the_next_reads_it_again(
     home: LoadEnv, world: FakeKomos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from komos_source.loading import load as loading
+    from komos_source.loading import load_package as loading
 
     run_id = add_finished_run(world, world.add_task("Orders"), {"id": "a"}, {"id": "b"})
     count = loading.count_loaded_rows

@@ -294,7 +294,7 @@ def test_load_that_crashes_keeps_its_deliveries_in_the_spool(
 def test_load_with_missing_rows_keeps_their_deliveries_in_the_spool(
     home: LoadEnv, world: FakeKomos, inbox: Inbox, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from komos_source.loading import load as loading
+    from komos_source.loading import load_package as loading
 
     other = world.add_run(world.add_task("Other"))
     world.append(other, {})
