@@ -228,8 +228,11 @@ def fetch(
                 "`komos load` first (or `komos demo`, for sample data)"
             ) from error
         except Exception as error:  # each database has errors of its own, also while rows come in
+            is_file = client.capabilities.sqlglot_dialect == "duckdb"
+            advice = ". If the file is damaged, restore it from a copy, or load into a new one."
             raise DestinationError(
                 f"the dataset {client.dataset_name!r} cannot be read: {describe_cause(error)}"
+                f"{advice if is_file else ''}"
             ) from error
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from komos_source.analytics.change_model import DAYS
 from komos_source.analytics.database import SqlSource
 from komos_source.analytics.queries import query
 
@@ -81,8 +82,6 @@ def by_day(streaks: pd.DataFrame, today: date) -> NodeDays:
         streaks: Rows of ``node_streaks``.
         today: The judged day.
     """
-    from komos_source.analytics.change_model import DAYS
-
     hit = streaks["hits"] > 0
     daily = (
         streaks.assign(

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import pandas as pd
 
+from komos_source.analytics import statistics
 from komos_source.analytics.database import SqlSource
 from komos_source.analytics.queries import query
 
@@ -46,8 +47,6 @@ def failure_precursors(
     found = found[found["runs_with"] >= minimum_support]
     if found.empty:
         return pd.DataFrame(columns=_COLUMNS)
-    from komos_source.analytics import statistics
-
     found["runs_without"] = found["runs"] - found["runs_with"]
     found["failed_without"] = found["failed"] - found["failed_with"]
     cells = [

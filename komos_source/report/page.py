@@ -279,7 +279,8 @@ class _Page:
 def _ranked(health: pd.DataFrame, level: str) -> pd.DataFrame:
     """Nodes by the lower bound of their rate, so that a node with a single run does not lead."""
     order = [f"{level}_rate_low", f"{level}_rate", "runs"]
-    return health.sort_values(order, ascending=False, kind="stable").head(NODES_SHOWN)
+    in_order = health.sort_values(_NODE).sort_values(order, ascending=False, kind="stable")
+    return in_order.head(NODES_SHOWN)
 
 
 def _changed(changes: pd.DataFrame) -> pd.DataFrame:
@@ -290,7 +291,8 @@ def _changed(changes: pd.DataFrame) -> pd.DataFrame:
 
 def _templates(templates: pd.DataFrame) -> pd.DataFrame:
     """New ones first, then by number of runs."""
-    return templates.sort_values(["new_in_window", "runs"], ascending=False, kind="stable")
+    in_order = templates.sort_values([*_NODE, "level", "template"])
+    return in_order.sort_values(["new_in_window", "runs"], ascending=False, kind="stable")
 
 
 def _shown(value: Any) -> Any:

@@ -66,11 +66,11 @@ def test_lock_of_a_dataset_is_held_until_the_load_has_written_its_history(
     world.append(world.add_run(world.add_task("Orders")), {})
     write, refused = history.write, []
 
-    def write_while_another_load_tries(*arguments: Any) -> None:
+    def write_while_another_load_tries(*arguments: Any, **options: Any) -> None:
         with pytest.raises(LockedError) as caught, lock_dataset(make(postgres), 0):
             pass
         refused.append(caught.value)
-        write(*arguments)
+        write(*arguments, **options)
 
     monkeypatch.setattr(history, "write", write_while_another_load_tries)
     assert postgres.load(destination="postgres").entries_loaded == 1

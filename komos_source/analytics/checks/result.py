@@ -13,6 +13,7 @@ import pandas as pd
 
 from komos_source.analytics.checks.limits import Limits
 from komos_source.analytics.database import SqlSource, fetch
+from komos_source.analytics.regressions import node_regressions
 from komos_source.exceptions import NotLoadedError
 
 _YOUNG = timedelta(hours=1)
@@ -128,8 +129,6 @@ class Look:
     @cached_property
     def verdicts(self) -> pd.DataFrame:
         """What `node_regressions` returns."""
-        from komos_source.analytics.regressions import node_regressions
-
         return node_regressions(self.source, as_of=self.given, time_zone=self.zone.key)
 
     @cached_property
