@@ -50,6 +50,7 @@ THOROUGH = os.environ.get("KOMOS_TEST_THOROUGH") == "1"
 _DURATIONS = Path(__file__).with_name("durations.json")
 """Seconds that tests take, if more than one; `--record-durations` rewrites it."""
 _SLOW = 1.5
+_TOGETHER = ("tests/browser/", "tests/integration/test_containers.py")
 _SLOW_FIXTURES = {
     "browser",
     "dbt",
@@ -89,6 +90,22 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Runs all tests of a file that shares a browser or an image in one process.
+
+    The mark `xdist_group` of pytest-xdist 3.8 has no effect with the pytest of the lock.
+    """
+    from xdist.scheduler import LoadGroupScheduling
+
+    class Scheduling(LoadGroupScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if file.startswith(_TOGETHER) else nodeid
+
+    return Scheduling(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks slow tests, for `make test-quick`, and starts the longest first.
@@ -105,7 +122,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if seconds[item] >= _SLOW or needs_server:
             item.add_marker("slow")
         if "browser" in fixtures:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
             together[item.path] += seconds[item]
     items.sort(key=lambda item: together.get(item.path, seconds[item]), reverse=True)
 

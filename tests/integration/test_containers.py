@@ -18,14 +18,14 @@ import yaml
 from komos_source.testing import Emulator, FakeKomos, Webhooks
 from tests.sandbox import ROOT, Image, build
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("containers")]
+pytestmark = pytest.mark.slow
 
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
 SERVICES = sorted(COMPOSE.keys() - {"postgres"})
 SECRET = "wh_test_2f6b8a"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     return build(tmp_path_factory.mktemp("image"))
 
