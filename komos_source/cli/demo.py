@@ -75,7 +75,7 @@ def demo(directory: Path, fast: bool) -> None:
             _print_load(day, _load())
         komos.clock.set(end + _SETTLED)
         _step("A load that is killed", "the next one reads what is missing, each entry once")
-        read = _killed_load(emulator, directory)
+        read = _killed_load(emulator)
         echo(f"kill -9 after {read} logs")
         _print_load(days, _load())
         _step("Another load", "a run that has ended costs no request")
@@ -88,7 +88,7 @@ def demo(directory: Path, fast: bool) -> None:
         if not fast:
             _step("A run, live", f"komos logs --follow, {_PACE:g} times as fast as usual")
             komos.clock.run(_PACE)
-            _run_command("logs", komos.start_run(), "--follow", directory=directory).wait()
+            _run_command("logs", komos.start_run(), "--follow").wait()
     echo("")
     echo(f"To explore the data: komos notebook --database {directory / _DATABASE}")
 
@@ -123,7 +123,7 @@ def prepare_directory(directory: Path) -> None:
 
 
 def _configure(directory: Path, emulator: Emulator) -> None:
-    """Configures dlt for the demo alone: nothing configures it like the user's own loads."""
+    """Configures the demo alone: no variable or file of the user's own loads does."""
     from komos_source.settings_files import configuration_providers
 
     for name in [*os.environ]:
@@ -131,6 +131,7 @@ def _configure(directory: Path, emulator: Emulator) -> None:
             del os.environ[name]
     providers = configuration_providers()
     providers[:] = [each for each in providers if each.name not in {"config.toml", "secrets.toml"}]
+    os.chdir(directory)  # also `komos.toml` is read from the current directory
     os.environ |= {
         "DLT_DATA_DIR": str(directory / _WORKING_DIRECTORY),
         "DESTINATION__DUCKDB__CREDENTIALS": f"duckdb:///{directory / _DATABASE}",
@@ -154,17 +155,17 @@ def _print_load(day: int, result: LoadResult) -> None:
     )
 
 
-def _run_command(*arguments: str, directory: Path) -> subprocess.Popen[bytes]:
-    """Starts a `komos` command of its own; in the directory, where no file configures it."""
+def _run_command(*arguments: str) -> subprocess.Popen[bytes]:
+    """Starts a `komos` command in a process of its own."""
     command = [sys.executable, "-m", "komos_source", *arguments]
-    return subprocess.Popen(command, cwd=directory)  # noqa: S603 - our own command
+    return subprocess.Popen(command)  # noqa: S603 - our own command
 
 
-def _killed_load(emulator: Emulator, directory: Path) -> int:
+def _killed_load(emulator: Emulator) -> int:
     """Starts a load and kills it while it reads logs; returns how many it had requested."""
     before = emulator.count("/logs")
     emulator.faults.latency = _LATENCY
-    loading = _run_command("load", "--json", "--pipeline-name", _PIPELINE, directory=directory)
+    loading = _run_command("load", "--json", "--pipeline-name", _PIPELINE)
     while loading.poll() is None and emulator.count("/logs") < before + 20:
         time.sleep(0.01)
     loading.kill()

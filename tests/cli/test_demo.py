@@ -30,6 +30,7 @@ def test_demo_beside_own_data_reads_and_changes_nothing_of_it(
     settings = home.directory / ".dlt" / "config.toml"
     settings.parent.mkdir()
     settings.write_text('[sources.komos]\ntime_zone = "Mars/Olympus"\n')
+    (home.directory / "komos.toml").write_text("not TOML")
     before = {
         path: path.read_bytes()
         for path in home.directory.rglob("*")
