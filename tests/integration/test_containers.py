@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,18 +49,10 @@ def sockets(postgres_url: str) -> Path:
     return directory
 
 
-def words(command: Sequence[str]) -> list[str]:
-    """A command as Compose passes it on, `${NAME:+text}` being empty where NAME is not set."""
-    return [re.sub(r"\$\{\w+:\+[^}]*\}", "", each) for each in command]
-
-
 def service(image: Image, name: str) -> list[str]:
     """The program and the arguments of a service; a loop ends where it would wait."""
     entrypoint = COMPOSE[name].get("entrypoint", image.entrypoint)
-    return [
-        re.sub(r"sleep \d+", "exit", each)
-        for each in words([*entrypoint, *COMPOSE[name]["command"]])
-    ]
+    return [re.sub(r"sleep \d+", "exit", each) for each in (*entrypoint, *COMPOSE[name]["command"])]
 
 
 def wait_for(condition: Any, process: subprocess.Popen[str]) -> Any:
