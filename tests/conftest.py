@@ -110,8 +110,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks slow tests, for `make test-quick`, and starts the longest first.
 
-    None of them is then left to run alone at the end. A file's tests in a browser stay together:
-    they share it.
+    None of them is then left to run alone at the end. Files whose tests run in one process count
+    as a whole.
     """
     recorded = json.loads(_DURATIONS.read_text())
     seconds = {item: recorded.get(_name(item.nodeid), 0) for item in items}
@@ -121,7 +121,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         needs_server = fixtures & _SLOW_FIXTURES or "postgres" in item.nodeid.split("[")[-1]
         if seconds[item] >= _SLOW or needs_server:
             item.add_marker("slow")
-        if "browser" in fixtures:
+        if item.nodeid.startswith(_TOGETHER):
             together[item.path] += seconds[item]
     items.sort(key=lambda item: together.get(item.path, seconds[item]), reverse=True)
 
