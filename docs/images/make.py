@@ -20,7 +20,7 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
@@ -42,13 +42,17 @@ _COLOURS = {"brown": "yellow"}
 
 def main() -> None:
     """Takes all pictures."""
-    with tempfile.TemporaryDirectory() as name, _loaded(Path(name)) as environment:
-        directory = Path(name)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        _loaded(Path(name) / "four_days", timedelta(days=4)) as environment,
+        _loaded(Path(name) / "some_hours", timedelta(hours=18)) as in_incident,
+    ):
+        directory, recent = Path(name) / "four_days", Path(name) / "some_hours"
         in_terminal("demo", ["komos", "demo"], directory, environment, last=50)
         in_terminal("health", ["komos", "health"], directory, environment)
         run_id = environment["RUN_ID"]
         in_terminal("logs", ["komos", "logs", run_id, "--follow"], directory, environment)
-        subprocess.run(["komos", "report"], cwd=directory, env=environment, check=True)
+        subprocess.run(["komos", "report"], cwd=recent, env=in_incident, check=True)
         with sync_playwright() as playwright:
             own = playwright.chromium.executable_path
             program = own if Path(own).exists() else next(filter(None, map(shutil.which, CHROMIUM)))
@@ -56,8 +60,7 @@ def main() -> None:
             history = directory / "komos-demo" / "report.html"
             in_browser(browser, history.as_uri(), "report", height=1150)
             in_browser(browser, history.as_uri(), "report-dark", "dark", height=1150)
-            recent = directory / "komos-report.html"
-            in_browser(browser, recent.as_uri(), "incident")
+            in_browser(browser, (recent / "komos-report.html").as_uri(), "incident")
             with _notebook("run_explorer", directory, environment) as address:
                 in_browser(browser, address, "run-explorer", wait_for="canvas")
             browser.close()
@@ -78,9 +81,10 @@ def _notebook(name: str, directory: Path, environment: dict[str, str]) -> Iterat
 
 
 @contextmanager
-def _loaded(directory: Path) -> Iterator[dict[str, str]]:
+def _loaded(directory: Path, regressed_for: timedelta) -> Iterator[dict[str, str]]:
     """Yields the environment of a user who has loaded four weeks and watches a new run."""
-    komos = make_sample_data(end=datetime.now(UTC))
+    directory.mkdir()
+    komos = make_sample_data(end=datetime.now(UTC), runs_per_day=4, regressed_for=regressed_for)
     with Emulator(komos) as emulator:
         environment = os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _SHORTEST_WAIT = 0.01
 """Seconds between two runs at least, whatever the pace: a run takes a millisecond to make."""
+RUNS_PER_DAY = 4.0
+"""Of each task: the 50 runs that the API lists are then enough history to tell what changed."""
 
 
 @click.command()
@@ -68,7 +70,7 @@ def emulate(
     """Serve an emulated Komos API with four weeks of sample data that end now, and new runs."""
     from komos_source.testing import Emulator, Webhooks, make_sample_data
 
-    komos = make_sample_data(seed, end=datetime.now(UTC), pace=pace)
+    komos = make_sample_data(seed, end=datetime.now(UTC), runs_per_day=RUNS_PER_DAY, pace=pace)
     try:
         emulator = Emulator(komos, port=port)
     except OSError as error:

@@ -80,6 +80,7 @@ def make_sample_data(
     end: datetime = DEFAULT_NOW,
     runs_per_day: float = 6.0,
     stories: bool = True,
+    regressed_for: timedelta = timedelta(days=4),
     pace: float = 0.0,
 ) -> MadeWorld:
     """Weeks of runs of eight tasks, the same again for the same seed; the clock stands at `end`.
@@ -90,6 +91,7 @@ def make_sample_data(
         end: When it ends. Move the clock back to before that to let it grow.
         runs_per_day: Of each task.
         stories: Whether something happens in it (see `PlantedPatterns`).
+        regressed_for: Time since the node of the stories regressed; up to a day is an incident.
         pace: Emulated seconds that pass in one real second.
     """
     world = MadeWorld(WorldClock(end, pace), seed=seed)
@@ -98,7 +100,7 @@ def make_sample_data(
     if stories:
         world.stories = PlantedPatterns(
             regressed=(ids["Order sync"], "extract_orders"),
-            regressed_on=end - timedelta(days=4),  # for long enough to be no incident
+            regressed_on=end - regressed_for,
             flaky=(ids["Price check"], "wait_prices"),
             trouble_only=(ids["Stock report"], _TROUBLE_NODE),
             abandoned=ids["Legacy import"],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from komos_source.analytics import failure_precursors, node_regressions, query
+from komos_source.cli.emulate import RUNS_PER_DAY
 from komos_source.testing import FakeKomos, make_sample_data
 from tests.warehouse import pipeline_over
 
@@ -42,6 +43,21 @@ def test_analyses_find_the_planted_patterns_and_nothing_else(
     assert (new.task_id, new.node_id) == world.stories.new_warning[:2]
     assert new.template.startswith("Consent layer v<n> covers <selector>")
     assert not (failure_precursors(pipeline)["p_adjusted"] <= 0.05).any()
+
+
+@pytest.mark.parametrize("hour", [2, 13, 19])
+def test_node_regressions_of_the_runs_that_the_api_lists_find_the_node_at_any_hour(
+    hour: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = datetime(2026, 11, 30, hour, 13, tzinfo=UTC)
+    days = round(50 / RUNS_PER_DAY)  # a first load reads 50 runs of each task
+    world = make_sample_data(days=days, end=end, runs_per_day=RUNS_PER_DAY)
+    assert world.stories is not None
+    found = node_regressions(pipeline_over(world, tmp_path, monkeypatch))
+    assert found[["task_id", "node_id", "state"]].iloc[0].tolist() == [
+        *world.stories.regressed,
+        "regressed",
+    ]
 
 
 @pytest.mark.slow
