@@ -1,4 +1,4 @@
-"""Shows what looks at a log find: as lines for a file or a program, or on a terminal."""
+"""Shows what was read of a log: as lines for a file or a program, or on a terminal."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rich.live import Live
 from rich.text import Text
 
 from komos_source.cli.log_entries import LogEntry, describe_state
-from komos_source.cli.log_follow import Look
+from komos_source.cli.log_follow import LogReading
 from komos_source.cli.log_lines import terminal_lines
 from komos_source.cli.output import check_reader
 from komos_source.metrics import LoadMetrics
 from komos_source.text import printable
 
-Show = Callable[[Look], None]
-"""Shows a look; its entries are those that are to be shown."""
+Show = Callable[[LogReading], None]
+"""Shows a reading; its entries are those that are to be shown."""
 
 _LINES_AT_ONCE = 1_000
 
@@ -32,11 +32,11 @@ def line_view(line: Callable[[LogEntry], str]) -> Iterator[Show]:
         line: Returns the line of an entry.
     """
 
-    def show(look: Look) -> None:
-        if look.failure:
-            click.echo(f"komos: {printable(look.failure)}", err=True)
-        if look.entries:
-            click.echo("\n".join(map(line, look.entries)))
+    def show(reading: LogReading) -> None:
+        if reading.failure:
+            click.echo(f"komos: {printable(reading.failure)}", err=True)
+        if reading.entries:
+            click.echo("\n".join(map(line, reading.entries)))
         check_reader()
 
     yield show
@@ -52,7 +52,7 @@ def terminal_view(zone: tzinfo | None, metrics: LoadMetrics, *, follow: bool) ->
         follow: Whether the run is followed.
     """
     console = Console(highlight=False, markup=False, emoji=False)
-    last = Look()
+    last = LogReading()
 
     def state() -> Text:
         if last.run is None:
@@ -63,14 +63,14 @@ def terminal_view(zone: tzinfo | None, metrics: LoadMetrics, *, follow: bool) ->
             text += f" · the API asks to wait {metrics.pause:.0f} s"
         return Text(printable(text), "reverse", no_wrap=True, overflow="ellipsis")
 
-    def show(look: Look) -> None:
+    def show(reading: LogReading) -> None:
         nonlocal last
-        if look.failure:
-            console.print(Text(printable(f"komos: {look.failure}"), "yellow"))
+        if reading.failure:
+            console.print(Text(printable(f"komos: {reading.failure}"), "yellow"))
             return
-        last = look
+        last = reading
         width = console.width
-        lines = [line for entry in look.entries for line in terminal_lines(entry, zone, width)]
+        lines = [line for entry in reading.entries for line in terminal_lines(entry, zone, width)]
         for start in range(0, len(lines), _LINES_AT_ONCE):
             some = lines[start : start + _LINES_AT_ONCE]
             console.print(Text("\n").join(some), soft_wrap=True)
@@ -87,8 +87,8 @@ def terminal_view(zone: tzinfo | None, metrics: LoadMetrics, *, follow: bool) ->
         redirect_stderr=False,
     ) as live:
 
-        def show_and_refresh(look: Look) -> None:
-            show(look)
+        def show_and_refresh(reading: LogReading) -> None:
+            show(reading)
             live.refresh()
 
         yield show_and_refresh

@@ -120,16 +120,16 @@ async def _show_log(
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(configured_client(metrics))
         run_id = await find_run(client, beginning)
-        looks = (
+        readings = (
             follow_log(lambda: configured_client(metrics), run_id, redactor)
             if follow
             else read_log(client, run_id, redactor, with_run=with_run)
         )
-        await stack.enter_async_context(contextlib.aclosing(looks))
+        await stack.enter_async_context(contextlib.aclosing(readings))
         show = stack.enter_context(view)
-        async for look in looks:
+        async for reading in readings:
             if isinstance(shown.since, timedelta):
-                shown = replace(shown, since=(look.now or datetime.now(UTC)) - shown.since)
-            show(replace(look, entries=tuple(filter(shown.shows, look.entries))))
-            status = look.run.status if look.run else status
+                shown = replace(shown, since=(reading.now or datetime.now(UTC)) - shown.since)
+            show(replace(reading, entries=tuple(filter(shown.shows, reading.entries))))
+            status = reading.run.status if reading.run else status
     return status

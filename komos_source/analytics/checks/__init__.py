@@ -22,7 +22,7 @@ from komos_source.analytics.checks.loads import (
     window_gaps,
 )
 from komos_source.analytics.checks.nodes import incidents, new_error_templates, regressions
-from komos_source.analytics.checks.result import CheckResult, Finding, Look
+from komos_source.analytics.checks.result import CheckContext, CheckResult, Finding
 from komos_source.analytics.checks.tasks import duration, silent_tasks, volume
 from komos_source.analytics.database import SqlSource, connected
 from komos_source.analytics.known_problems import KnownProblem, match, read_known_problems
@@ -32,7 +32,7 @@ from komos_source.settings import KNOWN_PROBLEMS_FILE
 
 __all__ = ["CHECKS", "CheckResult", "Finding", "Limits", "run_checks"]
 
-CHECKS: Mapping[str, Callable[[Look], CheckResult]] = {
+CHECKS: Mapping[str, Callable[[CheckContext], CheckResult]] = {
     "window_gaps": window_gaps,
     "rejected_share": rejected_share,
     "freshness": freshness,
@@ -87,8 +87,8 @@ def run_checks(
                 f"which does not exist; there are {', '.join(CHECKS)}"
             )
     with connected(source) as shared:
-        look = Look(shared, limits, as_of, time_zone or configured_time_zone())
-        return [_without_known(CHECKS[name](look), problems, look.as_of) for name in names]
+        context = CheckContext(shared, limits, as_of, time_zone or configured_time_zone())
+        return [_without_known(CHECKS[name](context), problems, context.as_of) for name in names]
 
 
 def _without_known(

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pandas as pd
 
 from komos_source import settings, tables
-from komos_source.analytics.checks.result import CheckResult, Finding, Look, records, utc
+from komos_source.analytics.checks.result import CheckContext, CheckResult, Finding, records, utc
 from komos_source.analytics.queries import query
 
 _LOOKED_AT = timedelta(days=92)
@@ -19,16 +19,16 @@ _DOCUMENTED = {
 }
 
 
-def new_fields(look: Look) -> CheckResult:
+def new_fields(context: CheckContext) -> CheckResult:
     """Fails if there is a field, level, status, trigger or event type never seen before."""
-    since = look.as_of - _LOOKED_AT
-    oldest = query(look.source, "newest_run", since=since, until=look.as_of)["oldest"].iloc[0]
-    learned = look.as_of - timedelta(days=look.limits.learned_days)
-    found = query(look.source, "api_values", since=since, until=look.as_of)
+    since = context.as_of - _LOOKED_AT
+    oldest = query(context.source, "newest_run", since=since, until=context.as_of)["oldest"].iloc[0]
+    learned = context.as_of - timedelta(days=context.limits.learned_days)
+    found = query(context.source, "api_values", since=since, until=context.as_of)
     undocumented = [
         row for row in records(found) if row["name"] not in _DOCUMENTED.get(str(row["kind"]), ())
     ]
-    new_from = look.as_of - timedelta(hours=look.limits.new_hours)
+    new_from = context.as_of - timedelta(hours=context.limits.new_hours)
     has_learned = not pd.isna(oldest) and utc(oldest) <= learned
     findings = [
         Finding(

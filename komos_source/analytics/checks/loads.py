@@ -7,24 +7,24 @@ from datetime import timedelta
 from typing import Any
 
 from komos_source import tables
-from komos_source.analytics.checks.result import CheckResult, Finding, Look, span, utc
+from komos_source.analytics.checks.result import CheckContext, CheckResult, Finding, span, utc
 from komos_source.analytics.database import fetch
 
 _NOT_CHECKED = "not checked: there is no komos_loads, which only `komos load` writes"
 
 
-def window_gaps(look: Look) -> CheckResult:
+def window_gaps(context: CheckContext) -> CheckResult:
     """Fails if runs may have left a task's list of 50 between two loads.
 
     Gaps are ignored after `Limits.window_gap_hours`: they were reported then and cannot be closed.
     """
-    within = timedelta(hours=look.limits.window_gap_hours)
+    within = timedelta(hours=context.limits.window_gap_hours)
     rows = fetch(
-        look.source,
+        context.source,
         "SELECT task_id, COUNT(*), MAX(detected_at) FROM {task_run_window_gaps} "
         "WHERE detected_at >= %s AND detected_at <= %s GROUP BY task_id ORDER BY task_id",
-        look.as_of - within,
-        look.as_of,
+        context.as_of - within,
+        context.as_of,
     )[1]
     findings = [
         Finding(
@@ -34,7 +34,7 @@ def window_gaps(look: Look) -> CheckResult:
             f"{gaps} times within {span(within)}, last at {utc(last):%Y-%m-%d %H:%M} UTC; load "
             "more often, or receive webhooks",
             task_id,
-            look.task_names.get(task_id),
+            context.task_names.get(task_id),
             weight=gaps,
         )
         for task_id, gaps, last in rows
@@ -49,18 +49,18 @@ def window_gaps(look: Look) -> CheckResult:
     )
 
 
-def rejected_share(look: Look) -> CheckResult:
+def rejected_share(context: CheckContext) -> CheckResult:
     """Fails if too large a share of the entries was rejected."""
     table = tables.TASK_RUN_LOGS_REJECTED.name
-    if look.last_polls is None:
+    if context.last_polls is None:
         return CheckResult("rejected_share", table, _NOT_CHECKED)
-    within = timedelta(hours=look.limits.rejected_hours)
+    within = timedelta(hours=context.limits.rejected_hours)
     ((loaded, rejected),) = fetch(
-        look.source,
+        context.source,
         "SELECT SUM(entries_loaded), SUM(entries_rejected) FROM {komos_loads} "
         "WHERE started_at >= %s AND started_at <= %s",
-        look.as_of - within,
-        look.as_of,
+        context.as_of - within,
+        context.as_of,
     )[1]
     loaded, rejected = int(loaded or 0), int(rejected or 0)
     share = rejected / (loaded + rejected) if rejected else 0.0
@@ -74,7 +74,7 @@ def rejected_share(look: Look) -> CheckResult:
             weight=share,
         )
     ]
-    failed = share > look.limits.rejected_share
+    failed = share > context.limits.rejected_share
     return CheckResult(
         "rejected_share",
         table,
@@ -84,18 +84,18 @@ def rejected_share(look: Look) -> CheckResult:
     )
 
 
-def freshness(look: Look) -> CheckResult:
+def freshness(context: CheckContext) -> CheckResult:
     """Fails if a pipeline that loads into this dataset, such as a shard, has not polled lately."""
     table = tables.TASK_RUN_LOGS.name
-    if look.last_polls is None:
+    if context.last_polls is None:
         return CheckResult("freshness", table, _NOT_CHECKED)
-    if not look.last_polls:
+    if not context.last_polls:
         finding = Finding("freshness", "", "nothing was ever loaded", "run `komos load`")
         return CheckResult(
             "freshness", table, "nothing was ever loaded: run `komos load`", {}, [finding]
         )
-    limit = timedelta(hours=look.limits.freshness_hours)
-    ages = {name: look.as_of - at for name, at in look.last_polls.items()}
+    limit = timedelta(hours=context.limits.freshness_hours)
+    ages = {name: context.as_of - at for name, at in context.last_polls.items()}
     name, age = max(ages.items(), key=lambda named: named[1])
     findings = [
         Finding(
@@ -118,24 +118,24 @@ def freshness(look: Look) -> CheckResult:
     )
 
 
-def failed_loads(look: Look) -> CheckResult:
+def failed_loads(context: CheckContext) -> CheckResult:
     """Fails if the last loads of a pipeline all ended with exit code 1 or 3.
 
     One incomplete load is no finding: the next one tries again.
     """
     table = tables.TASK_RUN_LOG_LOADS.name
-    if look.last_polls is None:
+    if context.last_polls is None:
         return CheckResult("failed_loads", table, _NOT_CHECKED)
-    in_a_row = round(look.limits.failed_loads)
+    in_a_row = round(context.limits.failed_loads)
     rows = fetch(
-        look.source,
+        context.source,
         "SELECT pipeline_name, exit_code, problems FROM ("
         "SELECT pipeline_name, exit_code, problems, ROW_NUMBER() OVER "
         "(PARTITION BY pipeline_name ORDER BY started_at DESC) AS place FROM {komos_loads} "
         "WHERE started_at >= %s AND started_at <= %s AND (requests > 0 OR exit_code <> 0)"
         ") AS loads WHERE place <= %s ORDER BY pipeline_name, place",
-        look.as_of - timedelta(days=look.limits.retired_days),
-        look.as_of,
+        context.as_of - timedelta(days=context.limits.retired_days),
+        context.as_of,
         in_a_row,
     )[1]
     by_pipeline: dict[str, list[tuple[int, Any]]] = {}

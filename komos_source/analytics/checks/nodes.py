@@ -7,18 +7,18 @@ from typing import Any
 
 from komos_source import tables
 from komos_source.analytics import formatting
-from komos_source.analytics.checks.result import CheckResult, Finding, Look, records
+from komos_source.analytics.checks.result import CheckContext, CheckResult, Finding, records
 from komos_source.analytics.queries import query
 
 _NAMED = 5
 _TABLE = tables.TASK_RUN_LOGS.name
 
 
-def regressions(look: Look) -> CheckResult:
+def regressions(context: CheckContext) -> CheckResult:
     """Fails if a node has a larger share of runs with errors than before, beyond chance."""
-    found = look.verdicts
+    found = context.verdicts
     regressed = found[found["state"] == "regressed"]
-    findings = [_regression(row, look) for row in records(regressed)]
+    findings = [_regression(row, context) for row in records(regressed)]
     nodes = ", ".join(
         f"{each.node_id} of {each.task_name or each.task_id} {each.title}" for each in findings
     )
@@ -33,7 +33,7 @@ def regressions(look: Look) -> CheckResult:
     )
 
 
-def _regression(row: dict[Any, Any], look: Look) -> Finding:
+def _regression(row: dict[Any, Any], context: CheckContext) -> Finding:
     recent, baseline = row["recent_rate"], row["baseline_rate"]
     low, high = formatting.wilson_bounds(row["recent_hits"], row["recent_runs"])
     since = row["changed_on"]
@@ -45,25 +45,25 @@ def _regression(row: dict[Any, Any], look: Look) -> Finding:
         f"{high:.0%}), {row['baseline_hits']} of {row['baseline_runs']} before"
         + ("" if since is None else f"; since about {since:%d %b}"),
         row["task_id"],
-        look.task_names.get(row["task_id"]),
+        context.task_names.get(row["task_id"]),
         row["node_id"],
         weight=recent - baseline,
     )
 
 
-def incidents(look: Look) -> CheckResult:
+def incidents(context: CheckContext) -> CheckResult:
     """Fails while a burst of failing runs goes on; one that several nodes share is one finding.
 
     A node that is regressed fails in bursts anyway: `regressions` has found it.
     """
     from komos_source.analytics import incidents as find_incidents
 
-    found = find_incidents(look.source, as_of=look.given, time_zone=look.zone.key)
-    verdicts = look.verdicts
+    found = find_incidents(context.source, as_of=context.given, time_zone=context.zone.key)
+    verdicts = context.verdicts
     regressed = verdicts[verdicts["state"] == "regressed"]
     known = set(zip(regressed["task_id"], regressed["node_id"], strict=True))
     findings = [
-        _incident(row, look)
+        _incident(row, context)
         for row in records(found)
         if row["open"] and not known.issuperset(map(tuple, row["nodes"]))
     ]
@@ -78,11 +78,11 @@ def incidents(look: Look) -> CheckResult:
     )
 
 
-def _incident(row: dict[Any, Any], look: Look) -> Finding:
+def _incident(row: dict[Any, Any], context: CheckContext) -> Finding:
     tasks = row["tasks"]
-    nodes = [f"{node} of {look.task_names.get(task, task)}" for task, node in row["nodes"]]
+    nodes = [f"{node} of {context.task_names.get(task, task)}" for task, node in row["nodes"]]
     is_one_task, is_one_node = len(tasks) == 1, len(nodes) == 1
-    started = row["started_at"].astimezone(look.zone)
+    started = row["started_at"].astimezone(context.zone)
     where = f" at {len(nodes)} nodes of {len(tasks)} task{'' if is_one_task else 's'}"
     most = f"; most write: {_short(row['template'])}" if row["template"] else ""
     return Finding(
@@ -93,23 +93,23 @@ def _incident(row: dict[Any, Any], look: Look) -> Finding:
         else f"fails in a burst since {started:%d %b %H:%M %Z}",
         f"{row['runs']} failing runs at {shortened(nodes)}{most}",
         tasks[0] if is_one_task else None,
-        look.task_names.get(tasks[0]) if is_one_task else None,
+        context.task_names.get(tasks[0]) if is_one_task else None,
         row["nodes"][0][1] if is_one_node else None,
         weight=row["runs"],
     )
 
 
-def new_error_templates(look: Look) -> CheckResult:
+def new_error_templates(context: CheckContext) -> CheckResult:
     """Fails if an error has appeared that no task has written before."""
-    limits = look.limits
+    limits = context.limits
     found = query(
-        look.source,
+        context.source,
         "message_templates",
         levels=["error"],
-        new_since=look.as_of - timedelta(hours=limits.new_hours),
-        until=look.as_of,
+        new_since=context.as_of - timedelta(hours=limits.new_hours),
+        until=context.as_of,
     )
-    learned = look.as_of - timedelta(days=limits.learned_days)
+    learned = context.as_of - timedelta(days=limits.learned_days)
     new = found[
         found["new_in_window"]
         & (found["runs"] >= limits.new_error_runs)

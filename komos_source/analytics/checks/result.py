@@ -75,8 +75,8 @@ class CheckResult:
         return not self.findings
 
 
-class Look:
-    """One look at the loaded data: all checks of it see the same time.
+class CheckContext:
+    """What the checks are given: all of one call see the same data at the same time.
 
     Args:
         source: What `run_checks` was given.

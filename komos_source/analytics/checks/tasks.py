@@ -16,7 +16,7 @@ import pandas as pd
 
 from komos_source import tables
 from komos_source.analytics.checks.limits import Limits
-from komos_source.analytics.checks.result import CheckResult, Finding, Look, records, span
+from komos_source.analytics.checks.result import CheckContext, CheckResult, Finding, records, span
 from komos_source.analytics.queries import query
 
 _INTERVALS_DAYS = 92
@@ -33,13 +33,13 @@ _RECENT_DAYS = 2
 _Counts = npt.NDArray[Any]
 
 
-def silent_tasks(look: Look) -> CheckResult:
+def silent_tasks(context: CheckContext) -> CheckResult:
     """Fails if a task has not run for far longer than it ever usually pauses."""
-    until = look.observed_until
+    until = context.observed_until
     rows = query(
-        look.source, "run_intervals", since=until - timedelta(days=_INTERVALS_DAYS), until=until
+        context.source, "run_intervals", since=until - timedelta(days=_INTERVALS_DAYS), until=until
     )
-    found = find_silent_tasks(records(rows), until, look.limits)
+    found = find_silent_tasks(records(rows), until, context.limits)
     return _result("silent_tasks", found, len(rows), "has run within its usual interval")
 
 
@@ -78,12 +78,12 @@ def find_silent_tasks(
     return found
 
 
-def volume(look: Look) -> CheckResult:
+def volume(context: CheckContext) -> CheckResult:
     """Fails if a task had far more or fewer runs or entries on a day than on that weekday."""
-    last = look.observed_until.astimezone(look.zone).date() - timedelta(days=1)
+    last = context.observed_until.astimezone(context.zone).date() - timedelta(days=1)
     # the weekdays before, and a week more to see whether the new level lasts
-    days = _daily(look, last, round(look.limits.volume_weeks) * _WEEK + _WEEK)
-    found = find_unusual_volumes(days, last, look.limits)
+    days = _daily(context, last, round(context.limits.volume_weeks) * _WEEK + _WEEK)
+    found = find_unusual_volumes(days, last, context.limits)
     return _result("volume", found, days["task_id"].nunique(), f"had its usual volume on {last}")
 
 
@@ -156,11 +156,11 @@ def _usual(counts: _Counts, limits: Limits, least: float) -> tuple[float, float]
     return usual, float(few * max(typical, random, least))
 
 
-def duration(look: Look) -> CheckResult:
+def duration(context: CheckContext) -> CheckResult:
     """Fails if a task's completed runs take far longer than they did."""
-    last = look.observed_until.astimezone(look.zone).date()
-    days = _daily(look, last, round(look.limits.duration_days) + _RECENT_DAYS)
-    found = find_slower_tasks(days, last, look.limits)
+    last = context.observed_until.astimezone(context.zone).date()
+    days = _daily(context, last, round(context.limits.duration_days) + _RECENT_DAYS)
+    found = find_slower_tasks(days, last, context.limits)
     return _result("duration", found, days["task_id"].nunique(), "became slower")
 
 
@@ -212,16 +212,16 @@ def find_slower_tasks(days: pd.DataFrame, last: date, limits: Limits) -> list[Fi
     return found
 
 
-def _daily(look: Look, last: date, count: int) -> pd.DataFrame:
+def _daily(context: CheckContext, last: date, count: int) -> pd.DataFrame:
     """Rows of ``task_daily`` of so many days and the day before them, up to the last."""
     return query(
-        look.source,
+        context.source,
         "task_daily",
-        since=datetime.combine(last - timedelta(days=count), time(), look.zone),
+        since=datetime.combine(last - timedelta(days=count), time(), context.zone),
         until=min(
-            datetime.combine(last + timedelta(days=1), time(), look.zone), look.observed_until
+            datetime.combine(last + timedelta(days=1), time(), context.zone), context.observed_until
         ),
-        time_zone=look.zone.key,
+        time_zone=context.zone.key,
     )
 
 
