@@ -29,7 +29,7 @@ from komos_source import tables
 from komos_source.analytics import node_regressions, open_database
 from komos_source.analytics.change_model import DAYS
 from komos_source.analytics.node_days import NodeDays
-from komos_source.analytics.verdicts import Changes, find_changes, judge, learn_usual
+from komos_source.analytics.verdicts import RateChanges, find_changes, judge, learn_usual
 
 NODES, WEEKS = 200, 12
 START = datetime(2025, 6, 2, tzinfo=UTC)  # a Monday
@@ -268,7 +268,7 @@ def look(
         judged = judge_at(data, counts, usual, day, node, hour)
         for at in range(24):
             rows = hour == at
-            for name in Changes.__slots__:
+            for name in RateChanges.__slots__:
                 getattr(changes, name)[node[rows]] = getattr(judged, name)[rows]
             if database is not None and rng.random() < _COMPARED:
                 compare_look(database, data, day * 24 + at, usual, counts, changes)
@@ -282,7 +282,7 @@ def look(
 
 def judge_at(
     data: Read, counts: NodeDays, usual: Any, day: int, node: Array, hour: Array
-) -> Changes:
+) -> RateChanges:
     """Judges nodes as of the end of an hour of a day."""
     today = slice(day * 24, day * 24 + 24)
     some = replace(
@@ -301,7 +301,7 @@ def judge_at(
 
 
 def compare_look(
-    database: Any, data: Read, at: int, usual: Any, counts: NodeDays, changes: Changes
+    database: Any, data: Read, at: int, usual: Any, counts: NodeDays, changes: RateChanges
 ) -> None:
     """Repeats a look with `node_regressions`, by SQL.
 

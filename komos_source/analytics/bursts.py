@@ -87,13 +87,13 @@ def find_bursts(
     bursts = [
         burst
         for node, group in groupby(rows, key=lambda row: row[0])
-        for burst in _bursts_of(node, group, rates[node], threshold)
+        for burst in _find_bursts_of_node(node, group, rates[node], threshold)
     ]
-    _share(bursts)
+    _assign_incident_ids(bursts)
     return bursts
 
 
-def _bursts_of(
+def _find_bursts_of_node(
     node: tuple[str, str],
     streaks: Iterator[tuple[tuple[str, str], float, float, int, int]],
     rate: float,
@@ -134,7 +134,7 @@ def _bursts_of(
         yield burst
 
 
-def _share(bursts: list[Burst]) -> None:
+def _assign_incident_ids(bursts: list[Burst]) -> None:
     """Gives the bursts that can have begun at the same moment one id.
 
     It began at a node after the last good run and not after the first failing one. The id is that
@@ -231,15 +231,15 @@ def incidents(
 
 def _common_template(source: SqlSource, level: str, group: list[Burst]) -> str | None:
     """The template that most runs of the incident have."""
-    said = query(
+    templates = query(
         source,
         "message_templates",
         since=_moment(min(burst.started for burst in group)),
         until=_moment(max(burst.last_hit for burst in group) + 1),
         levels=[level],
     )
-    inside = pd.MultiIndex.from_frame(said[NODE]).isin([burst.node for burst in group])
-    runs = said[inside].groupby("template")["runs"].sum().sort_index()
+    inside = pd.MultiIndex.from_frame(templates[NODE]).isin([burst.node for burst in group])
+    runs = templates[inside].groupby("template")["runs"].sum().sort_index()
     return str(runs.idxmax()) if len(runs) else None
 
 

@@ -100,9 +100,12 @@ def prior(today: int, runs: Array, hits: Array, days: Array) -> Array:
 
     Args:
         today: Number of the judged day, as in `date.toordinal`.
-        runs: Runs by node and day, without the judged day.
-        hits: Of them those with an error.
-        days: Numbers of the days.
+        runs: Runs by node and day, without the judged day, of shape (N, DAYS - 1).
+        hits: Of them those with an error, of the same shape.
+        days: Numbers of the days, of the same shape.
+
+    Returns:
+        An array of shape (C,), whose sum is 1.
     """
     old = days <= today - _HELD_OUT
     if (runs * old).sum() < runs.sum() / 2:
@@ -129,12 +132,12 @@ def learn(
     """What is usual for each node.
 
     Args:
-        today: Number of the judged day.
-        weights: What `prior` returned.
-        minimum_effect: Smallest difference of rates that is a change.
-        runs: See `prior`; DAYS - 1 columns.
-        hits: See there.
-        days: See there.
+        today: Number of the judged day, as in `date.toordinal`.
+        weights: What `prior` returned for these and all other nodes, of shape (C,).
+        minimum_effect: Smallest difference of rates that is a change, from 0 to 1.
+        runs: Runs by node and day, without the judged day, of shape (N, DAYS - 1).
+        hits: Of them those with an error, of the same shape.
+        days: Numbers of the days, of the same shape.
     """
     table, index = _likelihoods(runs, hits)
     logs = _log_with_outages(*table)[index.T]
@@ -168,8 +171,8 @@ def evidence(usual: Usual, runs: Array, hits: Array) -> tuple[Array, Array]:
 
     Args:
         usual: What `learn` returned.
-        runs: Runs of each node on the judged day, so far.
-        hits: Of them those with an error.
+        runs: Runs of each node on the judged day, so far, of shape (N,).
+        hits: Of them those with an error, of the same shape.
 
     Returns:
         Two arrays of shape (CHANGE_DAYS, N). A ratio of 100 means that the counts from that day on
@@ -200,6 +203,9 @@ def evidence(usual: Usual, runs: Array, hits: Array) -> tuple[Array, Array]:
 
 def _likelihoods(runs: Array, hits: Array) -> tuple[tuple[Array, Array], Array]:
     """Probabilities of the counts: a table by pair of counts, and the pair's row in it.
+
+    For P different pairs of counts: arrays of shape (P, C) and (P,), and the rows of the pairs, of
+    the shape of `runs`.
 
     The table has the beta-binomial probability in each combination, and that of an outage, where
     each number of hits is equally probable. All of a row are divided by the largest, so that a
@@ -232,7 +238,10 @@ def _log_with_outages(usually: Array, in_outage: Array) -> Array:
 
 
 def _moves(minimum_effect: float) -> tuple[Array, Array]:
-    """Probabilities of the rate after a rise and after a fall, by the rate before."""
+    """Probabilities of the rate after a rise and after a fall, by the rate before.
+
+    Each of shape (R, R) for R rates; rows are the rate before, columns that after.
+    """
     odds = np.log(_RATES / (1 - _RATES))
     ratio = odds[None, :] - odds[:, None]
     found = []
@@ -246,6 +255,7 @@ def _moves(minimum_effect: float) -> tuple[Array, Array]:
 
 
 def _moved(before: Array, move: Array) -> Array:
+    """Probabilities of the combinations after a move, of the shape of `before`."""
     by_rate = before.reshape(*before.shape[:2], len(_RATES), -1)
     moved = np.einsum("dnpr,pq->dnqr", by_rate, move, optimize=True)
     return np.array(moved.reshape(before.shape))

@@ -20,7 +20,7 @@ NODES_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class RateChanges:
     """The likeliest change of each node; arrays have one value per node.
 
     Attributes:
@@ -74,7 +74,7 @@ def usual_rates(counts: NodeDays, usual: Sequence[Usual]) -> pd.Series:
     return pd.Series(np.concatenate([part.rate for part in usual]), counts.nodes)
 
 
-def find_changes(counts: NodeDays, usual: Sequence[Usual]) -> Changes:
+def find_changes(counts: NodeDays, usual: Sequence[Usual]) -> RateChanges:
     """The likeliest change of each node, whatever the other nodes do.
 
     Args:
@@ -94,7 +94,7 @@ def find_changes(counts: NodeDays, usual: Sequence[Usual]) -> Changes:
     places = np.arange(DAYS)[None, :] - column[:, None]
     before, since = (places < 0) & (places >= -USUAL_DAYS), places >= 0
     first_hit = np.where(since, counts.first_hit, np.inf).min(axis=1)
-    return Changes(
+    return RateChanges(
         p_rise=p_rise,
         p_fall=p_fall,
         column=column,
@@ -123,7 +123,7 @@ class Verdicts:
     watch: Array
 
 
-def judge(changes: Changes, alpha: float = 0.05, minimum_effect: float = 0.05) -> Verdicts:
+def judge(changes: RateChanges, alpha: float = 0.05, minimum_effect: float = 0.05) -> Verdicts:
     """Which of the changes are certain enough, and large enough.
 
     Args:
