@@ -175,7 +175,7 @@ def _load_deliveries(context: LoadContext, url: str | None, *, check_owner: bool
         with context.locked_database():
             return known_ids(pipeline, table, rows) | pruned_ids(pipeline, rows)
 
-    def read(deliveries: Sequence[Spooled]) -> Decoded:
+    def decode_new(deliveries: Sequence[Spooled]) -> Decoded:
         return decode(deliveries, context.redactor).new(known)
 
     try:
@@ -184,7 +184,7 @@ def _load_deliveries(context: LoadContext, url: str | None, *, check_owner: bool
             contextlib.closing(open_spool(url)) as spool,
         ):
             owner = dataset_label(pipeline) if check_owner else None
-            drained = drain(spool, functools.partial(run_package, context), read, owner)
+            drained = drain(spool, functools.partial(run_package, context), decode_new, owner)
     except SpoolError as error:
         metrics.problems.append(str(error))
         return Drained()

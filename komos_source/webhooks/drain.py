@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from komos_source.webhooks.spool import Spool
     from komos_source.webhooks.spool_tables import Spooled
 
-Run = Callable[[Any, LoadMetrics], int]
+RunPackage = Callable[[Any, LoadMetrics], int]
 """Runs a source through the pipeline and returns how many log rows were loaded. Runs with missing
 rows are among the failures of the metrics."""
 
-Read = Callable[[Sequence["Spooled"]], Decoded]
+Decode = Callable[[Sequence["Spooled"]], Decoded]
 """Decodes deliveries; what the destination holds already is left out."""
 
 _REASON_LENGTH = 500
@@ -58,7 +58,9 @@ class Drained:
     load_ids: list[str] = field(default_factory=list)
 
 
-def drain(spool: Spool, run: Run, read: Read, owner: str | None = None) -> Drained:
+def drain(
+    spool: Spool, run_package: RunPackage, decode: Decode, owner: str | None = None
+) -> Drained:
     """Loads all deliveries that wait now; each leaves the spool once its load has committed.
 
     Each batch is a load of its own, so that memory does not grow with the spool. After a crash
@@ -69,8 +71,8 @@ def drain(spool: Spool, run: Run, read: Read, owner: str | None = None) -> Drain
 
     Args:
         spool: The spool.
-        run: Runs a source through the pipeline.
-        read: Decodes deliveries.
+        run_package: Runs a source through the pipeline.
+        decode: Decodes deliveries.
         owner: Destination and dataset of the pipeline. A spool that belongs to another owner is
             left alone. If None, its owner does not matter.
 
@@ -88,16 +90,20 @@ def drain(spool: Spool, run: Run, read: Read, owner: str | None = None) -> Drain
         return drained
     last = spool.last_number()
     while (deliveries := spool.take()) and deliveries[0].number <= last and not drained.failures:
-        _load(spool, run, read, deliveries, drained)
+        _load(spool, run_package, decode, deliveries, drained)
     for delivery in spool.refused.take(MAX_REFUSED, datetime.now(UTC)):
-        _load_again(spool, run, read, delivery, drained)
+        _load_again(spool, run_package, decode, delivery, drained)
     if problem := _refused_lately(spool):
         drained.problems.append(problem)
     return drained
 
 
 def _load(
-    spool: Spool, run: Run, read: Read, deliveries: Sequence[Spooled], drained: Drained
+    spool: Spool,
+    run_package: RunPackage,
+    decode: Decode,
+    deliveries: Sequence[Spooled],
+    drained: Drained,
 ) -> None:
     """Loads some deliveries; if the destination refuses them, each half on its own.
 
@@ -106,10 +112,10 @@ def _load(
             and loaded none: the deliveries are not what is wrong.
     """
     try:
-        loaded = _run(run, read, deliveries, drained)
+        loaded = _load_in_one_package(run_package, decode, deliveries, drained)
     except DestinationError as error:
         # Raises if the destination accepts no load package at all.
-        run(source_of(rows_resource(TASK_RUN_LOGS)), probe := LoadMetrics())
+        run_package(source_of(rows_resource(TASK_RUN_LOGS)), probe := LoadMetrics())
         drained.load_ids += probe.load_ids
         if len(deliveries) == 1:
             spool.refused.add(deliveries[0].number, str(error)[:_REASON_LENGTH])
@@ -119,15 +125,17 @@ def _load(
             return
         middle = len(deliveries) // 2
         for half in (deliveries[:middle], deliveries[middle:]):
-            _load(spool, run, read, half, drained)
+            _load(spool, run_package, decode, half, drained)
         return
     spool.delete(loaded)
 
 
-def _load_again(spool: Spool, run: Run, read: Read, delivery: Spooled, drained: Drained) -> None:
+def _load_again(
+    spool: Spool, run_package: RunPackage, decode: Decode, delivery: Spooled, drained: Drained
+) -> None:
     """Loads a delivery that was set aside, unless the destination refuses it again."""
     try:
-        loaded = _run(run, read, [delivery], drained)
+        loaded = _load_in_one_package(run_package, decode, [delivery], drained)
     except DestinationError as error:
         spool.refused.add(delivery.number, str(error)[:_REASON_LENGTH])
         return
@@ -135,10 +143,12 @@ def _load_again(spool: Spool, run: Run, read: Read, delivery: Spooled, drained: 
         spool.refused.delete(number)
 
 
-def _run(run: Run, read: Read, deliveries: Sequence[Spooled], drained: Drained) -> Sequence[int]:
+def _load_in_one_package(
+    run_package: RunPackage, decode: Decode, deliveries: Sequence[Spooled], drained: Drained
+) -> Sequence[int]:
     """Loads deliveries in one package; returns the numbers of those that have been loaded."""
     metrics = LoadMetrics()
-    drained.rows += run(_source(deliveries, read, metrics), metrics)
+    drained.rows += run_package(_source(deliveries, decode, metrics), metrics)
     loaded = [each for each in deliveries if each.run_id not in metrics.failures]
     drained.deliveries += len(loaded)
     drained.run_ids.update(each.run_id for each in deliveries if each.run_id)
@@ -160,12 +170,12 @@ def _refused_lately(spool: Spool) -> str | None:
     )
 
 
-def _source(deliveries: Sequence[Spooled], read: Read, metrics: LoadMetrics) -> Any:
+def _source(deliveries: Sequence[Spooled], decode: Decode, metrics: LoadMetrics) -> Any:
 
     @dlt.resource(name="extraction", selected=False)
     def extraction() -> Iterator[Batch]:
         stored = dlt.current.resource_state(TASK_RUN_LOGS.name)
-        decoded = read(deliveries)
+        decoded = decode(deliveries)
         metrics.emitted.update(decoded.rows["run_id"].to_pylist())
         metrics.rejected += len(decoded.rejected)
         yield batch(decoded, State.read(stored))
