@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from komos_source.loading.follow import follow
     from komos_source.loading.load import load
     from komos_source.loading.prune import PruneResult, prune
-    from komos_source.loading.redact import RedactResult, redact
+    from komos_source.loading.redact_tables import RedactResult, redact
     from komos_source.loading.shards import after_shards, load_shard
     from komos_source.source import komos_source
 
@@ -71,7 +71,7 @@ _MODULES = {
     "KomosClient": "api.client",
     "LoadResult": "load_result",
     "PruneResult": "loading.prune",
-    "RedactResult": "loading.redact",
+    "RedactResult": "loading.redact_tables",
     "after_shards": "loading.shards",
     "follow": "loading.follow",
     "komos_source": "source",
@@ -79,7 +79,7 @@ _MODULES = {
     "load_shard": "loading.shards",
     "make_pipeline": "destinations.pipeline",
     "prune": "loading.prune",
-    "redact": "loading.redact",
+    "redact": "loading.redact_tables",
 }
 
 

@@ -52,7 +52,7 @@ from komos_source.extract.log_reader import (
     split_by_bytes,
 )
 from komos_source.extract.options import check_selection
-from komos_source.extract.redact import redact_batch, redact_discovery
+from komos_source.extract.redact_rows import redact_batch, redact_discovery
 from komos_source.metrics import LoadMetrics
 from komos_source.redaction.config import configured_redactor
 from komos_source.redaction.redactor import Redactor

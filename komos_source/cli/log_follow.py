@@ -16,7 +16,7 @@ from komos_source.decoding.parse import RunLog, parse_log
 from komos_source.exceptions import ApiUnreachableError, NotVisibleError, RequestError
 from komos_source.extract.discovery import ended_at
 from komos_source.extract.failures import is_permanent
-from komos_source.extract.redact import redact_log
+from komos_source.extract.redact_rows import redact_log
 from komos_source.redaction.redactor import NO_RULES, Redactor
 
 

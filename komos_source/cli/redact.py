@@ -30,7 +30,7 @@ def redact(dry_run: bool, apply: bool, **options: Any) -> None:
       komos redact --apply --destination postgres
     """
     from komos_source.exceptions import UsageError
-    from komos_source.loading.redact import redact as run_redact
+    from komos_source.loading.redact_tables import redact as run_redact
 
     if dry_run == apply:
         raise UsageError("give either --dry-run, which counts, or --apply, which changes the data")

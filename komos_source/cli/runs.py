@@ -82,7 +82,7 @@ async def _list(task_ids: Sequence[str]) -> Discovery:
     from komos_source.cli.client import configured_client, redactor_in_use
     from komos_source.extract.discovery import discover
     from komos_source.extract.options import check_selection
-    from komos_source.extract.redact import redact_discovery
+    from komos_source.extract.redact_rows import redact_discovery
     from komos_source.extract.state import State
     from komos_source.metrics import LoadMetrics
 

@@ -20,11 +20,11 @@ import pyarrow.compute as pc
 from komos_source.decoding.parse import parse_log
 from komos_source.exceptions import AnswerError
 from komos_source.extract.log_reader import Batch
-from komos_source.extract.redact import redact_log
+from komos_source.extract.redact_rows import redact_log
 from komos_source.extract.state import Changes, State, TrackedRun
 from komos_source.redaction.redactor import NO_RULES, Redactor
 from komos_source.tables import TASK_RUN_LOGS, TASK_RUN_LOGS_REJECTED, Table
-from komos_source.webhooks.redact import redact_bodies
+from komos_source.webhooks.redact_deliveries import redact_bodies
 
 if TYPE_CHECKING:
     from komos_source.webhooks.spool_tables import Spooled

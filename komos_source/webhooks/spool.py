@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from komos_source.exceptions import ConfigurationError, SpoolError
 from komos_source.redaction.config import configured_redactor
 from komos_source.redaction.redactor import Redactor
-from komos_source.webhooks.redact import redact_deliveries
+from komos_source.webhooks.redact_deliveries import redact_deliveries
 from komos_source.webhooks.refused_deliveries import RefusedDeliveries
 from komos_source.webhooks.settings import DRAIN_BYTES, DRAIN_DELIVERIES, SPOOL_RESERVE
 from komos_source.webhooks.signature import Delivery

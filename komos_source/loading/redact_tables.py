@@ -24,7 +24,7 @@ from komos_source.decoding.lenient import rejected_id
 from komos_source.destinations.locking import lock_database
 from komos_source.destinations.pipeline import duckdb_file
 from komos_source.exceptions import ConfigurationError, DestinationError
-from komos_source.extract.redact import redact_values
+from komos_source.extract.redact_rows import redact_values
 from komos_source.loading import history
 from komos_source.loading.maintenance import as_load, pipeline_without_loads
 from komos_source.loading.prune_statements import Statement

@@ -10,7 +10,7 @@ from komos_source.api.models import parse_runs, parse_task_page
 from komos_source.decoding.parse import RunLog, parse_log
 from komos_source.extract.cursor import RunCursor
 from komos_source.extract.discovery import Discovery
-from komos_source.extract.redact import redact_discovery, redact_log, redact_rows
+from komos_source.extract.redact_rows import redact_discovery, redact_log, redact_rows
 from komos_source.redaction.redactor import Redactor
 from komos_source.redaction.rules import BUILT_IN
 from komos_source.tables import TABLES, TASK_RUN_LOG_LOADS

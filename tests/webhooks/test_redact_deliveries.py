@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from komos_source.decoding.parse import parse_log
-from komos_source.extract.redact import redact_log
+from komos_source.extract.redact_rows import redact_log
 from komos_source.redaction.redactor import NO_RULES, Redactor
 from komos_source.redaction.rules import BUILT_IN, Rule
 from komos_source.webhooks import Spool
 from komos_source.webhooks.events import decode
-from komos_source.webhooks.redact import redact_bodies
+from komos_source.webhooks.redact_deliveries import redact_bodies
 from komos_source.webhooks.signature import Delivery
 from komos_source.webhooks.spool_tables import Spooled
 from tests.receiver import Receiver

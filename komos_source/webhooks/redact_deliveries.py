@@ -49,7 +49,7 @@ def redact_bodies(bodies: Sequence[bytes], redactor: Redactor) -> list[bytes]:
             values[number] = json.loads(body.decode("utf-8-sig"))
         except (ValueError, RecursionError):
             redacted[number] = redactor.text(body.decode(errors="replace")).encode()
-    places = [(number, *place) for number in values for place in _free(values, number)]
+    places = [(number, *place) for number in values for place in _redacted_parts(values, number)]
     parts = [container[name] for _, container, name in places]
     changed: set[int] = set()
     for (number, container, name), part, is_changed in zip(
@@ -63,7 +63,7 @@ def redact_bodies(bodies: Sequence[bytes], redactor: Redactor) -> list[bytes]:
     return redacted
 
 
-def _free(bodies: dict[int, Any], number: int) -> Iterator[tuple[Any, Any]]:
+def _redacted_parts(bodies: dict[int, Any], number: int) -> Iterator[tuple[Any, Any]]:
     """The parts of a body that are redacted: objects or lists, and names or indexes in them."""
     body = bodies[number]
     if not isinstance(body, dict):
@@ -73,16 +73,16 @@ def _free(bodies: dict[int, Any], number: int) -> Iterator[tuple[Any, Any]]:
         if name == "logEntries" and isinstance(value, list):
             for index, entry in enumerate(value):
                 if isinstance(entry, dict):
-                    yield from _free_of(entry, _KEPT_OF_ENTRY)
+                    yield from _redacted_fields(entry, _KEPT_OF_ENTRY)
                 else:
                     yield value, index
         elif name == "timestamps" and isinstance(value, dict):
-            yield from _free_of(value, set())
+            yield from _redacted_fields(value, set())
         elif not _is_kept(name, value, _KEPT):
             yield body, name
 
 
-def _free_of(part: dict[str, Any], kept: set[str]) -> Iterator[tuple[Any, Any]]:
+def _redacted_fields(part: dict[str, Any], kept: set[str]) -> Iterator[tuple[Any, Any]]:
     return ((part, name) for name, value in part.items() if not _is_kept(name, value, kept))
 
 
