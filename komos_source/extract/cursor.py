@@ -1,4 +1,4 @@
-"""Which entries of a run's log are new, and when the run is settled. Pure.
+"""Which entries of a run's log are new. Pure.
 
 The API always returns a run's whole log, so the timestamp cursor of a run can be verified with each
 answer. One cursor for all runs could not: a run seen for the first time may hold entries older than
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Self
 
 import pyarrow as pa
@@ -94,34 +94,14 @@ def next_cursor(log: RunLog, cursor: RunCursor | None) -> RunCursor:
 
     An answer with fewer entries than known (of a replica that lags behind) does not move it back.
     """
-    if cursor is None or holds_no_less(log, cursor):
-        return RunCursor.of(log)
-    return replace(cursor, reread=True)
+    if cursor is not None and not holds_no_less(log, cursor):
+        return replace(cursor, reread=True)
+    return RunCursor.of(log)
 
 
-def holds_no_less(log: RunLog, cursor: RunCursor) -> bool:
+def holds_no_less(log: RunLog, cursor: RunCursor | None) -> bool:
     """Whether a log holds at least as many entries as are known."""
-    return log.entries >= cursor.entry_count
-
-
-def is_settled(
-    finished_at: datetime | None, served_at: datetime | None, now: datetime, settle_after: timedelta
-) -> bool:
-    """Whether nothing more can be expected of a run's log, if it `holds_no_less` than known.
-
-    Both clocks have to agree: a clock that is ahead would settle a run before its last entries
-    have appeared.
-
-    Args:
-        finished_at: When the run ended; None while it has not.
-        served_at: The server's clock when its log was read; None if the answer had no date. Then
-            the run stays unsettled, which costs a request with each load but no entries.
-        now: Our clock.
-        settle_after: How long after its end a run's entries may still appear.
-    """
-    if finished_at is None or served_at is None:
-        return False
-    return min(served_at, now) - finished_at >= settle_after
+    return cursor is None or log.entries >= cursor.entry_count
 
 
 def _older(rows: pa.Table, timestamp: datetime | None) -> tuple[int, int]:

@@ -13,9 +13,10 @@ import pyarrow as pa
 from komos_source.api.client import Answer, KomosClient
 from komos_source.decoding.parse import RunLog, parse_log
 from komos_source.exceptions import NotVisibleError, RequestError
-from komos_source.extract.cursor import RunCursor, holds_no_less, is_settled, next_cursor, unseen
+from komos_source.extract.cursor import RunCursor, holds_no_less, next_cursor, unseen
 from komos_source.extract.discovery import Discovery, Target
 from komos_source.extract.failures import after_failure, as_request_error
+from komos_source.extract.settled_runs import is_settled
 from komos_source.extract.state import Changes, TrackedRun
 from komos_source.settings import BYTES_PER_BATCH
 from komos_source.tables import (
@@ -148,8 +149,9 @@ def success(
     cursor = next_cursor(log, target.cursor)
     settled = False
     if tracked:
-        complete = target.cursor is None or holds_no_less(log, target.cursor)
-        settled = complete and is_settled(tracked.finished_at, answer.served_at, now, settle_after)
+        settled = holds_no_less(log, target.cursor) and is_settled(
+            tracked.finished_at, answer.served_at, now, settle_after
+        )
         tracked = replace(
             tracked,
             cursor=cursor,

@@ -14,14 +14,12 @@ from komos_source.decoding.parse import RunLog, parse_log
 from komos_source.extract.cursor import (
     RunCursor,
     holds_no_less,
-    is_settled,
     next_cursor,
     unseen,
 )
 
 RUN = "9c77d908-7bf4-4e7f-9a20-2c5e7fdf2e94"
 START = datetime(2025, 10, 14, tzinfo=UTC)
-TEN_MINUTES = timedelta(minutes=10)
 
 
 def log_of(entries: list[dict[str, Any]]) -> RunLog:
@@ -146,25 +144,3 @@ def test_next_cursor_shorter_answer_keeps_the_count_and_rereads_the_next_answer(
     assert kept.entry_count == 100
     assert len(unseen(log_of(full), kept)[0]) == 120
     assert next_cursor(log_of(full), kept) == cursor_of(full)
-
-
-@pytest.mark.parametrize(
-    ("finished", "served", "now", "settled"),
-    [
-        (0, 600, 600, True),
-        (0, 599, 600, False),
-        (0, 600, 599, False),  # the server's clock, or a proxy's, is ahead
-        (0, 600, 10**6, True),
-        (0, None, 10**6, False),
-        (None, 600, 600, False),
-    ],
-)
-def test_is_settled_needs_both_clocks(
-    finished: int | None, served: int | None, now: int, settled: bool
-) -> None:
-    finished_at, served_at, ours = (
-        None if second is None else START + timedelta(seconds=second)
-        for second in (finished, served, now)
-    )
-    assert ours is not None
-    assert is_settled(finished_at, served_at, ours, TEN_MINUTES) == settled
