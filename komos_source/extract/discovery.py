@@ -15,7 +15,7 @@ from komos_source.exceptions import RequestError
 from komos_source.extract.cursor import RunCursor
 from komos_source.extract.failures import as_request_error
 from komos_source.extract.options import Choice
-from komos_source.extract.state import Changes, State, TrackedRun, Window, outcome_digest
+from komos_source.extract.state import State, StateChanges, TrackedRun, Window, outcome_digest
 from komos_source.shard import Shard
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class Discovery:
     looked_up: list[Run] = field(default_factory=list)
     gaps: list[dict[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    changes: Changes = field(default_factory=Changes)
+    changes: StateChanges = field(default_factory=StateChanges)
     targets: list[Target] = field(default_factory=list)
     failed: list[tuple[Target, RequestError]] = field(default_factory=list)
     runs_seen: int = 0
@@ -192,7 +192,7 @@ def _add_list(
 
 
 def _add_missing_tasks(
-    changes: Changes, state: State, listed: Container[str], now: datetime
+    changes: StateChanges, state: State, listed: Container[str], now: datetime
 ) -> None:
     """Records which known tasks the list of all tasks does not show, and since when.
 

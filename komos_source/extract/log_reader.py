@@ -17,7 +17,7 @@ from komos_source.extract.cursor import RunCursor, holds_no_less, next_cursor, u
 from komos_source.extract.discovery import Discovery, Target
 from komos_source.extract.failures import after_failure, as_request_error
 from komos_source.extract.settled_runs import is_settled
-from komos_source.extract.state import Changes, TrackedRun
+from komos_source.extract.state import StateChanges, TrackedRun
 from komos_source.settings import BYTES_PER_BATCH
 from komos_source.tables import (
     TASK_RUN_LOG_LOADS,
@@ -39,7 +39,7 @@ class Batch:
     """
 
     tables: dict[str, pa.Table] = field(default_factory=dict)
-    changes: Changes = field(default_factory=Changes)
+    changes: StateChanges = field(default_factory=StateChanges)
     found: Discovery = field(default_factory=Discovery)
 
 
@@ -190,7 +190,7 @@ def failure(
 
 def log_batch(results: Sequence[LogResult]) -> Batch:
     """The batch of some results."""
-    changes = Changes()
+    changes = StateChanges()
     for result in results:
         if result.tracked is None:
             if result.cursor:

@@ -160,19 +160,29 @@ class State:
 
 
 @dataclass(slots=True)
-class Changes(State):
-    """What the rows of one batch add to the state of ``task_run_logs`` or replace in it.
+class StateChanges:
+    """What the rows of one batch add to the state of ``task_run_logs``, or replace or drop in it.
 
     Attributes:
+        windows: Lists of runs as seen now, by task id.
+        tracked: Runs to track from now on, by run id.
+        lost: Runs that are not requested any more.
+        by_id: Cursors of runs that were named by id.
+        statuses: Undocumented statuses of runs that are reported.
         settled: Runs to track no longer.
         forgotten: Tasks whose windows are dropped.
     """
 
+    windows: dict[str, Window] = field(default_factory=dict)
+    tracked: dict[str, TrackedRun] = field(default_factory=dict)
+    lost: dict[str, TrackedRun] = field(default_factory=dict)
+    by_id: dict[str, RunCursor] = field(default_factory=dict)
+    statuses: set[str] = field(default_factory=set)
     settled: set[str] = field(default_factory=set)
     forgotten: set[str] = field(default_factory=set)
 
 
-def apply(changes: Changes, stored: MutableMapping[str, Any]) -> None:
+def apply(changes: StateChanges, stored: MutableMapping[str, Any]) -> None:
     """Writes changes into dlt's state of ``task_run_logs``."""
     if stored.get("version") != _VERSION:
         stored.clear()
@@ -205,7 +215,7 @@ def reset_cursors(run_ids: Iterable[str], stored: MutableMapping[str, Any]) -> N
     known = State.read(stored).tracked
     nothing = TrackedRun(task_id=None)
     changes = {run_id: replace(known.get(run_id, nothing), cursor=None) for run_id in run_ids}
-    apply(Changes(tracked=changes), stored)
+    apply(StateChanges(tracked=changes), stored)
     for run_id in changes:
         stored["by_id"].pop(run_id, None)
 

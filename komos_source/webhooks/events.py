@@ -21,7 +21,7 @@ from komos_source.decoding.parse import parse_log
 from komos_source.exceptions import AnswerError
 from komos_source.extract.log_reader import Batch
 from komos_source.extract.redact_rows import redact_log
-from komos_source.extract.state import Changes, State, TrackedRun
+from komos_source.extract.state import State, StateChanges, TrackedRun
 from komos_source.redaction.redactor import NO_RULES, Redactor
 from komos_source.tables import TASK_RUN_LOGS, TASK_RUN_LOGS_REJECTED, Table
 from komos_source.webhooks.redact_deliveries import redact_bodies
@@ -100,7 +100,7 @@ def batch(decoded: Decoded, state: State) -> Batch:
         decoded.log_run_ids - seen,
         *(pc.unique(table["run_id"]).to_pylist() for table in (decoded.rows, decoded.rejected)),
     )
-    changes = Changes(
+    changes = StateChanges(
         tracked={
             run_id: TrackedRun(task_id=None)
             for run_id in to_read

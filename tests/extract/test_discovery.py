@@ -25,7 +25,7 @@ from komos_source.extract.discovery import (
     track,
 )
 from komos_source.extract.options import Choice, check_selection
-from komos_source.extract.state import Changes, State, TrackedRun, Window, outcome_digest
+from komos_source.extract.state import State, StateChanges, TrackedRun, Window, outcome_digest
 from komos_source.settings import RUNS_WINDOW
 from komos_source.shard import Shard
 
@@ -309,7 +309,7 @@ def test_named_runs_are_read_from_where_they_were_left_whatever_is_known() -> No
     state = State(tracked={id_of(1): TrackedRun("task")})
     found = named_runs([id_of(1), id_of(2)], state)
     assert targets(found) == [id_of(1), id_of(2)]
-    assert found.changes == Changes()
+    assert found.changes == StateChanges()
     assert all(target.tracked is None for target in found.targets)
 
 

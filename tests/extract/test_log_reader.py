@@ -21,7 +21,7 @@ from komos_source.extract import log_reader
 from komos_source.extract.cursor import RunCursor
 from komos_source.extract.discovery import Target, named_runs
 from komos_source.extract.log_reader import failure, log_batch, read_logs, success
-from komos_source.extract.state import Changes, State, TrackedRun
+from komos_source.extract.state import State, StateChanges, TrackedRun
 from komos_source.testing import Emulator, FakeKomos
 
 ALLOWED = 8
@@ -146,7 +146,7 @@ def test_success_of_a_run_named_by_id_keeps_its_cursor_only() -> None:
     changes = log_batch(
         [success(target(None), Answer(read_log(3), NOW, []), SETTLE_AFTER, NOW)]
     ).changes
-    assert changes == Changes(by_id={RUN: RunCursor.of(read_log(3))})
+    assert changes == StateChanges(by_id={RUN: RunCursor.of(read_log(3))})
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_failure_keeps_the_run_tracked_unless_it_is_lost(error: RequestError, ou
 
 def test_failure_of_a_run_named_by_id_changes_no_state() -> None:
     result = failure(target(None), RequestError("410", 410), GIVE_UP_AFTER, NOW)
-    assert (result.outcome, log_batch([result]).changes) == ("failed", Changes())
+    assert (result.outcome, log_batch([result]).changes) == ("failed", StateChanges())
 
 
 def test_read_logs_with_one_log_that_cannot_be_decoded_reads_the_others(

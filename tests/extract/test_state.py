@@ -13,8 +13,8 @@ from komos_source import settings
 from komos_source.api.models import Run, Task, parse_run
 from komos_source.extract.cursor import RunCursor
 from komos_source.extract.state import (
-    Changes,
     State,
+    StateChanges,
     TrackedRun,
     Window,
     apply,
@@ -41,7 +41,7 @@ def make_run(number: int, status: str = "COMPLETED", finished: str | None = None
     return parse_run(json.dumps({"run": body}).encode(), run_id)
 
 
-def stored_after(*changes: Changes) -> dict[str, Any]:
+def stored_after(*changes: StateChanges) -> dict[str, Any]:
     stored: dict[str, Any] = {}
     for each in changes:
         apply(each, stored)
@@ -51,7 +51,7 @@ def stored_after(*changes: Changes) -> dict[str, Any]:
 
 @pytest.mark.parametrize("run", [TRACKED, TrackedRun(None), replace(TRACKED, cursor=None)])
 def test_apply_then_read_gives_the_same_values(run: TrackedRun) -> None:
-    changes = Changes(
+    changes = StateChanges(
         windows={"task": Window({"a": "1", "b": "2"}, NOW), "other": Window({}, None)},
         tracked={"a": run},
         lost={"l": run},
@@ -71,39 +71,41 @@ def test_read_of_another_version_is_an_empty_state(stored: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("change", "tracked", "lost"),
     [
-        (Changes(settled={"a"}), {}, {}),
-        (Changes(lost={"a": TRACKED}), {}, {"a": TRACKED}),
-        (Changes(tracked={"a": TRACKED}), {"a": TRACKED}, {}),
-        (Changes(), {"a": TrackedRun("task")}, {}),
+        (StateChanges(settled={"a"}), {}, {}),
+        (StateChanges(lost={"a": TRACKED}), {}, {"a": TRACKED}),
+        (StateChanges(tracked={"a": TRACKED}), {"a": TRACKED}, {}),
+        (StateChanges(), {"a": TrackedRun("task")}, {}),
     ],
     ids=["settled", "lost", "tracked", "nothing"],
 )
 def test_apply_moves_a_run_between_tracked_settled_and_lost(
-    change: Changes, tracked: dict[str, TrackedRun], lost: dict[str, TrackedRun]
+    change: StateChanges, tracked: dict[str, TrackedRun], lost: dict[str, TrackedRun]
 ) -> None:
-    state = State.read(stored_after(Changes(tracked={"a": TrackedRun("task")}), change))
+    state = State.read(stored_after(StateChanges(tracked={"a": TrackedRun("task")}), change))
     assert (state.tracked, state.lost) == (tracked, lost)
 
 
 def test_apply_of_a_tracked_run_that_was_lost_tracks_it_again() -> None:
-    state = State.read(stored_after(Changes(lost={"a": TRACKED}), Changes(tracked={"a": TRACKED})))
+    state = State.read(
+        stored_after(StateChanges(lost={"a": TRACKED}), StateChanges(tracked={"a": TRACKED}))
+    )
     assert (state.tracked, state.lost) == ({"a": TRACKED}, {})
 
 
 def test_apply_keeps_a_bounded_number_of_lost_runs_and_of_cursors_by_id() -> None:
     names = [str(number) for number in range(settings.MAX_KEPT_RUNS + 5)]
-    first = Changes(lost=dict.fromkeys(names, TRACKED), by_id=dict.fromkeys(names, CURSOR))
-    state = State.read(stored_after(first, Changes(by_id={"5": CURSOR, "new": CURSOR})))
+    first = StateChanges(lost=dict.fromkeys(names, TRACKED), by_id=dict.fromkeys(names, CURSOR))
+    state = State.read(stored_after(first, StateChanges(by_id={"5": CURSOR, "new": CURSOR})))
     assert list(state.lost) == names[5:]
     assert list(state.by_id) == [*names[7:], "5", "new"]
 
 
 def test_forget_drops_what_is_kept_of_a_task() -> None:
     stored: dict[str, Any] = {}
-    changes = Changes(windows={"a": Window({}, NOW, missing_since=NOW), "b": Window({}, NOW)})
+    changes = StateChanges(windows={"a": Window({}, NOW, missing_since=NOW), "b": Window({}, NOW)})
     apply(changes, stored)
     assert State.read(stored).windows == changes.windows
-    apply(Changes(forgotten={"a", "unknown"}), stored)
+    apply(StateChanges(forgotten={"a", "unknown"}), stored)
     assert State.read(stored).windows.keys() == {"b"}
     for stored in ({"digests": {"a": 1, "b": 2}}, {"filled": {"a": 1, "b": 2}}):
         forget({"a", "unknown"}, stored)
@@ -133,7 +135,7 @@ def test_without_logs_of_all_tasks_tracks_lost_runs_again() -> None:
 
 
 def test_reset_cursors_makes_runs_be_read_whole_whatever_was_known() -> None:
-    stored = stored_after(Changes(tracked={"a": TRACKED}, by_id={"a": CURSOR, "b": CURSOR}))
+    stored = stored_after(StateChanges(tracked={"a": TRACKED}, by_id={"a": CURSOR, "b": CURSOR}))
     reset_cursors(["a", "b", "c"], stored)
     state = State.read(stored)
     nothing = TrackedRun(None)
