@@ -16,7 +16,7 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from komos_source.tables import NODE_HEALTH_HISTORY, PRUNED_RUNS
 
 _IDS_AT_ONCE = 500
-_DESTINATIONS = frozenset({"duckdb", "postgres"})
+_CHANGED_IN_PLACE = frozenset({"duckdb", "postgres"})
 
 _TYPES = {
     "text": "text",
@@ -28,9 +28,9 @@ _TYPES = {
 """As DuckDB and Postgres name them alike."""
 
 
-def can_prune(pipeline: dlt.Pipeline) -> bool:
-    """Whether `komos prune` supports the destination."""
-    return pipeline.destination.destination_name in _DESTINATIONS
+def can_change_rows(pipeline: dlt.Pipeline) -> bool:
+    """Whether the destination is one in which `komos prune` and `komos redact` change rows."""
+    return pipeline.destination.destination_name in _CHANGED_IN_PLACE
 
 
 def create_tables(client: Any) -> None:
@@ -55,7 +55,7 @@ def runs_left_out(pipeline: dlt.Pipeline, run_ids: Collection[str]) -> set[str]:
         pipeline: Its destination is asked.
         run_ids: Runs that a load would request although no list shows them.
     """
-    if not can_prune(pipeline):
+    if not can_change_rows(pipeline):
         return set()
     ids = sorted(run_ids)
     found: set[str] = set()

@@ -10,22 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Unpack
 
 import dlt
 
-from komos_source import settings
 from komos_source.analytics.views import create_views
 from komos_source.config import time_zone
 from komos_source.destinations.duckdb import compact
-from komos_source.destinations.locking import lock_database
-from komos_source.destinations.pipeline import duckdb_file
 from komos_source.destinations.pruned_runs import create_tables
 from komos_source.exceptions import UsageError
 from komos_source.extract.options import check_selection
 from komos_source.loading import history
-from komos_source.loading.maintenance import as_load, pipeline_without_loads
-from komos_source.loading.prune_statements import PruneChoice, Statement, batch, count
+from komos_source.loading.maintenance import PipelineOptions, as_load, pipeline_without_loads
+from komos_source.loading.prune_statements import PruneChoice, count_runs, prune_batch
 from komos_source.metrics import LoadMetrics
 
 
@@ -63,11 +60,7 @@ def prune(
     keep_errors: bool = False,
     task_ids: Sequence[str] | None = None,
     dry_run: bool = False,
-    destination: str = settings.DESTINATION,
-    dataset_name: str = settings.DATASET_NAME,
-    pipeline_name: str = settings.PIPELINE_NAME,
-    pipelines_dir: str | None = None,
-    lock_timeout: float = settings.LOCK_TIMEOUT,
+    **options: Unpack[PipelineOptions],
 ) -> PruneResult:
     """Deletes runs that ended long ago, for good: no later load brings them back.
 
@@ -77,11 +70,9 @@ def prune(
         keep_errors: Keep runs that have an entry of the level ``error``.
         task_ids: Prune runs of these tasks only.
         dry_run: Count only; nothing is changed.
-        destination: Name of a dlt destination: duckdb or postgres.
-        dataset_name: Dataset (schema) of the tables.
-        pipeline_name: dlt's name of the pipeline; its lock keeps loads out meanwhile.
-        pipelines_dir: Where dlt keeps working directories; its own default if None.
-        lock_timeout: Seconds to wait for a load, and for another process to close DuckDB.
+        options: Where the data is: the arguments of `komos_source.load` of these names, that is
+            destination (duckdb or postgres), dataset_name, pipeline_name, pipelines_dir and
+            lock_timeout.
 
     Raises:
         UsageError: An argument cannot be used, or the destination is not supported.
@@ -101,14 +92,12 @@ def prune(
     )
     metrics = LoadMetrics()
     unsupported = (
-        f"komos prune deletes from DuckDB and Postgres, not from {destination}: delete the rows of "
+        "komos prune deletes from DuckDB and Postgres, not from {destination}: delete the rows of "
         "old runs there with its own SQL, and exclude them from a full refresh"
     )
-    with pipeline_without_loads(
-        destination, dataset_name, pipeline_name, pipelines_dir, lock_timeout, unsupported
-    ) as pipeline:
+    with pipeline_without_loads(unsupported, **options) as (pipeline, locked_database):
         zone = time_zone()
-        with lock_database(duckdb_file(pipeline), lock_timeout):
+        with locked_database():
             if dry_run:
                 runs, entries = _count(pipeline, choice)
             else:
@@ -124,14 +113,14 @@ def prune(
 def _count(pipeline: dlt.Pipeline, choice: PruneChoice) -> tuple[int, int]:
     """Runs that would be pruned, and their entries."""
     with pipeline.sql_client() as client:
-        ((runs, entries),) = _run(client, count(choice, client.make_qualified_table_name))
+        ((runs, entries),) = count_runs(choice, client.make_qualified_table_name).run(client)
     return int(runs), int(entries)
 
 
 def _delete(pipeline: dlt.Pipeline, choice: PruneChoice, zone: str) -> tuple[int, int]:
     """Deletes batch by batch; returns how many runs and entries."""
     with pipeline.sql_client() as client:
-        _run(client, count(choice, client.make_qualified_table_name))  # fails without tables
+        count_runs(choice, client.make_qualified_table_name).run(client)  # fails without tables
         with client.begin_transaction():
             create_tables(client)
     # Before anything is deleted: the views then read the history, too.
@@ -142,22 +131,17 @@ def _delete(pipeline: dlt.Pipeline, choice: PruneChoice, zone: str) -> tuple[int
         while True:
             # It marks the batch, so that no two are alike.
             moment = max(datetime.now(UTC), moment + timedelta(microseconds=1))
-            statements = batch(choice, moment, zone, client.make_qualified_table_name)
+            statements = prune_batch(choice, moment, zone, client.make_qualified_table_name)
             with client.begin_transaction():
-                _run(client, statements.note_runs)
-                ((found, rows),) = _run(client, statements.count)
+                statements.note_runs.run(client)
+                ((found, rows),) = statements.count.run(client)
                 if found:
-                    _run(client, statements.add_history)
+                    statements.add_history.run(client)
                     for statement in statements.delete:
-                        _run(client, statement)
+                        statement.run(client)
             if not found:
                 return runs, entries
             runs, entries = runs + found, entries + rows
-
-
-def _run(client: Any, statement: Statement) -> Sequence[Sequence[Any]]:
-    rows: Sequence[Sequence[Any]] = client.execute_sql(statement.sql, *statement.parameters)
-    return rows
 
 
 def _free_space(pipeline: dlt.Pipeline) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from komos_source import settings
+from komos_source.loading.statement import Qualified, Statement
 from komos_source.tables import NODE_HEALTH_HISTORY, PRUNED_RUNS
-
-Qualified = Callable[[str], str]
-"""Returns the qualified, quoted name of a table."""
 
 _ENDED = ", ".join(f"'{status}'" for status in sorted(settings.TERMINAL_STATUSES))
 _GOES_ON = ", ".join(f"'{status}'" for status in sorted(settings.OTHER_STATUSES))
@@ -35,15 +33,7 @@ class PruneChoice:
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
-    """A statement and the values of its ``%s``."""
-
-    sql: str
-    parameters: Sequence[Any] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
+class BatchStatements:
     """The statements that prune one batch of runs, in their order, within one transaction.
 
     Attributes:
@@ -59,9 +49,9 @@ class Batch:
     delete: Sequence[Statement]
 
 
-def count(choice: PruneChoice, qualified: Qualified) -> Statement:
+def count_runs(choice: PruneChoice, qualified: Qualified) -> Statement:
     """Counts the runs to be pruned and their entries."""
-    runs = _candidates(choice, qualified)
+    runs = _runs_to_prune(choice, qualified)
     logs = qualified("task_run_logs")
     return Statement(
         f"WITH runs AS ({runs.sql}) SELECT (SELECT COUNT(*) FROM runs), "  # noqa: S608 - constant names, values are parameters
@@ -70,7 +60,9 @@ def count(choice: PruneChoice, qualified: Qualified) -> Statement:
     )
 
 
-def batch(choice: PruneChoice, moment: datetime, zone: str, qualified: Qualified) -> Batch:
+def prune_batch(
+    choice: PruneChoice, moment: datetime, zone: str, qualified: Qualified
+) -> BatchStatements:
     """The statements that prune the next batch.
 
     Args:
@@ -87,7 +79,7 @@ def batch(choice: PruneChoice, moment: datetime, zone: str, qualified: Qualified
         ("task_run_log_loads", "run_id"),
         ("task_runs", "id"),
     )
-    return Batch(
+    return BatchStatements(
         _note_runs(choice, moment, qualified),
         Statement(
             f"SELECT COUNT(*), (SELECT COUNT(*) FROM {qualified('task_run_logs')} "  # noqa: S608 - likewise
@@ -102,7 +94,7 @@ def batch(choice: PruneChoice, moment: datetime, zone: str, qualified: Qualified
     )
 
 
-def _candidates(choice: PruneChoice, qualified: Qualified) -> Statement:
+def _runs_to_prune(choice: PruneChoice, qualified: Qualified) -> Statement:
     """All runs to be pruned.
 
     A run without a row in ``task_runs`` (loaded by its id) counts as ended with its last entry.
@@ -149,7 +141,7 @@ def _candidates(choice: PruneChoice, qualified: Qualified) -> Statement:
 
 def _note_runs(choice: PruneChoice, moment: datetime, qualified: Qualified) -> Statement:
     """Notes the oldest of the runs, up to a number of them and of their entries."""
-    runs = _candidates(choice, qualified)
+    runs = _runs_to_prune(choice, qualified)
     return Statement(
         f"INSERT INTO {qualified(PRUNED_RUNS.name)} "  # noqa: S608 - likewise
         "(run_id, task_id, created_at, ended_at, may_be_listed, pruned_at) "

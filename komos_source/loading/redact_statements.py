@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from komos_source.loading.prune_statements import Qualified, Statement
+from komos_source.loading.statement import Qualified, Statement
 from komos_source.tables import Table
 
 

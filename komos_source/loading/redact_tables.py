@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import dlt
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
@@ -21,13 +21,11 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from komos_source import settings
 from komos_source.analytics.database import write_copy
 from komos_source.decoding.lenient import rejected_id
-from komos_source.destinations.locking import lock_database
 from komos_source.destinations.pipeline import duckdb_file
 from komos_source.exceptions import ConfigurationError, DestinationError
 from komos_source.extract.redact_rows import redact_values
 from komos_source.loading import history
-from komos_source.loading.maintenance import as_load, pipeline_without_loads
-from komos_source.loading.prune_statements import Statement
+from komos_source.loading.maintenance import PipelineOptions, as_load, pipeline_without_loads
 from komos_source.loading.redact_statements import (
     Part,
     Row,
@@ -82,21 +80,15 @@ class RedactResult:
 def redact(
     *,
     dry_run: bool = False,
-    destination: str = settings.DESTINATION,
-    dataset_name: str = settings.DATASET_NAME,
-    pipeline_name: str = settings.PIPELINE_NAME,
-    pipelines_dir: str | None = None,
-    lock_timeout: float = settings.LOCK_TIMEOUT,
+    **options: Unpack[PipelineOptions],
 ) -> RedactResult:
     """Redacts loaded data with the configured rules.
 
     Args:
         dry_run: Count only; nothing is changed.
-        destination: Name of a dlt destination: duckdb or postgres.
-        dataset_name: Dataset (schema) of the tables.
-        pipeline_name: dlt's name of the pipeline; its lock keeps loads out meanwhile.
-        pipelines_dir: Where dlt keeps working directories; its own default if None.
-        lock_timeout: Seconds to wait for a load, and for another process to close DuckDB.
+        options: Where the data is: the arguments of `komos_source.load` of these names, that is
+            destination (duckdb or postgres), dataset_name, pipeline_name, pipelines_dir and
+            lock_timeout.
 
     Raises:
         UsageError: An argument cannot be used, or the destination is not supported.
@@ -106,12 +98,10 @@ def redact(
     """
     metrics = LoadMetrics()
     unsupported = (
-        f"komos redact changes DuckDB and Postgres, not {destination}: load into a new dataset "
+        "komos redact changes DuckDB and Postgres, not {destination}: load into a new dataset "
         "there, with the rules, and delete the old one"
     )
-    with pipeline_without_loads(
-        destination, dataset_name, pipeline_name, pipelines_dir, lock_timeout, unsupported
-    ) as pipeline:
+    with pipeline_without_loads(unsupported, **options) as (pipeline, locked_database):
         redactor = configured_redactor()
         if redactor.version is None:
             raise ConfigurationError(
@@ -119,7 +109,7 @@ def redact(
                 "email,credit_card"
             )
         file = duckdb_file(pipeline)
-        with lock_database(file, lock_timeout):
+        with locked_database():
             values = _redact_tables(pipeline, redactor, dry_run=dry_run)
             result = RedactResult(values, redactor.version, dry_run, metrics.seconds)
             if dry_run:
@@ -169,13 +159,8 @@ def _redact_table(
         if changed and not dry_run:
             statement = update_rows(table, part, changed, client.make_qualified_table_name)
             with client.begin_transaction():
-                _run(client, statement)
+                statement.run(client)
     return values
-
-
-def _run(client: Any, statement: Statement) -> Sequence[Sequence[Any]]:
-    rows: Sequence[Sequence[Any]] = client.execute_sql(statement.sql, *statement.parameters)
-    return rows
 
 
 def _batches_by_key(client: Any, table: Table) -> Iterator[tuple[Part, list[Row]]]:
@@ -201,7 +186,7 @@ def _batches_by_number(client: Any, table: Table) -> Iterator[tuple[Part, list[R
 
 
 def _read(client: Any, table: Table, part: Part) -> list[Row]:
-    found = _run(client, select_rows(table, part, client.make_qualified_table_name))
+    found = select_rows(table, part, client.make_qualified_table_name).run(client)
     width = len(table.key)
     return [Row(tuple(each[:width]), tuple(each[width:])) for each in found]
 
