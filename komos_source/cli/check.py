@@ -11,12 +11,15 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from komos_source.cli.options import destination_options, pipeline_name_option
 from komos_source.cli.output import echo
+
+if TYPE_CHECKING:
+    from komos_source.redaction.redactor import Redactor
 
 _LEAST_FREE = 100 * 2**20
 """Bytes of disk without which even a small load may fail."""
@@ -59,6 +62,7 @@ def check_setup(destination: str, dataset_name: str, pipeline_name: str) -> Iter
     from komos_source import settings
     from komos_source.config import NO_API_KEY, check_api_key, check_base_url, setting
     from komos_source.exceptions import KomosError
+    from komos_source.redaction.config import configured_redactor
 
     base_url = str(setting("base_url") or settings.BASE_URL)
     api_key, where = _find_key(pipeline_name)
@@ -79,9 +83,19 @@ def check_setup(destination: str, dataset_name: str, pipeline_name: str) -> Iter
         except KomosError as error:
             usable = False
             yield SetupCheck("api key", False, str(error))
-    if usable and api_key:
+    redactor = None
+    try:
+        redactor = configured_redactor()
+        if redactor.rules:
+            names = ", ".join(rule.name for rule in redactor.rules)
+            found = f"{names} by {redactor.mode}; version {redactor.version} of the rules"
+            yield SetupCheck("redaction", True, found)
+    except KomosError as error:
+        yield SetupCheck("redaction", False, str(error))
+    # Without rules that can be used, what the API says cannot be shown.
+    if usable and api_key and redactor is not None:
         yield from _check_other_settings()
-        yield _check_api(api_key, base_url)
+        yield _check_api(api_key, base_url, redactor)
     yield _check_working_directory(pipeline_name)
     yield _check_destination(destination, dataset_name, pipeline_name)
     yield from _check_spool()
@@ -107,11 +121,10 @@ def _find_key(pipeline_name: str) -> tuple[str | None, str]:
 
 
 def _check_other_settings() -> Iterator[SetupCheck]:
-    """Reports the first setting that a load or the receiver would refuse, and redaction."""
+    """Reports the first setting that a load or the receiver would refuse."""
     from komos_source.config import time_zone
     from komos_source.exceptions import KomosError
     from komos_source.metrics import LoadMetrics
-    from komos_source.redaction.config import configured_redactor
     from komos_source.source import build_source
     from komos_source.webhooks.config import spool_max_bytes, spool_reserve
 
@@ -120,23 +133,16 @@ def _check_other_settings() -> Iterator[SetupCheck]:
         spool_reserve()
         spool_max_bytes()
         build_source(LoadMetrics())  # makes no request
-        redactor = configured_redactor()
-        if redactor.rules:
-            names = ", ".join(rule.name for rule in redactor.rules)
-            found = f"{names} by {redactor.mode}; version {redactor.version} of the rules"
-            yield SetupCheck("redaction", True, found)
     except KomosError as error:
         yield SetupCheck("settings", False, str(error))
 
 
-def _check_api(api_key: str, base_url: str) -> SetupCheck:
+def _check_api(api_key: str, base_url: str, redactor: Redactor) -> SetupCheck:
     from komos_source.api.client import KomosClient
     from komos_source.exceptions import KomosError
-    from komos_source.redaction.config import configured_redactor
 
     async def first_page() -> int | None:
-        redact = configured_redactor().text
-        async with KomosClient(api_key, base_url, redact=redact) as client:
+        async with KomosClient(api_key, base_url, redact=redactor.text) as client:
             async for page in client.tasks():
                 return page.total if page.total is not None else len(page.tasks)
         return 0
@@ -240,6 +246,7 @@ def _check_duckdb(file: Path, path: str) -> SetupCheck:
 
 def _check_spool() -> Iterator[SetupCheck]:
     from komos_source.exceptions import KomosError
+    from komos_source.redaction.redactor import NO_RULES
     from komos_source.webhooks.config import spool_in_use, spool_url, webhook_secrets
     from komos_source.webhooks.open_spool import open_spool
 
@@ -255,7 +262,8 @@ def _check_spool() -> Iterator[SetupCheck]:
             )
         return
     try:
-        with contextlib.closing(open_spool(url)) as spool:
+        # It stores nothing, so it needs no rules of redaction, which are checked above.
+        with contextlib.closing(open_spool(url, redactor=NO_RULES)) as spool:
             stats = spool.stats()
             detail = f"{stats.waiting} deliveries wait in {_absolute(spool.name)}"
             if stats.set_aside:

@@ -8,11 +8,14 @@ from komos_source.extras import requires_extra
 from komos_source.webhooks.settings import SPOOL_RESERVE
 
 if TYPE_CHECKING:
+    from komos_source.redaction.redactor import Redactor
     from komos_source.webhooks.spool import Spool
 
 
-def open_spool(url: str, *, reserve: int = SPOOL_RESERVE) -> Spool:
-    """Opens a spool; SQLAlchemy is imported only here.
+def open_spool(
+    url: str, *, reserve: int = SPOOL_RESERVE, redactor: Redactor | None = None
+) -> Spool:
+    """Opens a spool; SQLAlchemy is imported only here. Arguments are those of `Spool`.
 
     Raises:
         ConfigurationError: The URL cannot be used, or a library is missing.
@@ -20,4 +23,4 @@ def open_spool(url: str, *, reserve: int = SPOOL_RESERVE) -> Spool:
     """
     with requires_extra("webhooks", "webhooks"):
         from komos_source.webhooks.spool import Spool
-    return Spool(url, reserve=reserve)
+    return Spool(url, reserve=reserve, redactor=redactor)

@@ -182,3 +182,13 @@ def test_check_shows_the_rules_of_redaction(home: LoadEnv, monkeypatch: pytest.M
     assert "email, iban by mask; version " in checks()["redaction"].detail
     home.emulator.faults.add("/tasks", "status", status=422, detail="by anna@example.com")
     assert "422 by [email]" in checks()["api"].detail
+
+
+def test_check_of_a_wrong_rule_of_redaction_reports_it_once(
+    home: LoadEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Spool("sqlite:///komos_spool.db").close()
+    monkeypatch.setenv("SOURCES__KOMOS__REDACT__RULES", "e_mail")
+    failed = [each for each in check_setup("duckdb", "komos", PIPELINE) if not each.ok]
+    assert [each.name for each in failed] == ["redaction"]
+    assert "no rule 'e_mail'" in failed[0].detail
