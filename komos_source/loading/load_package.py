@@ -18,11 +18,7 @@ from komos_source.destinations.locking import lock_database
 from komos_source.destinations.pruned_runs import runs_left_out
 from komos_source.destinations.write_disposition import adapt_to_destination
 from komos_source.loading import history
-from komos_source.loading.missing_tables import (
-    changed_columns,
-    reset_missing_tables,
-    states_of_resources,
-)
+from komos_source.loading.missing_tables import check_tables, states_of_resources
 from komos_source.loading.reconciliation import count_loaded_rows, find_missing, read_again
 from komos_source.loading.shard_count import load_beside_other_shards
 from komos_source.metrics import LoadMetrics
@@ -73,8 +69,7 @@ def run_package(context: LoadContext, source: Any, metrics: LoadMetrics) -> int:
             pipeline.drop()
             pipeline.sync_destination()
             context.left_out.update(runs_left_out(pipeline, _not_listed(context)))
-            lost = reset_missing_tables(pipeline, context.left_out)
-            changed = changed_columns(pipeline)
+            lost, changed = check_tables(pipeline, context.left_out)
         if lost:
             context.metrics.notes.append(
                 f"tables were missing or empty in the destination ({', '.join(lost)}): they have "

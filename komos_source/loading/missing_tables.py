@@ -34,8 +34,13 @@ _TYPES_COMPARED_IN = frozenset({"duckdb", "ducklake", "postgres"})
 _NUMBERS = frozenset({"bigint", "double", "decimal", "wei"})
 _TABLES_OF_DLT = (LOADS_TABLE_NAME, PIPELINE_STATE_TABLE_NAME)
 
+Columns = Mapping[str, Any]
+"""The hints of dlt by column."""
 
-def reset_missing_tables(pipeline: dlt.Pipeline, left_out: Container[str] = ()) -> list[str]:
+
+def check_tables(
+    pipeline: dlt.Pipeline, left_out: Container[str] = ()
+) -> tuple[list[str], dict[str, str]]:
     """Resets what is known of tables that are missing, lack a column, or have lost all rows.
 
     Args:
@@ -43,14 +48,16 @@ def reset_missing_tables(pipeline: dlt.Pipeline, left_out: Container[str] = ()) 
         left_out: Runs that were pruned, whose rows are not missed.
 
     Returns:
-        The names of these tables.
+        The names of these tables. By name of a table of which a column has been given a type that
+        cannot hold its values, a sentence about the first such column.
     """
     resources = states_of_resources(pipeline.state)
+    expected = _expected_columns(pipeline)
     with pipeline.destination_client() as client:
         if not isinstance(client, SqlJobClientBase):
-            return []
-        expected = _expected_columns(pipeline)
-        missing = _missing(client, expected)
+            return [], {}
+        stored = dict(client.get_storage_tables([*expected, VERSION_TABLE_NAME]))
+        missing = _missing(stored, expected)
         if missing:
             _forget_stored_schema(client)
         present = expected.keys() - missing
@@ -59,41 +66,8 @@ def reset_missing_tables(pipeline: dlt.Pipeline, left_out: Container[str] = ()) 
         with pipeline.managed_state() as state:
             for name in lost:
                 states_of_resources(state).pop(name, None)
-    return lost
-
-
-def changed_columns(pipeline: dlt.Pipeline) -> dict[str, str]:
-    """Finds tables of which a column has been given a type that cannot hold its values.
-
-    Only in databases for which the comparison of types is tested.
-
-    Returns:
-        By name of the table, a sentence for the first such column.
-    """
-    if pipeline.destination.destination_name not in _TYPES_COMPARED_IN:
-        return {}
-    found: dict[str, str] = {}
-    with pipeline.destination_client() as client:
-        if not isinstance(client, SqlJobClientBase) or pipeline.default_schema_name is None:
-            return {}
-        declared = pipeline.default_schema.tables
-        for name, columns in client.get_storage_tables([n for n in _TABLES if n in declared]):
-            for column, stored in columns.items():
-                wanted = declared[name]["columns"].get(column, {}).get("data_type")
-                actual = stored.get("data_type")
-                if wanted and actual and not _holds(actual, wanted):
-                    found.setdefault(
-                        name,
-                        f"nothing is loaded into the table {name}, because its column {column} has "
-                        f"been given the type {actual}: change it back to {wanted}, or rename the "
-                        "table, which the next load then makes again",
-                    )
-    return found
-
-
-def _holds(actual: str, wanted: str) -> bool:
-    """Whether a column of one type of dlt takes values of another."""
-    return actual in {wanted, "text"} or {actual, wanted} <= _NUMBERS
+    compared = pipeline.destination.destination_name in _TYPES_COMPARED_IN
+    return lost, _changed(stored, expected) if compared else {}
 
 
 def states_of_resources(state: Any) -> dict[str, Any]:
@@ -104,30 +78,45 @@ def states_of_resources(state: Any) -> dict[str, Any]:
     return resources
 
 
-def _expected_columns(pipeline: dlt.Pipeline) -> dict[str, set[str]]:
+def _expected_columns(pipeline: dlt.Pipeline) -> dict[str, Columns]:
     """Columns by table, as in the schema; none for tables of dlt, which only have to exist."""
-    expected: dict[str, set[str]] = {name: set() for name in _TABLES_OF_DLT}
+    expected: dict[str, Columns] = {name: {} for name in _TABLES_OF_DLT}
     if pipeline.default_schema_name is not None:
         tables = pipeline.default_schema.tables
-        for name in _TABLES:
-            if name in tables:
-                expected[name] = set(tables[name]["columns"])
+        expected |= {name: tables[name]["columns"] for name in _TABLES if name in tables}
     return expected
 
 
-def _missing(client: SqlJobClientBase, expected: Mapping[str, set[str]]) -> list[str]:
+def _missing(stored: Mapping[str, Columns], expected: Mapping[str, Columns]) -> list[str]:
     """Tables that are not there, or not with all their columns; none in a new dataset."""
-    stored = {
-        name: {column.lower() for column in columns}
-        for name, columns in client.get_storage_tables([*expected, VERSION_TABLE_NAME])
-    }
     if not any(stored.values()):
         return []
     return [
         name
         for name, columns in expected.items()
-        if not stored.get(name) or not {column.lower() for column in columns} <= stored[name]
+        if not stored.get(name) or not {*map(str.lower, columns)} <= {*map(str.lower, stored[name])}
     ]
+
+
+def _changed(stored: Mapping[str, Columns], expected: Mapping[str, Columns]) -> dict[str, str]:
+    """Tables of which a column has another type, with a sentence each."""
+    found: dict[str, str] = {}
+    for name, columns in expected.items():
+        for column, hint in stored.get(name, {}).items():
+            wanted, actual = columns.get(column, {}).get("data_type"), hint.get("data_type")
+            if wanted and actual and not _holds(actual, wanted):
+                found.setdefault(
+                    name,
+                    f"nothing is loaded into the table {name}, because its column {column} has "
+                    f"been given the type {actual}: change it back to {wanted}, or rename the "
+                    "table, which the next load then makes again",
+                )
+    return found
+
+
+def _holds(actual: str, wanted: str) -> bool:
+    """Whether a column of one type of dlt takes values of another."""
+    return actual in {wanted, "text"} or {actual, wanted} <= _NUMBERS
 
 
 def _forget_stored_schema(client: SqlJobClientBase) -> None:
