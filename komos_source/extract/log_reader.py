@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -18,7 +18,6 @@ from komos_source.extract.discovery import Discovery, Target
 from komos_source.extract.failures import after_failure, as_request_error
 from komos_source.extract.settled_runs import is_settled
 from komos_source.extract.state import StateChanges, TrackedRun
-from komos_source.settings import BYTES_PER_BATCH
 from komos_source.tables import (
     TASK_RUN_LOG_LOADS,
     TASK_RUN_LOGS,
@@ -207,13 +206,3 @@ def log_batch(results: Sequence[LogResult]) -> Batch:
         TASK_RUN_LOG_LOADS.name: TASK_RUN_LOG_LOADS.from_rows([each.load_row for each in results]),
     }
     return Batch({name: rows for name, rows in tables.items() if len(rows)}, changes)
-
-
-def split_by_bytes(rows: pa.Table, limit: int = BYTES_PER_BATCH) -> Iterator[pa.Table]:
-    """Splits a table into tables of at most `limit` bytes; a larger row is a table of its own."""
-    if len(rows) <= 1 or rows.nbytes <= limit:
-        yield rows
-        return
-    half = len(rows) // 2
-    yield from split_by_bytes(rows.slice(0, half), limit)
-    yield from split_by_bytes(rows.slice(half), limit)

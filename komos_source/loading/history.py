@@ -25,9 +25,9 @@ from dlt.destinations.sql_client import SqlClientBase
 from komos_source import __version__
 from komos_source.destinations.loading_path import loading_path
 from komos_source.destinations.write_disposition import adapt_to_destination
+from komos_source.extract.resources import rows_resource, source_of
 from komos_source.load_result import LoadResult
 from komos_source.metrics import LoadMetrics
-from komos_source.source import rows_resource, source_of
 from komos_source.tables import KOMOS_LOADS
 
 _MAX_PROBLEMS = 100

@@ -14,8 +14,8 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
 from komos_source.destinations.write_disposition import adapt_to_destination, table_format
+from komos_source.extract.resources import rows_resource, source_of
 from komos_source.extract.state import reset_cursors
-from komos_source.source import rows_resource, source_of
 from komos_source.tables import TASK_RUN_LOG_LOADS, TASK_RUN_LOGS
 
 

@@ -22,8 +22,8 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from komos_source import settings, tables
 from komos_source.destinations.write_disposition import merges_in_sql
 from komos_source.exceptions import UsageError
+from komos_source.extract.resources import rows_resource, source_of
 from komos_source.shard import Shard
-from komos_source.source import rows_resource, source_of
 
 T = TypeVar("T")
 

@@ -11,10 +11,10 @@ import dlt
 
 from komos_source.exceptions import DestinationError
 from komos_source.extract.log_reader import Batch
+from komos_source.extract.resources import rows_resource, source_of, table_resources
 from komos_source.extract.state import State
 from komos_source.metrics import LoadMetrics
 from komos_source.settings import GIVE_UP_AFTER
-from komos_source.source import rows_resource, source_of, table_resources
 from komos_source.tables import TASK_RUN_LOGS
 from komos_source.webhooks.events import Decoded, batch
 from komos_source.webhooks.settings import MAX_REFUSED

@@ -595,7 +595,7 @@ def test_load_limits_batches_by_the_bytes_of_rejected_entries(
         sizes.append(len(results))
         return log_batch(results)
 
-    monkeypatch.setattr("komos_source.source.log_batch", recorded)
+    monkeypatch.setattr("komos_source.extract.extraction.log_batch", recorded)
     monkeypatch.setattr(settings, "BYTES_PER_BATCH", 1_000)
     task = world.add_task("Orders")
     for _ in range(3):

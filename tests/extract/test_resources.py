@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from komos_source.extract.log_reader import split_by_bytes
+from komos_source.extract.resources import split_by_bytes
 
 
 @pytest.mark.parametrize(
