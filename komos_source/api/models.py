@@ -7,7 +7,7 @@ import reprlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from komos_source.exceptions import AnswerError, NotJsonError
@@ -25,6 +25,21 @@ _RUN_FIELDS = {
 _TIMESTAMPS = {"createdAt", "startedAt", "finishedAt"}
 _PROGRESS = {"currentStep", "stepsTotal"}
 _MAX_DIGITS = 4_000  # Python refuses to read and write longer integers
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """A decoded answer and when it was given.
+
+    Attributes:
+        value: What the API answered.
+        served_at: The server's clock (its ``Date`` header, less ``Age``); None if it sent none.
+        odd: What could not be used of it, in sentences.
+    """
+
+    value: T
+    served_at: datetime | None
+    odd: list[str]
 
 
 @dataclass(frozen=True, slots=True)

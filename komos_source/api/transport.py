@@ -6,6 +6,7 @@ import asyncio
 import os
 from datetime import datetime
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -27,8 +28,7 @@ class Transport:
 
     Args:
         key: The organisation's key.
-        host: The host that all requests go to.
-        base: URL that paths are added to.
+        base_url: Scheme, host and port, where all requests go to.
         max_concurrency: How many connections may be open at once.
         max_body: Bytes of an answer, unpacked; a larger one is an error.
         metrics: Where requests are counted.
@@ -45,15 +45,14 @@ class Transport:
     def __init__(
         self,
         key: str,
-        host: str,
-        base: str,
+        base_url: str,
         max_concurrency: int,
         max_body: int,
         metrics: LoadMetrics,
     ) -> None:
-        self.proxy = proxy_for(host, os.environ)
+        self.proxy = proxy_for(urlsplit(base_url).hostname or "", os.environ)
         self._http = http_client(key, max_concurrency, self.proxy)
-        self._base = base
+        self._base = base_url + settings.API_PREFIX
         self._max_body = max_body
         self._metrics = metrics
         self.budget = ByteBudget(settings.BUFFERED_BYTES)

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from komos_source import settings
-from komos_source.api.client import Answer, KomosClient
-from komos_source.api.models import Run, Task
+from komos_source.api.client import KomosClient
+from komos_source.api.models import Answer, Run, Task
 from komos_source.exceptions import RequestError
 from komos_source.extract.cursor import RunCursor
 from komos_source.extract.failures import as_request_error

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from komos_source.api.client import Answer, KomosClient
+from komos_source.api.client import KomosClient
+from komos_source.api.models import Answer
 from komos_source.decoding.parse import RunLog, parse_log
 from komos_source.exceptions import NotVisibleError, RequestError
 from komos_source.extract.cursor import RunCursor, holds_no_less, next_cursor, unseen

@@ -579,11 +579,11 @@ def test_client_after_retry_after_delays_all_requests(
 
     async def read(client: KomosClient) -> None:
         first = asyncio.create_task(log_of(run_id)(client))
-        while not client._throttle.until:
+        while not client._sender.throttle.until:
             await asyncio.sleep(0.01)
         for other in others:
             await log_of(other)(client)
-            assert time.monotonic() >= client._throttle.until
+            assert time.monotonic() >= client._sender.throttle.until
         await first
 
     started = time.monotonic()

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from komos_source.api.client import Answer, KomosClient
-from komos_source.api.models import Run, Task, TaskPage, parse_run
+from komos_source.api.client import KomosClient
+from komos_source.api.models import Answer, Run, Task, TaskPage, parse_run
 from komos_source.exceptions import NotVisibleError, RequestError
 from komos_source.extract.discovery import (
     Discovery,

@@ -14,7 +14,8 @@ from uuid import UUID
 
 import pytest
 
-from komos_source.api.client import Answer, KomosClient
+from komos_source.api.client import KomosClient
+from komos_source.api.models import Answer
 from komos_source.decoding.parse import RunLog, parse_log
 from komos_source.exceptions import AuthenticationError, NotVisibleError, RequestError
 from komos_source.extract import log_reader
