@@ -7,34 +7,23 @@ load balancer. Once `put` has returned, its deliveries survive any crash.
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from komos_source.exceptions import ConfigurationError, SpoolError
+from komos_source.exceptions import SpoolError
 from komos_source.redaction.config import configured_redactor
 from komos_source.redaction.redactor import Redactor
 from komos_source.webhooks.redact_deliveries import redact_deliveries
 from komos_source.webhooks.refused_deliveries import RefusedDeliveries
 from komos_source.webhooks.settings import DRAIN_BYTES, DRAIN_DELIVERIES, SPOOL_RESERVE
 from komos_source.webhooks.signature import Delivery
-from komos_source.webhooks.spool_database import (
-    OPENED_FILE,
-    OpenedFile,
-    create_engine,
-    secrets_in,
-    shown_url,
-)
+from komos_source.webhooks.spool_database import ConcurrentPutError, SpoolDatabase
 from komos_source.webhooks.spool_tables import (
     DELIVERIES,
     FAILED,
-    METADATA,
     OWNER,
     Spooled,
     SpoolStats,
@@ -43,8 +32,6 @@ from komos_source.webhooks.spool_tables import (
 )
 
 _KEYS_PER_STATEMENT = 500
-_VACUUM_PAGES = 20_000
-"""Free pages that SQLite gives back to the disk at once: more than one drained batch leaves."""
 
 
 class Spool:
@@ -69,39 +56,10 @@ class Spool:
         self, url: str, *, reserve: int = SPOOL_RESERVE, redactor: Redactor | None = None
     ) -> None:
         self._redactor = configured_redactor() if redactor is None else redactor
-        try:
-            parsed = sa.make_url(url)
-            sqlite = parsed.get_backend_name() == "sqlite"
-            if sqlite and parsed.database in {None, "", ":memory:"}:
-                raise ConfigurationError(
-                    "a spool in memory is lost when its process ends: name a file"
-                )
-            self._engine = create_engine(parsed)
-        except (SQLAlchemyError, ImportError, ValueError) as error:
-            # The message of a URL that cannot be parsed repeats it, password and all.
-            reason = error if isinstance(error, ImportError) else type(error).__name__
-            raise ConfigurationError(
-                f"the spool's URL cannot be used ({reason}): SOURCES__KOMOS__SPOOL takes an "
-                "SQLAlchemy URL such as sqlite:///komos_spool.db or "
-                "postgresql+psycopg://user@host/db"
-            ) from None
-        self.name = shown_url(parsed)
-        self._secrets = secrets_in(parsed)
         self._reserve = reserve
-        self.refused = RefusedDeliveries(self._transaction)
-        path = (parsed.database or "").removeprefix("file:")
-        self._directory = os.path.dirname(os.path.abspath(path)) if sqlite else ""
-        with self._errors():
-            self._create_tables()
-
-    def _create_tables(self) -> None:
-        for table in METADATA.sorted_tables:
-            try:
-                table.create(self._engine, checkfirst=True)
-            except SQLAlchemyError:
-                # Another process may have created it in the meantime.
-                if not sa.inspect(self._engine).has_table(table.name):
-                    raise
+        self._database = SpoolDatabase(url)
+        self.name = self._database.name
+        self.refused = RefusedDeliveries(self._database.transaction)
 
     def put(self, deliveries: Sequence[Delivery]) -> int:
         """Stores deliveries, redacted; those that the spool holds already are skipped.
@@ -118,19 +76,19 @@ class Spool:
         self.check_free_space()
         try:
             return self._put_new(by_digest)
-        except _ConcurrentPutError:
+        except ConcurrentPutError:
             # A commit for each: a process that holds one row cannot be part of a deadlock.
             return sum(self._put_one(delivery) for delivery in by_digest.values())
 
     def _put_one(self, delivery: Delivery) -> int:
         try:
             return self._put_new({delivery.digest: delivery})
-        except _ConcurrentPutError:
+        except ConcurrentPutError:
             return 0  # another receiver has stored it
 
     def _put_new(self, by_digest: Mapping[str, Delivery]) -> int:
         now = datetime.now(UTC)
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             known: set[str] = set()
             for some in _chunks(list(by_digest)):
                 query = sa.select(DELIVERIES.c.digest).where(DELIVERIES.c.digest.in_(some))
@@ -163,7 +121,7 @@ class Spool:
         """
         table = DELIVERIES.c
         sizes = sa.select(table.number, table.size).order_by(table.number).limit(deliveries)
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             numbers: list[int] = []
             for number, each in connection.execute(sizes):
                 size -= each
@@ -185,15 +143,10 @@ class Spool:
         Raises:
             SpoolError: The spool cannot be written; all of them are left.
         """
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             for some in _chunks(numbers):
                 connection.execute(sa.delete(DELIVERIES).where(DELIVERIES.c.number.in_(some)))
-        if self._directory:
-            # What fails here (a receiver holds the lock) is done after the next batch.
-            with contextlib.suppress(sqlite3.Error), self._engine.connect() as connection:
-                # `execute` takes one step only, which is one page; `executescript` takes all.
-                cursor: Any = connection.connection.cursor()
-                cursor.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
+        self._database.free_pages()
 
     def claim(self, owner: str) -> str | None:
         """Records which dataset this spool belongs to, unless that has been recorded before.
@@ -208,13 +161,16 @@ class Spool:
             SpoolError: The spool cannot be read or written.
         """
         if (recorded := self._owner()) is None:
-            with contextlib.suppress(_ConcurrentPutError), self._transaction() as connection:
+            with (
+                contextlib.suppress(ConcurrentPutError),
+                self._database.transaction() as connection,
+            ):
                 connection.execute(sa.insert(OWNER).values(id=1, owner=owner))
             recorded = self._owner()
         return None if recorded == owner else recorded
 
     def _owner(self) -> str | None:
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             owner: str | None = connection.scalar(sa.select(OWNER.c.owner))
             return owner
 
@@ -224,7 +180,7 @@ class Spool:
         Raises:
             SpoolError: The spool cannot be read.
         """
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             return connection.scalar(sa.select(sa.func.max(DELIVERIES.c.number))) or 0
 
     def waiting(self) -> int:
@@ -243,7 +199,7 @@ class Spool:
         """
         count = sa.func.count(), sa.func.coalesce(sa.func.sum(DELIVERIES.c.size), 0)
         oldest = sa.select(DELIVERIES.c.received_at).order_by(DELIVERIES.c.number).limit(1)
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             waiting, size = connection.execute(sa.select(*count).select_from(DELIVERIES)).one()
             first = connection.scalar(oldest)
             set_aside = connection.scalar(sa.select(sa.func.count()).select_from(FAILED)) or 0
@@ -255,12 +211,8 @@ class Spool:
         Raises:
             SpoolError: It has not: a load would not have the room to drain the spool.
         """
-        if not self._directory or not self._reserve:
+        if not self._reserve or (free := self._database.free_disk()) is None:
             return
-        try:
-            free = shutil.disk_usage(self._directory).free
-        except OSError as error:
-            raise SpoolError(f"the spool {self.name} cannot be used: {error}") from None
         if free < self._reserve:
             raise SpoolError(
                 f"the disk of the spool {self.name} has {free / 2**20:,.0f} MiB free, less than "
@@ -270,54 +222,7 @@ class Spool:
 
     def close(self) -> None:
         """Closes all connections."""
-        self._engine.dispose()
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
-        """A transaction; after it, the database file must still be the one that was opened."""
-        with self._errors():
-            with self._engine.begin() as connection:
-                opened: OpenedFile | None = connection.info.get(OPENED_FILE)
-                yield connection
-            if opened and opened != OpenedFile.at(opened.path):
-                # What this connection commits is lost with it: start again with the file by name.
-                self._engine.dispose()
-                self._create_tables()
-                raise SpoolError(
-                    f"the file of the spool {self.name} was removed or replaced while it was in "
-                    "use: deliveries in the removed file are lost unless it is restored"
-                )
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Raises errors of the database as `SpoolError`, without secrets."""
-        try:
-            yield
-        except SQLAlchemyError as error:
-            if isinstance(error, DBAPIError) and _is_concurrent_put(error):
-                raise _ConcurrentPutError(self._message(error)) from None
-            raise SpoolError(self._message(error)) from None
-
-    def _message(self, error: SQLAlchemyError) -> str:
-        # `orig` is the database's own message; SQLAlchemy's would repeat bodies as parameters.
-        reason = " ".join(str(getattr(error, "orig", None) or type(error).__name__).split())
-        for secret in self._secrets:
-            reason = reason.replace(secret, "***")
-        return f"the spool {self.name} cannot be used: {reason}"
-
-
-class _ConcurrentPutError(SpoolError):
-    """Another process stored the same rows at the same time."""
-
-
-def _is_concurrent_put(error: DBAPIError) -> bool:
-    """Whether another process stored the same rows at the same time.
-
-    Either they exist by now, or each process waited for a row of the other's: a deadlock, which
-    databases report by class 40 of SQLSTATE (ISO 9075: "transaction rollback").
-    """
-    state = getattr(error.orig, "sqlstate", None) or ""
-    return isinstance(error, IntegrityError) or state.startswith("40")
+        self._database.close()
 
 
 def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:

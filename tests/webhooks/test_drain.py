@@ -59,7 +59,7 @@ def read(deliveries: Any) -> Any:
 
 
 def set_aside(spool: Spool) -> dict[str, str]:
-    with spool._engine.connect() as connection:
+    with spool._database._engine.connect() as connection:
         query = "SELECT body, reason FROM komos_deliveries_failed ORDER BY number"
         return {body.decode(): reason for body, reason in connection.exec_driver_sql(query)}
 
@@ -99,7 +99,7 @@ def test_drain_reports_a_refused_delivery_for_a_day_and_tries_it_ever_more_rarel
     destination = Destination({"3"})
     drain(spool, destination.run, read)
     day_ago = datetime.now(UTC) - timedelta(hours=24)
-    with spool._engine.begin() as connection:
+    with spool._database._engine.begin() as connection:
         connection.exec_driver_sql(
             "UPDATE komos_deliveries_failed SET failed_at = ?", (day_ago.replace(tzinfo=None),)
         )
@@ -123,7 +123,7 @@ def test_drain_of_nothing_but_refused_deliveries_that_were_set_aside_ends_no_loa
 
 
 def test_drain_reports_a_refused_delivery_that_has_waited_for_days(spool: Spool) -> None:
-    with spool._engine.begin() as connection:
+    with spool._database._engine.begin() as connection:
         connection.exec_driver_sql("UPDATE komos_deliveries SET received_at = '2025-01-01 00:00'")
     drained = drain(spool, Destination({"3"}).run, read)
     assert "refused 1 webhook" in drained.problems[0]

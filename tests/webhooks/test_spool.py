@@ -208,7 +208,7 @@ def test_opening_waits_for_a_lock_while_it_changes_the_journal_mode(tmp_path: Pa
 
 def test_sqlite_commits_are_on_disk_and_readers_do_not_wait_for_writers(tmp_path: Path) -> None:
     spool = open_spool(f"sqlite:///{tmp_path / 'spool.db'}")
-    with spool._engine.connect() as connection:
+    with spool._database._engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
     spool.put([delivery("a")])
