@@ -16,11 +16,11 @@ import pandas as pd
 from komos_source.analytics.database import SqlSource
 from komos_source.analytics.node_days import (
     NODE,
+    History,
     NodeDays,
     as_times,
     by_day,
-    period_until,
-    read_streaks,
+    read_history,
     seconds,
 )
 from komos_source.analytics.queries import query
@@ -209,15 +209,25 @@ def incidents(
     if not 1 <= days <= _PACE_DAYS:
         raise UsageError(f"days must be 1 to {_PACE_DAYS}")
     zone = ZoneInfo(time_zone or configured_time_zone())
-    period = period_until(source, as_of, zone)
-    if period is None:
+    return incidents_in(source, read_history(source, level, as_of, zone), level, days)
+
+
+def incidents_in(
+    source: SqlSource, history: History | None, level: str = "error", days: int = 2
+) -> pd.DataFrame:
+    """The incidents in a history; see `incidents`.
+
+    Args:
+        source: See `incidents`, as for the rest: the messages are read from it.
+        history: What `read_history` returned.
+        level: See `incidents`.
+        days: See there.
+    """
+    if history is None or history.streaks.empty:
         return pd.DataFrame(columns=_COLUMNS)
-    streaks = read_streaks(source, level, period, zone)
-    if streaks.empty:
-        return pd.DataFrame(columns=_COLUMNS)
-    counts = by_day(streaks, period[1])
+    counts = by_day(history.streaks, history.today)
     rates = usual_rates(counts, learn_usual(counts))
-    found = bursts_until(streaks, counts, rates, period[0] - timedelta(days=days))
+    found = bursts_until(history.streaks, counts, rates, history.until - timedelta(days=days))
     rows = []
     for group in incident_groups(found):
         row = _row(group)

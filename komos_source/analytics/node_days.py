@@ -15,41 +15,61 @@ from komos_source.analytics.change_model import DAYS
 from komos_source.analytics.database import SqlSource
 from komos_source.analytics.queries import query
 
-HISTORY = timedelta(weeks=12)
+_READ_BACK = timedelta(weeks=12)
 """How far back runs are read: 24 days with runs, also of a task that runs twice a week."""
 NODE = ["task_id", "node_id"]
 Array = npt.NDArray[Any]
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
-def period_until(
-    source: SqlSource, as_of: date | datetime | None, zone: ZoneInfo
-) -> tuple[datetime, date] | None:
-    """The moment up to which runs are judged, and the last day; None if there is no run."""
+@dataclass(frozen=True, slots=True)
+class History:
+    """The runs of all nodes in the 12 weeks up to a moment.
+
+    Attributes:
+        streaks: Rows of ``node_streaks``.
+        until: The moment; runs that started at it or later are not among them.
+        today: Its day, which is judged.
+    """
+
+    streaks: pd.DataFrame
+    until: datetime
+    today: date
+
+
+def read_history(
+    source: SqlSource, level: str, as_of: date | datetime | None, zone: ZoneInfo
+) -> History | None:
+    """Reads the runs of all nodes.
+
+    Args:
+        source: See `node_regressions`.
+        level: What is a hit: a run with an ``error`` at the node, or with a ``warning``.
+        as_of: The last day, or a moment; the day of the newest finished run if None.
+        zone: Time zone that days are counted in, and of a moment without one.
+
+    Returns:
+        None if there is no run at all.
+    """
     if as_of is None:
         newest = query(source, "newest_run")["newest"].iloc[0]
         if pd.isna(newest):
             return None
         as_of = newest.astimezone(zone).date()
     if isinstance(as_of, datetime):
-        moment = as_of.astimezone(zone) if as_of.tzinfo else as_of.replace(tzinfo=zone)
-        return moment, moment.date()
-    return datetime.combine(as_of + timedelta(days=1), time(), zone), as_of
-
-
-def read_streaks(
-    source: SqlSource, level: str, period: tuple[datetime, date], zone: ZoneInfo
-) -> pd.DataFrame:
-    """Rows of ``node_streaks`` of the 12 weeks up to a moment."""
-    until, today = period
-    return query(
+        until = as_of.astimezone(zone) if as_of.tzinfo else as_of.replace(tzinfo=zone)
+        today = until.date()
+    else:
+        until, today = datetime.combine(as_of + timedelta(days=1), time(), zone), as_of
+    streaks = query(
         source,
         "node_streaks",
-        since=datetime.combine(today - HISTORY, time(), zone),
+        since=datetime.combine(today - _READ_BACK, time(), zone),
         until=until,
         levels=[level],
         time_zone=zone.key,
     )
+    return History(streaks, until, today)
 
 
 @dataclass(frozen=True, slots=True)

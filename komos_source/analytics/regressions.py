@@ -11,7 +11,7 @@ import pandas as pd
 
 from komos_source.analytics.bursts import Burst, bursts_until
 from komos_source.analytics.database import SqlSource
-from komos_source.analytics.node_days import NODE, as_times, by_day, period_until, read_streaks
+from komos_source.analytics.node_days import NODE, History, as_times, by_day, read_history
 from komos_source.analytics.verdicts import (
     find_changes,
     judge,
@@ -96,12 +96,8 @@ def node_regressions(
     if recent_days < 1 or baseline_days < 1:
         raise UsageError("recent_days and baseline_days must be at least 1")
     zone = ZoneInfo(time_zone or configured_time_zone())
-    period = period_until(source, as_of, zone)
-    if period is None:
-        return pd.DataFrame(columns=_COLUMNS)
     return compare(
-        read_streaks(source, level, period, zone),
-        *period,
+        read_history(source, level, as_of, zone),
         recent_days=recent_days,
         baseline_days=baseline_days,
         alpha=alpha,
@@ -110,9 +106,7 @@ def node_regressions(
 
 
 def compare(
-    streaks: pd.DataFrame,
-    until: datetime,
-    today: date,
+    history: History | None,
     *,
     recent_days: int = 2,
     baseline_days: int = 14,
@@ -122,17 +116,16 @@ def compare(
     """The comparison itself; see `node_regressions`.
 
     Args:
-        streaks: Rows of ``node_streaks`` of the last 12 weeks.
-        until: The moment up to which they reach.
-        today: The day that is judged.
+        history: What `read_history` returned.
         recent_days: See `node_regressions`, as for the rest.
         baseline_days: See there.
         alpha: See there.
         minimum_effect: See there.
     """
-    if streaks.empty:
+    if history is None or history.streaks.empty:
         return pd.DataFrame(columns=_COLUMNS)
-    counts = by_day(streaks, today)
+    streaks = history.streaks
+    counts = by_day(streaks, history.today)
     usual = learn_usual(counts, minimum_effect)
     changes = find_changes(counts, usual)
     verdicts = judge(changes, alpha, minimum_effect)
@@ -168,7 +161,7 @@ def compare(
     found["lasts_days"] = pd.Series(changes.lasts / 86400, found.index).where(changed)
     found["only_on_trouble"] = streaks.groupby(NODE)["only_on_trouble"].any()
     rates = usual_rates(counts, usual)
-    bursts = bursts_until(streaks, counts, rates, until - timedelta(days=recent_days))
+    bursts = bursts_until(streaks, counts, rates, history.until - timedelta(days=recent_days))
     found = _with_incidents(found, bursts)
 
     hit = found["recent_hits"] > 0

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from komos_source.analytics import incidents, node_regressions
+from komos_source.analytics.node_days import History
 from komos_source.analytics.regressions import STATES, compare
 from komos_source.exceptions import UsageError
 from komos_source.testing import FakeKomos
@@ -52,7 +53,7 @@ def _days(
 
 def _states(*nodes: list[Row], **options: Any) -> pd.DataFrame:
     streaks = pd.DataFrame([row for node in nodes for row in node])
-    return compare(streaks, _END, _LAST, **options).set_index("node_id")
+    return compare(History(streaks, _END, _LAST), **options).set_index("node_id")
 
 
 def test_compare_assigns_each_state() -> None:
@@ -142,7 +143,8 @@ def test_compare_of_an_outage_over_midnight_finds_an_incident_and_no_regression(
 
 def test_compare_without_runs_is_empty() -> None:
     empty = pd.DataFrame(columns=list(_streak("a", _LAST, (0, 1), 1, 0)))
-    assert compare(empty, _END, _LAST).empty
+    assert compare(History(empty, _END, _LAST)).empty
+    assert compare(None).empty
 
 
 def test_node_regressions_of_a_period_without_days_is_refused() -> None:

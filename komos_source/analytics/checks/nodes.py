@@ -56,10 +56,7 @@ def incidents(context: CheckContext) -> CheckResult:
 
     A node that is regressed fails in bursts anyway: `regressions` has found it.
     """
-    from komos_source.analytics import incidents as find_incidents
-
-    found = find_incidents(context.source, as_of=context.given, time_zone=context.zone.key)
-    verdicts = context.verdicts
+    found, verdicts = context.incidents, context.verdicts
     regressed = verdicts[verdicts["state"] == "regressed"]
     known = set(zip(regressed["task_id"], regressed["node_id"], strict=True))
     findings = [

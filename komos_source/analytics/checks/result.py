@@ -11,9 +11,11 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
+from komos_source.analytics.bursts import incidents_in
 from komos_source.analytics.checks.limits import Limits
 from komos_source.analytics.database import SqlSource, fetch
-from komos_source.analytics.regressions import node_regressions
+from komos_source.analytics.node_days import History, read_history
+from komos_source.analytics.regressions import compare
 from komos_source.exceptions import NotLoadedError
 
 _YOUNG = timedelta(hours=1)
@@ -127,9 +129,19 @@ class CheckContext:
         return min(self.last_polls.values()) if self.last_polls else self.as_of
 
     @cached_property
+    def history(self) -> History | None:
+        """The runs of all nodes, and which of them failed."""
+        return read_history(self.source, "error", self.given, self.zone)
+
+    @cached_property
     def verdicts(self) -> pd.DataFrame:
         """What `node_regressions` returns."""
-        return node_regressions(self.source, as_of=self.given, time_zone=self.zone.key)
+        return compare(self.history)
+
+    @cached_property
+    def incidents(self) -> pd.DataFrame:
+        """What `incidents` returns."""
+        return incidents_in(self.source, self.history)
 
     @cached_property
     def task_names(self) -> Mapping[str, str]:
