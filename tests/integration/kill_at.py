@@ -25,7 +25,7 @@ from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
 from dlt.load.load import Load
 
 from komos_source.cli.main import main
-from komos_source.extract import state
+from komos_source.extract import resources
 
 LOGS = "task_run_logs."
 
@@ -83,7 +83,7 @@ WITHIN_THE_MERGE = "before the merge is committed"
 """Databases only."""
 
 STEPS: dict[str, Callable[[], None]] = {
-    "during extract": lambda: before(state, "apply", lambda changes, _: bool(changes.settled)),
+    "during extract": lambda: before(resources, "apply", lambda changes, _: bool(changes.settled)),
     "after extract": lambda: before(dlt.Pipeline, "normalize"),
     "after normalize": lambda: before(dlt.Pipeline, "load"),
     "between the staging commit and dlt's marker": lambda: before(

@@ -17,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from komos_source.extract import state
+from komos_source.extract import resources
 from komos_source.settings import DUCKDB_FILE
 from komos_source.testing import Emulator, FakeKomos
 from komos_source.testing.world import iso
@@ -31,7 +31,7 @@ class CrashError(BaseException):
 
 
 CRASHES: dict[str, tuple[Any, str]] = {
-    "during extract": (state, "apply"),
+    "during extract": (resources, "apply"),
     "after extract": (dlt.Pipeline, "normalize"),
     "after normalize": (dlt.Pipeline, "load"),
     "before a job is marked": (PackageStorage, "complete_job"),
