@@ -101,8 +101,6 @@ RESOLVE_AFTER = 7_200.0
 
 # How long a load waits for another process before it says who is in the way.
 LOCK_TIMEOUT = 60.0
-HELD_WHILE_READING = 1.0
-"""Seconds of reading the API after which a DuckDB file is let go until there are rows to load."""
 
 # Following.
 FOLLOW_TICK = 0.1

@@ -479,7 +479,6 @@ def test_load_from_a_slow_api_releases_the_duckdb_file_meanwhile(
     add_finished_run(world, task)
     home.load()
     add_finished_run(world, task)
-    monkeypatch.setattr(settings, "HELD_WHILE_READING", 0.1)
     may_answer = threading.Event()
     respond = api.reply
     monkeypatch.setattr(
