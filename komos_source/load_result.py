@@ -102,14 +102,14 @@ class LoadResult:
         api_failure: Why the API could not be asked, where only webhooks were loaded for that.
     """
 
-    runs_seen: int
-    runs_fetched: int
-    entries_loaded: int
-    entries_rejected: int
-    runs_failed: int
-    window_gaps: int
-    requests: int
-    seconds: float
+    runs_seen: int = 0
+    runs_fetched: int = 0
+    entries_loaded: int = 0
+    entries_rejected: int = 0
+    runs_failed: int = 0
+    window_gaps: int = 0
+    requests: int = 0
+    seconds: float = 0.0
     failures: Mapping[str, str] = field(default_factory=dict)
     problems: Sequence[str] = ()
     notes: Sequence[str] = ()

@@ -1,4 +1,4 @@
-"""What commands that change loaded data have in common: locks, and the row of ``komos_loads``."""
+"""What commands that change loaded data have in common: arguments and locks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from komos_source.destinations.pipeline import (
 )
 from komos_source.destinations.pruned_runs import can_change_rows
 from komos_source.exceptions import NotLoadedError, UsageError
-from komos_source.load_result import LoadResult
 
 
 class PipelineOptions(TypedDict, total=False):
@@ -97,18 +96,3 @@ def pipeline_without_loads(
                     f"there are no Komos tables in the dataset {dataset_name!r}: run `komos load` "
                     "first"
                 ) from error
-
-
-def as_load(sentence: str, seconds: float) -> LoadResult:
-    """What was done as ``komos_loads`` has it: a load that loaded nothing, with a note."""
-    return LoadResult(
-        runs_seen=0,
-        runs_fetched=0,
-        entries_loaded=0,
-        entries_rejected=0,
-        runs_failed=0,
-        window_gaps=0,
-        requests=0,
-        seconds=seconds,
-        notes=(sentence,),
-    )

@@ -20,8 +20,9 @@ from komos_source.destinations.duckdb import compact
 from komos_source.destinations.pruned_runs import create_tables
 from komos_source.exceptions import UsageError
 from komos_source.extract.options import check_selection
+from komos_source.load_result import LoadResult
 from komos_source.loading import history
-from komos_source.loading.maintenance import PipelineOptions, as_load, pipeline_without_loads
+from komos_source.loading.maintenance import PipelineOptions, pipeline_without_loads
 from komos_source.loading.prune_statements import PruneChoice, count_runs, prune_batch
 from komos_source.metrics import LoadMetrics
 
@@ -105,7 +106,7 @@ def prune(
             note = None if dry_run else _free_space(pipeline)
             result = PruneResult(runs, entries, choice.ended_before, dry_run, metrics.seconds, note)
             if not dry_run:
-                load = as_load(result.sentence(), result.seconds)
+                load = LoadResult(seconds=result.seconds, notes=(result.sentence(),))
                 history.write(pipeline, metrics, load, path="prune")
     return result
 

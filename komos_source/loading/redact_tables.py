@@ -24,8 +24,9 @@ from komos_source.decoding.lenient import rejected_id
 from komos_source.destinations.pipeline import duckdb_file
 from komos_source.exceptions import ConfigurationError, DestinationError
 from komos_source.extract.redact_rows import redact_values
+from komos_source.load_result import LoadResult
 from komos_source.loading import history
-from komos_source.loading.maintenance import PipelineOptions, as_load, pipeline_without_loads
+from komos_source.loading.maintenance import PipelineOptions, pipeline_without_loads
 from komos_source.loading.redact_statements import (
     Part,
     Row,
@@ -119,7 +120,7 @@ def redact(
                 # An older version has made the table without it.
                 column = "ADD COLUMN IF NOT EXISTS redaction text"
                 client.execute_sql(f"ALTER TABLE IF EXISTS {name} {column}")
-            load = as_load(result.sentence(), result.seconds)
+            load = LoadResult(seconds=result.seconds, notes=(result.sentence(),))
             history.write(pipeline, metrics, load, "redact", redactor.version)
             if file:
                 with pipeline.sql_client() as client:
@@ -136,12 +137,11 @@ def _redact_tables(pipeline: dlt.Pipeline, redactor: Redactor, *, dry_run: bool)
             if not any(column.redacted for column in table.columns):
                 continue
             try:
-                found = _redact_table(client, table, redactor, by_number, dry_run)
-                values.update(found)
-                # A checkpoint of DuckDB may give rows other numbers.
-                while by_number and found and not dry_run:
-                    found = _redact_table(client, table, redactor, by_number, dry_run)
+                # A checkpoint of DuckDB may give rows other numbers: until nothing is found.
+                while found := _redact_table(client, table, redactor, by_number, dry_run):
                     values.update(found)
+                    if dry_run or not by_number:
+                        break
             except DatabaseUndefinedRelation:
                 if table is TASK_RUN_LOGS:
                     raise
