@@ -80,18 +80,11 @@ def update_rows(
     # Else Postgres would write each row into each index of the key again.
     if any(before.key != after.key for before, after in changed):
         types |= dict.fromkeys(table.key, "text")
-    values = [
-        dict(
-            zip(
-                (*table.key, *(column.name for column in columns)),
-                after.key + after.values,
-                strict=True,
-            )
-        )
-        for _, after in changed
-    ]
+    names = (*table.key, *(column.name for column in columns))
+    rows = zip(*(after.key + after.values for _, after in changed), strict=True)
+    new = dict(zip(names, rows, strict=True))
     lists = {f"old_{n}": [b.key[i] for b, _ in changed] for i, n in enumerate(table.key)}
-    lists |= {f"new_{name}": [each[name] for each in values] for name in types}
+    lists |= {f"new_{name}": [*new[name]] for name in types}
     unnested = ", ".join(f"unnest(CAST(%s AS text[])) AS {name}" for name in lists)
     assigned = ", ".join(
         f"{name} = CAST(changed.new_{name} AS {type_})" for name, type_ in types.items()
