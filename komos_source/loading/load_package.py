@@ -20,7 +20,7 @@ from komos_source.destinations.write_disposition import adapt_to_destination
 from komos_source.loading import history
 from komos_source.loading.missing_tables import check_tables, states_of_resources
 from komos_source.loading.reconciliation import count_loaded_rows, find_missing, read_again
-from komos_source.loading.shard_count import load_beside_other_shards
+from komos_source.loading.shard_count import retry_beside_other_shards
 from komos_source.metrics import LoadMetrics
 from komos_source.redaction.redactor import Redactor
 from komos_source.shard import Shard
@@ -89,7 +89,8 @@ def run_package(context: LoadContext, source: Any, metrics: LoadMetrics) -> int:
             with _interrupted_at_end():
                 pipeline.normalize()
             with context.locked_database(), _interrupted_at_end():
-                info = load_beside_other_shards(pipeline) if context.shard else pipeline.load()
+                load = pipeline.load
+                info = retry_beside_other_shards(load) if context.shard else load()
                 load_ids = info.loads_ids if info else []
                 metrics.load_ids += load_ids
                 loaded = count_loaded_rows(pipeline, load_ids)

@@ -52,7 +52,7 @@ def check_shard_count(pipeline: dlt.Pipeline, shard: Shard | None, *, polls: boo
         if polls:
             _check(pipeline.dataset_name, _stored_counts(pipeline), set())
         return
-    counts = _retry(lambda: _stored_counts(pipeline))
+    counts = retry_beside_other_shards(lambda: _stored_counts(pipeline))
     if not counts:
         _store_count(pipeline, shard)
         counts = _stored_counts(pipeline)
@@ -79,12 +79,7 @@ def shards_never_loaded(pipeline: dlt.Pipeline, pipeline_name: str) -> list[Shar
     return [shard for shard in shards if pipeline_name + shard.suffix not in loaded]
 
 
-def load_beside_other_shards(pipeline: dlt.Pipeline) -> Any:
-    """Loads the pending package while other shards may do the same."""
-    return _retry(pipeline.load)
-
-
-def _retry(step: Callable[[], T]) -> T:
+def retry_beside_other_shards(step: Callable[[], T]) -> T:
     """Repeats a step that failed because another shard created the same table first.
 
     ``CREATE … IF NOT EXISTS`` and ``ALTER TABLE`` fail in most databases if two do it at once.
@@ -140,4 +135,4 @@ def _store_count(pipeline: dlt.Pipeline, shard: Shard) -> None:
     others = map(rows_resource, (tables.KOMOS_LOADS, *tables.ARROW_TABLES))
     pipeline.extract(source_of(count, *others))
     pipeline.normalize()
-    load_beside_other_shards(pipeline)
+    retry_beside_other_shards(pipeline.load)
