@@ -43,6 +43,14 @@ def json_text(value: Any) -> str:
     return _encode(storable(value)) if _MAY_BE_UNSTORABLE.search(text) else text
 
 
+def parse_integer(digits: str) -> int | str:
+    """An integer of JSON; one with more digits than Python converts is kept as text."""
+    try:
+        return int(digits)
+    except ValueError:
+        return digits
+
+
 def printable(text: str) -> str:
     r"""Replaces every character that controls how text is shown by its escape sequence.
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import reprlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from komos_source.exceptions import AnswerError, NotJsonError
 from komos_source.settings import MAX_ID_LENGTH, TERMINAL_STATUSES
-from komos_source.text import json_text, storable
+from komos_source.text import json_text, parse_integer, storable
 from komos_source.timestamps import parse_timestamp
 
 T = TypeVar("T")
@@ -24,7 +24,6 @@ _RUN_FIELDS = {
 }
 _TIMESTAMPS = {"createdAt", "startedAt", "finishedAt"}
 _PROGRESS = {"currentStep", "stepsTotal"}
-_MAX_DIGITS = 4_000  # Python refuses to read and write longer integers
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +57,6 @@ class Task:
     status: str | None
     extra: str | None
 
-    def to_row(self) -> dict[str, Any]:
-        """The task as a row of ``tasks``."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -91,10 +86,6 @@ class Run:
         """Whether the run has ended, so that only late entries can still join its log."""
         return self.status in TERMINAL_STATUSES
 
-    def to_row(self) -> dict[str, Any]:
-        """The run as a row of ``task_runs``."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class TaskPage:
@@ -114,15 +105,11 @@ class TaskPage:
 def parse_json(body: bytes | bytearray) -> Any:
     """Decodes a body; raises `NotJsonError` if it is not JSON."""
     try:
-        return json.loads(body, parse_int=_parse_integer)
+        return json.loads(body, parse_int=parse_integer)
     except (ValueError, RecursionError) as error:
         raise NotJsonError(
             f"the answer is not JSON ({error}); it begins {bytes(body[:60])!r}"
         ) from None  # the cause would keep the whole body
-
-
-def _parse_integer(text: str) -> int | str:
-    return int(text) if len(text) <= _MAX_DIGITS else text
 
 
 def is_task_id(value: Any) -> bool:
@@ -189,17 +176,13 @@ def _run(value: Any, task_id: str | None) -> Run:
         run_id = str(UUID(run.get("id")))  # one spelling for each run, however it was found
     except (ValueError, AttributeError, TypeError):
         raise AnswerError(f"its id is not a UUID: {reprlib.repr(run.get('id'))}") from None
-    timestamps = run.get("timestamps")
-    timestamps = timestamps if isinstance(timestamps, dict) else {}
-    progress = run.get("progress")
-    progress = progress if isinstance(progress, dict) else {}
-    extra = _rest(run, _RUN_FIELDS)
-    for name, rest in (
-        ("timestamps", _rest(timestamps, _TIMESTAMPS)),
-        ("progress", _rest(progress, _PROGRESS)),
-    ):
-        if rest:
+    extra, parts = _rest(run, _RUN_FIELDS), {}
+    for name, documented in (("timestamps", _TIMESTAMPS), ("progress", _PROGRESS)):
+        part = run.get(name)
+        parts[name] = part if isinstance(part, dict) else {}
+        if rest := _rest(parts[name], documented):
             extra[name] = rest
+    timestamps, progress = parts.values()
     return Run(
         id=run_id,
         task_id=_text(run.get("taskId")) or task_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -35,7 +35,7 @@ class ListedRun:
 
     def to_json(self) -> dict[str, Any]:
         """The run as one JSON object."""
-        row = {"task_name": self.task_name, **self.run.to_row()}
+        row = {"task_name": self.task_name, **asdict(self.run)}
         for name, value in row.items():
             if isinstance(value, datetime):
                 row[name] = value.isoformat()

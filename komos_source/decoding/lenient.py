@@ -20,7 +20,7 @@ import pyarrow as pa
 from komos_source.exceptions import AnswerError, NotJsonError
 from komos_source.settings import MAX_ID_LENGTH
 from komos_source.tables import TASK_RUN_LOGS, TASK_RUN_LOGS_REJECTED
-from komos_source.text import json_text, storable_text
+from komos_source.text import json_text, parse_integer, storable_text
 from komos_source.timestamps import parse_optional_timestamp
 
 _DOCUMENTED = frozenset({"id", "timestamp", "level", "message", "nodeId"})
@@ -57,7 +57,7 @@ def read_leniently(
 def _entries(body: bytes | bytearray, run_id: str) -> list[Any]:
     try:
         text = body.decode("utf-8-sig", errors="replace")  # skips a byte order mark
-        answer = json.loads(text, parse_int=_integer)
+        answer = json.loads(text, parse_int=parse_integer)
     except ValueError as error:
         begin = bytes(body[:60])
         raise NotJsonError(f"the answer is not JSON ({error}); it begins {begin!r}") from error
@@ -67,13 +67,6 @@ def _entries(body: bytes | bytearray, run_id: str) -> list[Any]:
     if answered_id.lower() != run_id.lower():
         raise AnswerError(f"the answer is the log of another run: runId is {answered_id[:60]!r}")
     return answer["logEntries"] or []  # some serializers write null for an empty list
-
-
-def _integer(digits: str) -> int | str:
-    try:
-        return int(digits)
-    except ValueError:  # more digits than Python converts; as text they are kept
-        return digits
 
 
 def _row(entry: object, run_id: str, position: int) -> dict[str, Any]:

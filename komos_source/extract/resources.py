@@ -7,6 +7,7 @@ only some, does not make the others miss rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, MutableMapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import dlt
@@ -32,13 +33,13 @@ def table_resources(extraction: DltResource) -> list[DltResource]:
     def tasks(batch: Batch) -> Iterator[Any]:
         changed = changed_tasks(batch.found.tasks, _state("tasks"))
         forget(batch.changes.forgotten, _state("tasks"))
-        yield from _rows(tables.TASKS, [task.to_row() for task in changed])
+        yield from _rows(tables.TASKS, [asdict(task) for task in changed])
 
     @dlt.transformer(data_from=extraction, **tables.TASK_RUNS.hints())
     def task_runs(batch: Batch) -> Iterator[Any]:
         changed = changed_runs(batch.found.listed, _state("task_runs"))
         forget(batch.changes.forgotten, _state("task_runs"))
-        rows = [run.to_row() for run in (*changed, *batch.found.looked_up)]
+        rows = [asdict(run) for run in (*changed, *batch.found.looked_up)]
         yield from _rows(tables.TASK_RUNS, rows)
 
     @dlt.transformer(data_from=extraction, **tables.TASK_RUN_LOGS.hints())

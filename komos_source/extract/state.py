@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Container, Iterable, Mapping, MutableMapping, Sequence, Set
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Self
 
@@ -225,7 +225,7 @@ def changed_tasks(tasks: Iterable[Task], stored: MutableMapping[str, Any]) -> li
     digests = stored.setdefault("digests", {})
     changed = []
     for task in tasks:
-        digest = _digest(task.to_row())
+        digest = _digest(asdict(task))
         if digests.get(task.id) != digest:
             changed.append(task)
             digests[task.id] = digest
