@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from komos_source.tables.table import MOMENT, Column, Table
+from komos_source.tables.table import MOMENT as MOMENT
+from komos_source.tables.table import Column as Column
+from komos_source.tables.table import Table as Table
 
-__all__ = [
-    "ARROW_TABLES",
-    "KOMOS_ALERTS",
-    "KOMOS_LOADS",
-    "MOMENT",
-    "NODE_HEALTH_HISTORY",
-    "PRUNED_RUNS",
-    "TABLES",
-    "TASKS",
-    "TASK_RUNS",
-    "TASK_RUN_LOGS",
-    "TASK_RUN_LOGS_REJECTED",
-    "TASK_RUN_LOG_LOADS",
-    "TASK_RUN_SHARDS",
-    "TASK_RUN_WINDOW_GAPS",
-    "Column",
-    "Table",
-]
+_EXTRA = Column(
+    "extra", "json", "Fields that the API documentation does not name; else null.", redacted="json"
+)
 
 TASKS = Table(
     "tasks",
@@ -69,12 +56,7 @@ TASK_RUNS = Table(
             "Why the run was cancelled; null if it was not.",
             redacted="text",
         ),
-        Column(
-            "extra",
-            "json",
-            "Fields that the API documentation does not name; else null.",
-            redacted="json",
-        ),
+        _EXTRA,
     ),
 )
 
@@ -100,12 +82,7 @@ TASK_RUN_LOGS = Table(
         Column("level", "text", "info, warning or error; as sent if it is another word."),
         Column("message", "text", "The text of the entry.", redacted="text"),
         Column("node_id", "text", "The node that wrote it; null for none."),
-        Column(
-            "extra",
-            "json",
-            "Fields that the API documentation does not name; else null.",
-            redacted="json",
-        ),
+        _EXTRA,
     ),
 )
 
