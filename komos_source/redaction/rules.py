@@ -54,11 +54,6 @@ def _digits_and_letters(value: str) -> str:
 _SEPARATORS = re.compile("[^0-9A-Za-z]")
 
 
-def _groups(value: str) -> list[re.Match[str]]:
-    """The groups of letters and digits, between which separators are."""
-    return list(re.finditer(r"[0-9A-Za-z]+", value))
-
-
 def _spans(
     value: str, lengths: Callable[[str], range], is_valid: Callable[[str], bool]
 ) -> Iterator[Span]:
@@ -73,7 +68,7 @@ def _spans(
     if len(whole) in lengths(whole) and is_valid(whole):
         yield 0, len(value)
         return
-    groups, first = _groups(value), 0
+    groups, first = list(re.finditer(r"[0-9A-Za-z]+", value)), 0
     while first < len(groups):
         possible = lengths("".join(each[0] for each in groups[first : first + 4]))
         ends = accumulate(len(each[0]) for each in groups[first:])
