@@ -10,6 +10,7 @@ from urllib.parse import quote
 from komos_source import settings
 from komos_source.api.models import Answer, Run, TaskPage, parse_run, parse_runs, parse_task_page
 from komos_source.api.retries import Decode, RequestSender
+from komos_source.api.transport import Transport
 from komos_source.config import check_api_key, check_base_url
 from komos_source.exceptions import UsageError
 from komos_source.metrics import LoadMetrics
@@ -45,21 +46,16 @@ class KomosClient:
         metrics: LoadMetrics | None = None,
         redact: Callable[[str], str] = str,
     ) -> None:
-        self._sender = RequestSender(
-            check_api_key(api_key),
-            check_base_url(base_url),
-            max_concurrency=max_concurrency,
-            backoff=backoff,
-            max_body=max_body,
-            metrics=metrics or LoadMetrics(),
-            redact=redact,
-        )
+        base_url, api_key = check_base_url(base_url), check_api_key(api_key)
+        metrics = metrics or LoadMetrics()
+        self._transport = Transport(api_key, base_url, max_concurrency, max_body, metrics)
+        self._sender = RequestSender(self._transport, max_concurrency, backoff, redact)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self._sender.close()
+        await self._transport.close()
 
     async def tasks(self) -> AsyncIterator[TaskPage]:
         """Pages of the organisation's tasks."""

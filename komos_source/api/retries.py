@@ -34,7 +34,6 @@ from komos_source.exceptions import (
     NotJsonError,
     RequestError,
 )
-from komos_source.metrics import LoadMetrics
 
 T = TypeVar("T")
 Decode = Callable[[bytes | bytearray, datetime], T]
@@ -49,37 +48,24 @@ class RequestSender:
     """Sends the requests of one client.
 
     Args:
-        key: The organisation's key.
-        base_url: Scheme, host and port.
+        transport: Sends one request.
         max_concurrency: See `KomosClient`, as for the others.
         backoff: See there.
-        max_body: See there.
-        metrics: See there.
         redact: See there.
 
     Attributes:
         throttle: Delays requests because of the API's rate limit.
-
-    Raises:
-        ConfigurationError: A proxy or certificate setting cannot be used.
     """
 
     def __init__(
         self,
-        key: str,
-        base_url: str,
-        *,
+        transport: Transport,
         max_concurrency: int,
         backoff: float,
-        max_body: int,
-        metrics: LoadMetrics,
         redact: Callable[[str], str],
     ) -> None:
-        self._key = key
-        self._address = base_url.partition("//")[2]
-        self._metrics = metrics
+        self._transport = transport
         self._redact = redact
-        self._transport = Transport(key, base_url, max_concurrency, max_body, metrics)
         self._slots = asyncio.Semaphore(max_concurrency)
         self.throttle = Throttle(backoff)
         self._backoff = wait_exponential_jitter(
@@ -89,10 +75,6 @@ class RequestSender:
         self._is_down = False
         self._key_accepted = False
         self._key_check = asyncio.Lock()
-
-    async def close(self) -> None:
-        """Closes the connections."""
-        await self._transport.close()
 
     @contextlib.asynccontextmanager
     async def get(self, path: str, decode: Decode[T], empty: object) -> AsyncIterator[Answer[T]]:
@@ -156,7 +138,7 @@ class RequestSender:
             self._transport.budget.remove(held)
             if isinstance(error, AnswerError):
                 error.status = HTTPStatus.OK
-            mask_key(error, self._key)
+            mask_key(error, self._transport.key)
             error.args = (self._redact(str(error)),)
             raise
 
@@ -190,7 +172,7 @@ class RequestSender:
             if not isinstance(error, ThrottledError):
                 raise error
             self.throttle.refuse(sent_at, error.retry_after)
-            self._metrics.paused_until = self.throttle.until
+            self._transport.metrics.paused_until = self.throttle.until
             share = self._failures.tries / settings.MAX_TRIES
             if self.throttle.until - started > settings.MAX_RETRY_AFTER * share:
                 raise PostponedError(str(error), error.status, served_at, error.detail)
@@ -214,9 +196,10 @@ class RequestSender:
     async def _given_up(self, error: RequestError, tries: int) -> KomosError:
         """Records a request whose tries are used up; returns the error that callers get."""
         if not self._transport.ever_answered:
-            through = f" through the proxy {self._transport.proxy}" if self._transport.proxy else ""
+            proxy = self._transport.proxy
+            through = f" through the proxy {proxy}" if proxy else ""
             return ApiUnreachableError(
-                f"{self._address} cannot be reached{through}: {error}. "
+                f"{self._transport.address} cannot be reached{through}: {error}. "
                 "Check the network and SOURCES__KOMOS__BASE_URL."
             )
         self._failures.add()

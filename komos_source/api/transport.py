@@ -34,6 +34,9 @@ class Transport:
         metrics: Where requests are counted.
 
     Attributes:
+        key: The organisation's key.
+        address: Host and port, for messages.
+        metrics: Where requests are counted.
         budget: Memory of the answers that are in use; callers release it.
         proxy: The proxy's address, for messages; None without one.
         ever_answered: Whether any answer has begun to arrive.
@@ -54,7 +57,9 @@ class Transport:
         self._http = http_client(key, max_concurrency, self.proxy)
         self._base = base_url + settings.API_PREFIX
         self._max_body = max_body
-        self._metrics = metrics
+        self.key = key
+        self.address = base_url.partition("//")[2]
+        self.metrics = metrics
         self.budget = ByteBudget(settings.BUFFERED_BYTES)
         self.ever_answered = False
 
@@ -74,7 +79,7 @@ class Transport:
             TransientError: The connection failed, or the answer is damaged.
             RequestError: The answer is too large, or packed in a way that is not read.
         """
-        self._metrics.requests += 1
+        self.metrics.requests += 1
         try:
             async with (
                 asyncio.timeout(settings.TOTAL_TIMEOUT) as limit,
