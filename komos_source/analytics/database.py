@@ -19,7 +19,6 @@ import dlt
 import duckdb
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
-from komos_source import tables
 from komos_source.destinations.error_messages import describe_cause
 from komos_source.destinations.locking import connect_when_unlocked
 from komos_source.destinations.pipeline import duckdb_file, make_pipeline, temporary_directory
@@ -116,26 +115,7 @@ class Database:
 
     def task_names(self) -> dict[str, str]:
         """Names of the tasks by id; tasks without a name are left out."""
-        try:
-            return {
-                task_id: name
-                for task_id, name in fetch(self, "SELECT id, name FROM {tasks}")[1]
-                if name
-            }
-        except NotLoadedError:  # a load of runs by id alone creates no such table
-            return {}
-
-    def row_counts(self) -> dict[str, int]:
-        """Number of rows of each table.
-
-        Raises:
-            KomosError: The destination cannot be read.
-        """
-        names = [table.name for table in tables.ARROW_TABLES]
-        return {
-            name: int(fetch(self, f"SELECT COUNT(*) FROM {{{name}}}")[1][0][0])  # noqa: S608 - ours
-            for name in names
-        }
+        return read_task_names(self)
 
 
 def open_database(
@@ -234,6 +214,14 @@ def fetch(
                 f"the dataset {client.dataset_name!r} cannot be read: {describe_cause(error)}"
                 f"{advice if is_file else ''}"
             ) from error
+
+
+def read_task_names(source: SqlSource) -> dict[str, str]:
+    """Names of the tasks by id; tasks without a name are left out."""
+    try:
+        return dict(fetch(source, "SELECT id, name FROM {tasks} WHERE name <> ''")[1])
+    except NotLoadedError:  # a load of runs by id alone creates no such table
+        return {}
 
 
 def _in_utc(value: Any) -> Any:

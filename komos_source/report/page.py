@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -120,16 +119,10 @@ class _Page:
             "tasks": sorted({(node.task, node.task_id) for node in self.nodes.values()}),
             "totals": self._totals(),
             "levels": [(level, self._level(level)) for level in LEVELS],
-            "templates": [
-                (self.nodes[row["task_id"], row["node_id"]], row)
-                for _, row in self.templates[:_TEMPLATES_SHOWN].iterrows()
-            ],
+            "templates": self._with_nodes(self.templates[:_TEMPLATES_SHOWN]),
             "templates_title": formatting.templates_title(self.templates),
             "templates_left_out": max(0, len(self.templates) - _TEMPLATES_SHOWN),
-            "precursors": [
-                (findings.names.get(row["task_id"], row["task_id"]), row)
-                for _, row in findings.precursors.head(_PRECURSORS_SHOWN).iterrows()
-            ],
+            "precursors": self._with_tasks(findings.precursors.head(_PRECURSORS_SHOWN)),
             "task_findings": [
                 (result.name, each)
                 for result in findings.tasks
@@ -146,24 +139,22 @@ class _Page:
         running = findings.coverage[~findings.coverage["task_id"].isin(silent["task_id"])]
         tables = [(formatting.coverage_title(running), running)]
         tables += [(formatting.silent_title(silent), silent)] if len(silent) else []
-        return [
-            (
-                title,
-                [
-                    (findings.names.get(row["task_id"], row["task_id"]), row)
-                    for _, row in rows.iterrows()
-                ],
-            )
-            for title, rows in tables
-        ]
+        return [(title, self._with_tasks(rows)) for title, rows in tables]
+
+    def _with_tasks(self, rows: pd.DataFrame) -> list[tuple[str, pd.Series]]:
+        """Rows with the name of their task, or else its id."""
+        names = self.findings.names
+        return [(names.get(row["task_id"], row["task_id"]), row) for _, row in rows.iterrows()]
+
+    def _with_nodes(self, rows: pd.DataFrame) -> list[tuple[Node, pd.Series]]:
+        """Rows with their node."""
+        return [(self.nodes[row["task_id"], row["node_id"]], row) for _, row in rows.iterrows()]
 
     def _loaded_from(self) -> dict[str, date]:
         """The day of each task's first run: of the days before, nothing is known."""
         history, zone = self.findings.history, ZoneInfo(self.findings.zone)
-        return {
-            row["task_id"]: row["first_run_at"].astimezone(zone).date()
-            for _, row in history.iterrows()
-        }
+        firsts = zip(history["task_id"], history["first_run_at"], strict=True)
+        return {task_id: first.astimezone(zone).date() for task_id, first in firsts}
 
     def _totals(self) -> dict[str, int]:
         coverage, health = self.findings.coverage, self.findings.health
@@ -185,18 +176,13 @@ class _Page:
         states = self.findings.changes[level]["state"]
         names = self.findings.names
         return {
-            "ranked": [
-                (node, row)
-                for node, (_, row) in zip(self._named(keys), ranked.iterrows(), strict=True)
-            ],
+            "ranked": self._with_nodes(ranked),
             "ranking_title": formatting.ranking_title(ranked, level),
             "left_out": len(self.health) - len(ranked),
             "end": charts.axis_end(ranked[f"{level}_rate_high"].max() if len(ranked) else 0.0),
             "heat_title": formatting.heat_title(hits.loc[hits.index.isin(keys)], level),
             "heat": [(self.nodes[key], self._cells(level, key)) for key in keys],
-            "changes": [
-                (self.nodes[row["task_id"], row["node_id"]], row) for _, row in changes.iterrows()
-            ],
+            "changes": self._with_nodes(changes),
             "incidents": [
                 (
                     ", ".join(names.get(task, task) for task in row["tasks"]),
@@ -212,9 +198,6 @@ class _Page:
                 for key in self._trend_nodes(level)
             ],
         }
-
-    def _named(self, keys: Sequence[tuple[str, str]]) -> list[Node]:
-        return [self.nodes[key] for key in keys]
 
     def _trend_nodes(self, level: Level) -> list[tuple[str, str]]:
         """Nodes that changed; if they are few, the first of the ranking as well."""
@@ -232,9 +215,7 @@ class _Page:
 
     def _description(self, level: Level, key: tuple[str, str]) -> str:
         change = self._change(level, key)
-        if change is None:
-            return "not visited lately"
-        return formatting.change(change, level)
+        return "not visited lately" if change is None else formatting.change(change, level)
 
     def _trend(self, level: Level, key: tuple[str, str]) -> Markup:
         change = self._change(level, key)

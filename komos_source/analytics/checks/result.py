@@ -13,7 +13,7 @@ import pandas as pd
 
 from komos_source.analytics.bursts import incidents_in
 from komos_source.analytics.checks.limits import Limits
-from komos_source.analytics.database import SqlSource, fetch
+from komos_source.analytics.database import SqlSource, fetch, read_task_names
 from komos_source.analytics.node_days import History, read_history
 from komos_source.analytics.regressions import compare
 from komos_source.exceptions import NotLoadedError
@@ -146,11 +146,7 @@ class CheckContext:
     @cached_property
     def task_names(self) -> Mapping[str, str]:
         """Names of the tasks by id; tasks without a name are left out."""
-        try:
-            rows = fetch(self.source, "SELECT id, name FROM {tasks} WHERE name IS NOT NULL")[1]
-        except NotLoadedError:  # a load of runs by id alone creates no such table
-            return {}
-        return dict(rows)
+        return read_task_names(self.source)
 
 
 def records(frame: pd.DataFrame) -> list[dict[Any, Any]]:
