@@ -17,12 +17,11 @@ import dlt
 from dlt.common.pipeline import get_dlt_pipelines_dir
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.job_client_impl import SqlJobClientBase
-from filelock import FileLock, Timeout
 
 from komos_source.alerts.lifecycle import Alert
 from komos_source.analytics.checks.result import utc
 from komos_source.destinations.error_messages import translate_errors
-from komos_source.destinations.locking import connect_when_unlocked, take_advisory_lock
+from komos_source.destinations.locking import connect_when_unlocked, lock_file, take_advisory_lock
 from komos_source.exceptions import DestinationError, LockedError
 from komos_source.settings import LOCK_TIMEOUT
 from komos_source.tables import KOMOS_ALERTS
@@ -54,24 +53,10 @@ class AlertStore:
             LockedError: Another process held the lock for that long.
             DestinationError: The destination cannot be reached.
         """
-        directory = Path(get_dlt_pipelines_dir())
         name = f".{self._pipeline.pipeline_name}.{self._pipeline.dataset_name}.alerts.lock"
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            file_lock = FileLock(directory / name)
-            file_lock.acquire(timeout=timeout)
-        except Timeout as error:
-            raise LockedError(_waited(timeout)) from error
-        except (OSError, NotImplementedError) as error:
-            raise LockedError(
-                f"the lock {directory / name} cannot be used: {error}. Set DLT_DATA_DIR to a "
-                "directory of your own on a local disk."
-            ) from error
-        try:
-            with self._lock_in_postgres(timeout):
-                yield
-        finally:
-            file_lock.release()
+        file = Path(get_dlt_pipelines_dir()) / name
+        with lock_file(file, timeout, lambda: _waited(timeout)), self._lock_in_postgres(timeout):
+            yield
 
     @contextlib.contextmanager
     def _lock_in_postgres(self, timeout: float) -> Iterator[None]:

@@ -53,29 +53,51 @@ def lock_pipeline(directory: Path, pipeline_name: str, timeout: float) -> Iterat
         DestinationError: The code within failed at a file in the directory.
     """
     holder = directory / f".{pipeline_name}.holder"
-    lock = FileLock(directory / f".{pipeline_name}.lock")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=timeout, poll_interval=_POLL)
-    except Timeout as error:
-        raise LockedError(
+
+    def message() -> str:
+        return (
             f"another load of pipeline {pipeline_name!r} is running (process {_read(holder)}); "
             f"waited {timeout:.0f} s. Wait for it to end."
-        ) from error
-    except (OSError, NotImplementedError) as error:  # the latter where a file system has no locks
-        raise LockedError(
-            f"the lock {lock.lock_file} cannot be used: {_reason(error)}. Run as the user who owns "
-            "the directory, or set DLT_DATA_DIR to one of your own on a local disk."
-        ) from error
-    try:
+        )
+
+    with lock_file(directory / f".{pipeline_name}.lock", timeout, message):
         # Only named in messages, so a load does not depend on it.
         with contextlib.suppress(OSError):
             holder.write_text(str(os.getpid()))
+        try:
+            yield
+        except OSError as error:
+            if problem := describe_disk_error(error, directory):
+                raise DestinationError(problem) from error
+            raise
+
+
+@contextlib.contextmanager
+def lock_file(file: Path, timeout: float, message: Callable[[], str]) -> Iterator[None]:
+    """Holds the lock of a file; the operating system releases it when the process ends.
+
+    Args:
+        file: The file; its directory is created if it is missing.
+        timeout: Seconds to wait for another process.
+        message: Returns what to say if another process held the lock for that long.
+
+    Raises:
+        LockedError: Another process held the lock for that long, or the file cannot be used.
+    """
+    lock = FileLock(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=timeout, poll_interval=_POLL)
+    except Timeout as error:
+        raise LockedError(message()) from error
+    except (OSError, NotImplementedError) as error:  # the latter where a file system has no locks
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise LockedError(
+            f"the lock {file} cannot be used: {reason}. Run as the user who owns the directory, or "
+            "set DLT_DATA_DIR to one of your own on a local disk."
+        ) from error
+    try:
         yield
-    except OSError as error:
-        if problem := describe_disk_error(error, directory):
-            raise DestinationError(problem) from error
-        raise
     finally:
         lock.release()
 
@@ -141,10 +163,6 @@ def _read(holder: Path) -> str:
         return holder.read_text("utf-8")[:20]
     except (OSError, ValueError):
         return "unknown"
-
-
-def _reason(error: Exception) -> str:
-    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 @contextlib.contextmanager
