@@ -35,9 +35,10 @@ def parse_optional_timestamp(text: str) -> datetime | None:
     if _UNSET.fullmatch(text):
         return None
     try:
-        return _as_utc(datetime.fromisoformat(text))
-    except ValueError:
-        return _parse_unusual(text.strip().upper())
+        try:
+            return as_utc(datetime.fromisoformat(text))
+        except ValueError:
+            return _parse_unusual(text.strip().upper())
     except OverflowError as error:
         raise ValueError(str(error)) from error
 
@@ -49,13 +50,11 @@ def _parse_unusual(text: str) -> datetime:
         text, carry = f"{match[1]}59{match[2]}", timedelta(seconds=1)
     elif match := _END_OF_DAY.fullmatch(text):
         text, carry = f"{match[1]}00{match[2]}", timedelta(days=1)
-    try:
-        return _as_utc(datetime.fromisoformat(text)) + carry
-    except OverflowError as error:
-        raise ValueError(str(error)) from error
+    return as_utc(datetime.fromisoformat(text)) + carry
 
 
-def _as_utc(time: datetime) -> datetime:
+def as_utc(time: datetime) -> datetime:
+    """The same moment in UTC; a time without an offset is taken as UTC."""
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
@@ -88,8 +87,7 @@ def parse_http_date(text: str | None, age: str | None = None) -> datetime | None
     if text is None:
         return None
     try:
-        moment = parsedate_to_datetime(text)
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        moment = as_utc(parsedate_to_datetime(text))
         return moment - timedelta(seconds=_seconds(age) or 0.0)
     except (ValueError, OverflowError):
         return None

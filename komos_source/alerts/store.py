@@ -19,12 +19,12 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from komos_source.alerts.lifecycle import Alert
-from komos_source.analytics.checks.result import utc
 from komos_source.destinations.error_messages import translate_errors
 from komos_source.destinations.locking import connect_when_unlocked, lock_file, take_advisory_lock
 from komos_source.exceptions import DestinationError, LockedError
 from komos_source.settings import LOCK_TIMEOUT
 from komos_source.tables import KOMOS_ALERTS
+from komos_source.timestamps import as_utc
 
 _COLUMNS = [field.name for field in fields(Alert)]
 
@@ -147,7 +147,7 @@ class AlertStore:
 
 
 def _in_utc(value: Any) -> Any:
-    return utc(value) if isinstance(value, datetime) else value
+    return as_utc(value) if isinstance(value, datetime) else value
 
 
 def _waited(timeout: float) -> str:

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from komos_source.settings import QUIET_AFTER, QUIET_SHARE
 from komos_source.text import storable_text
-from komos_source.webhooks.spool_tables import DELIVERIES, FAILED, Spooled, spooled, utc
+from komos_source.timestamps import as_utc
+from komos_source.webhooks.spool_tables import DELIVERIES, FAILED, Spooled, spooled
 
 
 class RefusedDeliveries:
@@ -59,7 +60,7 @@ class RefusedDeliveries:
                 for number, failed_at, tried_at in connection.execute(
                     times.order_by(table.tried_at)
                 )
-                if _is_due(now - utc(failed_at), now - utc(tried_at))
+                if _is_due(now - as_utc(failed_at), now - as_utc(tried_at))
             ]
             rows = connection.execute(
                 sa.select(table.number, table.event, table.run_id, table.received_at, table.body)

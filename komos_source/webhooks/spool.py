@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from komos_source.exceptions import SpoolError
 from komos_source.redaction.config import configured_redactor
 from komos_source.redaction.redactor import Redactor
+from komos_source.timestamps import as_utc
 from komos_source.webhooks.redact_deliveries import redact_deliveries
 from komos_source.webhooks.refused_deliveries import RefusedDeliveries
 from komos_source.webhooks.settings import DRAIN_BYTES, DRAIN_DELIVERIES, SPOOL_RESERVE
@@ -28,7 +29,6 @@ from komos_source.webhooks.spool_tables import (
     Spooled,
     SpoolStats,
     spooled,
-    utc,
 )
 
 _KEYS_PER_STATEMENT = 500
@@ -203,7 +203,7 @@ class Spool:
             waiting, size = connection.execute(sa.select(*count).select_from(DELIVERIES)).one()
             first = connection.scalar(oldest)
             set_aside = connection.scalar(sa.select(sa.func.count()).select_from(FAILED)) or 0
-        return SpoolStats(waiting, int(size), utc(first) if first else None, set_aside)
+        return SpoolStats(waiting, int(size), as_utc(first) if first else None, set_aside)
 
     def check_free_space(self) -> None:
         """Checks that the disk of a SQLite spool has more room than the reserve.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+
+from komos_source.timestamps import as_utc
 
 METADATA = sa.MetaData()
 
@@ -88,9 +90,5 @@ class SpoolStats:
 def spooled(row: Any) -> Spooled:
     """A row of number, event, run id, time of receipt and body."""
     number, event, run_id, received_at, body = row
-    return Spooled(number, event, run_id, utc(received_at), body)
-
-
-def utc(value: datetime) -> datetime:
-    """The moment with its time zone: SQLite keeps no offset, and everything is stored in UTC."""
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    # SQLite keeps no offset; everything is stored in UTC.
+    return Spooled(number, event, run_id, as_utc(received_at), body)

@@ -8,8 +8,9 @@ from datetime import timedelta
 import pandas as pd
 
 from komos_source import settings, tables
-from komos_source.analytics.checks.result import CheckContext, CheckResult, Finding, records, utc
+from komos_source.analytics.checks.result import CheckContext, CheckResult, Finding, records
 from komos_source.analytics.queries import query
+from komos_source.timestamps import as_utc
 
 _LOOKED_AT = timedelta(days=92)
 _DOCUMENTED = {
@@ -29,18 +30,18 @@ def new_fields(context: CheckContext) -> CheckResult:
         row for row in records(found) if row["name"] not in _DOCUMENTED.get(str(row["kind"]), ())
     ]
     new_from = context.as_of - timedelta(hours=context.limits.new_hours)
-    has_learned = not pd.isna(oldest) and utc(oldest) <= learned
+    has_learned = not pd.isna(oldest) and as_utc(oldest) <= learned
     findings = [
         Finding(
             "new_fields",
             f"{row['kind']}/{row['name']}",
             f"a new {row['kind']}: {_shown(row['name'])}",
-            f"in {row['runs']} runs or events since {utc(row['first_seen']):%d %b %H:%M} UTC; the "
-            "API has changed",
+            f"in {row['runs']} runs or events since {as_utc(row['first_seen']):%d %b %H:%M} UTC; "
+            "the API has changed",
             weight=row["runs"],
         )
         for row in undocumented
-        if has_learned and utc(row["first_seen"]) >= new_from
+        if has_learned and as_utc(row["first_seen"]) >= new_from
     ]
     findings.sort(key=lambda each: -each.weight)
     return CheckResult(

@@ -7,8 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 from komos_source import tables
-from komos_source.analytics.checks.result import CheckContext, CheckResult, Finding, span, utc
+from komos_source.analytics.checks.result import CheckContext, CheckResult, Finding, span
 from komos_source.analytics.database import fetch
+from komos_source.timestamps import as_utc
 
 _NOT_CHECKED = "not checked: there is no komos_loads, which only `komos load` writes"
 
@@ -31,7 +32,7 @@ def window_gaps(context: CheckContext) -> CheckResult:
             "window_gaps",
             task_id,
             "runs may be missing: 50 or more started between two loads",
-            f"{gaps} times within {span(within)}, last at {utc(last):%Y-%m-%d %H:%M} UTC; load "
+            f"{gaps} times within {span(within)}, last at {as_utc(last):%Y-%m-%d %H:%M} UTC; load "
             "more often, or receive webhooks",
             task_id,
             context.task_names.get(task_id),

@@ -17,6 +17,7 @@ from komos_source.analytics.database import SqlSource, fetch, read_task_names
 from komos_source.analytics.node_days import History, read_history
 from komos_source.analytics.regressions import compare
 from komos_source.exceptions import NotLoadedError
+from komos_source.timestamps import as_utc
 
 _YOUNG = timedelta(hours=1)
 
@@ -93,7 +94,7 @@ class CheckContext:
         self.source = source
         self.limits = limits
         self.zone = ZoneInfo(time_zone)
-        self.as_of = utc(as_of or datetime.now(UTC)).astimezone(UTC)
+        self.as_of = as_utc(as_of or datetime.now(UTC))
         self.given = as_of and self.as_of
 
     @cached_property
@@ -113,7 +114,7 @@ class CheckContext:
         except NotLoadedError:
             fetch(self.source, "SELECT COUNT(*) FROM {task_run_logs}")
             return None
-        polls = {name: utc(ended_at) for name, ended_at in rows}
+        polls = {name: as_utc(ended_at) for name, ended_at in rows}
         if not polls:
             return {}
         newest = max(polls.values())
@@ -152,11 +153,6 @@ class CheckContext:
 def records(frame: pd.DataFrame) -> list[dict[Any, Any]]:
     """The rows of a frame as dicts, with None where pandas has NaN or NaT."""
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
-
-
-def utc(timestamp: datetime) -> datetime:
-    """Adds the offset to timestamps of databases that store none: what was stored is UTC."""
-    return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
 
 
 def span(length: timedelta) -> str:
