@@ -60,7 +60,7 @@ def check(destination: str, dataset_name: str, pipeline_name: str) -> None:
 def check_setup(destination: str, dataset_name: str, pipeline_name: str) -> Iterator[SetupCheck]:
     """Checks configuration, key, API, disk, locks, destination and spool, as a load needs them."""
     from komos_source import settings
-    from komos_source.config import NO_API_KEY, check_api_key, check_base_url, setting
+    from komos_source.config import check_api_key, check_base_url, setting
     from komos_source.exceptions import KomosError
     from komos_source.redaction.config import configured_redactor
 
@@ -73,16 +73,12 @@ def check_setup(destination: str, dataset_name: str, pipeline_name: str) -> Iter
     except KomosError as error:
         usable = False
         yield SetupCheck("base url", False, str(error))
-    if api_key is None:
+    try:
+        api_key = check_api_key(api_key)
+        yield SetupCheck("api key", True, f"found in {where}")
+    except KomosError as error:
         usable = False
-        yield SetupCheck("api key", False, NO_API_KEY)
-    else:
-        try:
-            check_api_key(api_key)
-            yield SetupCheck("api key", True, f"found in {where}")
-        except KomosError as error:
-            usable = False
-            yield SetupCheck("api key", False, str(error))
+        yield SetupCheck("api key", False, str(error))
     redactor = None
     try:
         redactor = configured_redactor()
@@ -93,7 +89,7 @@ def check_setup(destination: str, dataset_name: str, pipeline_name: str) -> Iter
     except KomosError as error:
         yield SetupCheck("redaction", False, str(error))
     # Without rules that can be used, what the API says cannot be shown.
-    if usable and api_key and redactor is not None:
+    if usable and redactor is not None:
         yield from _check_other_settings()
         yield _check_api(api_key, base_url, redactor)
     yield _check_working_directory(pipeline_name)
@@ -101,7 +97,8 @@ def check_setup(destination: str, dataset_name: str, pipeline_name: str) -> Iter
     yield from _check_spool()
 
 
-def _find_key(pipeline_name: str) -> tuple[str | None, str]:
+def _find_key(pipeline_name: str) -> tuple[str, str]:
+    """The API key and where it was found; empty if there is none."""
     from dlt.common.typing import TSecretStrValue
 
     from komos_source import settings
@@ -117,7 +114,7 @@ def _find_key(pipeline_name: str) -> tuple[str | None, str]:
             )
             if value:
                 return str(value), f"{where} ({provider.name})"
-    return None, ""
+    return "", ""
 
 
 def _check_other_settings() -> Iterator[SetupCheck]:
