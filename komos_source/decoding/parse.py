@@ -24,13 +24,11 @@ class RunLog:
     """One answer of the logs endpoint, decoded.
 
     Attributes:
-        run_id: The run that was requested.
         entries: How many entries the answer held, usable or not.
         rows: The usable ones, in the log's order, as `tables.TASK_RUN_LOGS`.
         rejected: The others, as `tables.TASK_RUN_LOGS_REJECTED`.
     """
 
-    run_id: str
     entries: int
     rows: pa.Table
     rejected: pa.Table
@@ -50,8 +48,8 @@ def parse_log(body: bytes | bytearray, run_id: str, seen_at: datetime) -> RunLog
     """
     rows = read_documented(body, run_id)
     if rows is not None:
-        return RunLog(run_id, len(rows), rows, _NONE_REJECTED)
+        return RunLog(len(rows), rows, _NONE_REJECTED)
     try:
-        return RunLog(run_id, *read_leniently(body, run_id, seen_at))
+        return RunLog(*read_leniently(body, run_id, seen_at))
     except RecursionError as error:
         raise AnswerError("the answer is nested too deeply to be a log") from error
