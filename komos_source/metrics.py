@@ -25,6 +25,8 @@ class LoadMetrics:
         logs_read: Logs read so far.
         emitted: Rows of ``task_run_logs`` handed to dlt, by run.
         rejected: Entries that cannot be rows.
+        read: Runs whose logs were read, or could not be; not requested again by this load.
+        is_partial: Whether logs were left to the next load package because of their size.
         failures: Why a run could not be fetched, by run id.
         problems: What else went wrong, in sentences (a task whose runs could not be listed).
         notes: What else is worth knowing, in sentences; nothing went wrong.
@@ -41,6 +43,8 @@ class LoadMetrics:
     logs_read: int = 0
     emitted: Counter[str] = field(default_factory=Counter)
     rejected: int = 0
+    read: set[str] = field(default_factory=set)
+    is_partial: bool = False
     failures: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

@@ -83,6 +83,9 @@ BYTES_PER_BATCH = 4 * 2**20
 reads into memory at once; a larger row is alone in its group."""
 BYTES_PER_FILE = 32 * 2**20
 """Size at which dlt begins another file of a load package; the direct merge merges file by file."""
+BYTES_PER_PACKAGE = 24 * 2**20
+"""Bytes of rows after which a load begins another load package, where the database merges a whole
+package in memory: dlt's merge in DuckDB takes five times the bytes of a package."""
 LOGS_PER_BATCH = 10_000
 """Logs in one batch at most, so that logs without new entries are recorded while a load runs."""
 DUCKDB_MEMORY = "320MB"

@@ -89,6 +89,7 @@ def komos_source(
     max_concurrency: int = settings.MAX_CONCURRENCY,
     backoff: float = settings.BACKOFF,
     max_body: int = settings.MAX_BODY,
+    max_bytes: int | None = None,
     shard: Shard | None = None,
 ) -> Any:
     """Tasks, their runs and the runs' log entries, each entry once, however often it is loaded.
@@ -107,6 +108,8 @@ def komos_source(
         max_concurrency: Requests under way at once.
         backoff: Seconds before a failed request is tried again; doubles with every further try.
         max_body: Bytes of one answer, unpacked; a larger one is not read.
+        max_bytes: Bytes of new rows after which no further log is read; the other logs are left to
+            the next run of the pipeline. None for no limit.
         shard: Load only what is in this bucket: of tasks by their id, of named runs by theirs.
 
     Raises:
@@ -120,6 +123,8 @@ def komos_source(
     check_number("max_concurrency", max_concurrency, 1, 1_000)
     check_number("backoff", backoff, 0)
     check_number("max_body", max_body, 1, 2**50)
+    if max_bytes is not None:
+        check_number("max_bytes", max_bytes, 1, 2**50)
     metrics, left_out = _internals.get() or (LoadMetrics(), frozenset())
     reading = Extraction(
         choice,
@@ -128,6 +133,7 @@ def komos_source(
         timedelta(seconds=settle_after),
         timedelta(seconds=give_up_after),
         max_concurrency,
+        max_bytes,
         redactor,
         metrics,
     )

@@ -10,7 +10,7 @@ import dlt
 from dlt.common.configuration import configspec
 from dlt.common.schema.typing import C_DLT_LOAD_ID
 from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
-from dlt.destinations.impl.duckdb.duck import DuckDbClient
+from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
 
 from komos_source import settings
 from komos_source.destinations.cached_configuration import CachedConfiguration
@@ -35,15 +35,29 @@ class _Configuration(DuckDbClientConfiguration):
         return str(Path(location).resolve())
 
     def on_resolved(self) -> None:
+        limits: dict[str, Any] = {"max_vacuum_tasks": 0}
         if with_direct_merge(_Client) is not _Client:
-            limits = {"memory_limit": settings.DUCKDB_MEMORY, "max_vacuum_tasks": 0}
-            self.credentials.global_config = limits | (self.credentials.global_config or {})
-            # dlt sets 1 GB, all of which would be held in memory.
-            log = f"checkpoint_threshold = '{settings.DUCKDB_LOG}'"
-            self.credentials.pragmas = [log, *(self.credentials.pragmas or ())]
+            limits["memory_limit"] = settings.DUCKDB_MEMORY
+        self.credentials.global_config = limits | (self.credentials.global_config or {})
+        # dlt sets 1 GB, all of which would be held in memory.
+        log = f"checkpoint_threshold = '{settings.DUCKDB_LOG}'"
+        self.credentials.pragmas = [log, *(self.credentials.pragmas or ())]
+
+
+class _CopyJob(DuckDbCopyJob):
+    def run(self) -> None:
+        client: Any = self._job_client
+        client.prepare_merge(self._load_table, f"read_parquet('{self._file_path}')")
+        super().run()
 
 
 class _Client(DuckDbClient):
+    def create_load_job(
+        self, table: Any, file_path: str, load_id: str, restore: bool = False
+    ) -> Any:
+        job = super().create_load_job(table, file_path, load_id, restore)
+        return _CopyJob(file_path) if isinstance(job, DuckDbCopyJob) else job
+
     def prepare_merge(self, table: Any, file: str) -> None:
         """Lets DuckDB combine small row groups of a table, unless they hold long rows.
 

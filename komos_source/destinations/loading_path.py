@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import dlt
 
+from komos_source import settings
 from komos_source.config import setting
 from komos_source.exceptions import ConfigurationError
 
@@ -20,6 +21,23 @@ def loading_path(pipeline: dlt.Pipeline) -> LoadingPath:
     """
     client_class = pipeline.destination.client_class
     return "direct merge" if getattr(client_class, "merges_directly", False) else "dlt"
+
+
+def bytes_per_package(destination: str) -> int | None:
+    """Returns the bytes of rows after which a load begins another load package; None for no limit.
+
+    Args:
+        destination: Name of a dlt destination.
+
+    Raises:
+        ConfigurationError: As for `with_direct_merge`.
+    """
+    if destination != "duckdb":
+        return None
+    from komos_source.destinations.duckdb import duckdb
+
+    merges_directly = getattr(duckdb().client_class, "merges_directly", False)
+    return None if merges_directly else settings.BYTES_PER_PACKAGE
 
 
 def with_direct_merge(client_class: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Set
+from collections.abc import AsyncGenerator, Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -32,6 +32,7 @@ class Extraction:
         settle_after: How long after a run's end its log counts as complete.
         give_up_after: How long the API must refuse a run before it counts as lost.
         concurrency: Requests under way at once.
+        max_bytes: Bytes of rows after which no further log is read; None for no limit.
         redactor: The rules of redaction.
         metrics: Counts of the load.
     """
@@ -42,6 +43,7 @@ class Extraction:
     settle_after: timedelta
     give_up_after: timedelta
     concurrency: int
+    max_bytes: int | None
     redactor: Redactor
     metrics: LoadMetrics
 
@@ -70,7 +72,8 @@ class Extraction:
         results = [failure(*each, self.give_up_after, now) for each in found.failed]
         for result in results:
             self._count(result)
-        size = 0
+        size = emitted = 0
+        self.metrics.is_partial = False
         reading = read_logs(
             client, found.targets, self.settle_after, self.give_up_after, self.concurrency
         )
@@ -79,9 +82,12 @@ class Extraction:
                 self._count(result)
                 results.append(result)
                 size += result.rows.nbytes + result.rejected.nbytes
+                if self.max_bytes and emitted + size >= self.max_bytes:
+                    self.metrics.is_partial = self.metrics.logs_read < self.metrics.logs_due
+                    break
                 if size >= settings.BYTES_PER_BATCH or len(results) >= settings.LOGS_PER_BATCH:
                     yield redact_batch(log_batch(results), self.redactor)
-                    results, size = [], 0
+                    results, size, emitted = [], 0, emitted + size
         if results:
             yield redact_batch(log_batch(results), self.redactor)
 
@@ -93,20 +99,23 @@ class Extraction:
         else:
             found = await discover(client, known, self.choice, self.shard)
         found = redact_discovery(found, self.redactor)
+        found.pass_over(self.metrics.read)
         not_requested = found.leave_out(self.left_out)
         found.changes.settled |= self.left_out & (stored.tracked.keys() | stored.lost.keys())
         if run_ids is not None:
-            self.metrics.notes += [
-                f"run {run_id} was pruned and is not loaded again" for run_id in not_requested
-            ]
+            self.metrics.notes += _new(
+                self.metrics.notes,
+                (f"run {run_id} was pruned and is not loaded again" for run_id in not_requested),
+            )
         self.metrics.runs_seen = found.runs_seen
-        self.metrics.logs_due = len(found.targets) + len(found.failed)
+        self.metrics.logs_due = self.metrics.logs_read + len(found.targets) + len(found.failed)
         self.metrics.window_gaps += len(found.gaps)
-        self.metrics.problems += found.problems
+        self.metrics.problems += _new(self.metrics.problems, found.problems)
         return found
 
     def _count(self, result: LogResult) -> None:
         metrics = self.metrics
+        metrics.read.add(result.run_id)
         metrics.rejected += len(result.rejected)
         if len(result.rows):
             metrics.emitted[result.run_id] += len(result.rows)
@@ -121,3 +130,8 @@ class Extraction:
         metrics.logs_read += 1
         if reason is not None:
             metrics.failures[result.run_id] = reason
+
+
+def _new(known: Sequence[str], texts: Iterable[str]) -> list[str]:
+    """The texts that an earlier package of the same load has not reported."""
+    return [text for text in texts if text not in known]

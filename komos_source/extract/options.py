@@ -27,6 +27,7 @@ class SourceOptions(TypedDict, total=False):
     max_concurrency: int | None
     backoff: float | None
     max_body: int | None
+    max_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from komos_source import settings, telemetry
 from komos_source.analytics.views import create_views
 from komos_source.config import check_number, settings_of, time_zone
 from komos_source.destinations.error_messages import translate_errors
+from komos_source.destinations.loading_path import bytes_per_package
 from komos_source.destinations.locking import lock_dataset, lock_pipeline
 from komos_source.destinations.pipeline import (
     attached,
@@ -120,6 +121,7 @@ def load(
         if poll:
             listed = [] if poll == "tracked" else task_ids
             chosen = {"run_ids": run_ids, "task_ids": listed, "shard": shard}
+            options.setdefault("max_bytes", bytes_per_package(destination))
             source = build_source(metrics, left_out, **chosen, **options)
         zone, redactor = time_zone(), configured_redactor()
         spool_url = None if selected or spool is False else spool or spool_in_use()
@@ -203,7 +205,10 @@ def _load_from_api(context: LoadContext, source: Any, drained: Drained) -> tuple
     if source is None:
         return 0, None
     try:
-        return run_package(context, source, context.metrics), None
+        rows = run_package(context, source, context.metrics)
+        while context.metrics.is_partial:
+            rows += run_package(context, source, context.metrics)
+        return rows, None
     except (ApiUnreachableError, RequestError) as error:
         if not drained.deliveries:
             raise

@@ -64,6 +64,7 @@ def run_package(context: LoadContext, source: Any, metrics: LoadMetrics) -> int:
     """
     pipeline = context.pipeline
     destination = pipeline.destination.destination_name
+    before = metrics.emitted.copy()
     with translate_errors(pipeline):
         with telemetry.stage(metrics, "reading state"), context.locked_database():
             pipeline.drop()
@@ -94,7 +95,7 @@ def run_package(context: LoadContext, source: Any, metrics: LoadMetrics) -> int:
                 load_ids = info.loads_ids if info else []
                 metrics.load_ids += load_ids
                 loaded = count_loaded_rows(pipeline, load_ids)
-                if missing := find_missing(metrics.emitted, loaded):
+                if missing := find_missing(metrics.emitted - before, loaded):
                     metrics.failures.update(missing)
                     read_again(pipeline, missing)
     return sum(loaded.values())

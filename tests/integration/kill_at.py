@@ -1,6 +1,7 @@
 """Runs ``komos`` and kills its process (SIGKILL) at a named step of the load, or at an event.
 
 python kill_at.py STEP load …
+python kill_at.py STEP run DESTINATION runs the source in a pipeline that a user of dlt creates.
 
 Events are what Python audits but imports: files opened, renamed and removed, connections. The
 number 0 kills nothing, and writes their number to standard error.
@@ -24,6 +25,7 @@ from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
 from dlt.load.load import Load
 
+from komos_source import komos_source
 from komos_source.cli.main import main
 from komos_source.extract import resources
 
@@ -117,4 +119,7 @@ if __name__ == "__main__":
         STEPS[step]()
     else:
         at_event(int(step))
-    main()
+    if sys.argv[1] == "run":
+        dlt.pipeline("mine", destination=sys.argv[2], dataset_name="komos").run(komos_source())
+    else:
+        main()

@@ -91,6 +91,44 @@ def test_load_killed_at_any_step_is_exact_after_the_next_load(
         assert store.table() == expected(world), step
 
 
+OWN_PIPELINE = (
+    [step for step in ALL if step != kill_at.WITHIN_THE_MERGE]
+    if THOROUGH
+    else ["after extract", "between the staging commit and dlt's marker"]
+)
+"""dlt merges without a transaction, so nothing is committed within the merge."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("name", ["duckdb", "postgres"])
+def test_pipeline_of_ones_own_killed_at_any_step_is_exact_after_the_pending_package_and_a_run(
+    name: str, tmp_path: Path, emulator: Emulator, world: FakeKomos, request: pytest.FixtureRequest
+) -> None:
+    store = make_store(name, tmp_path, request)
+
+    def run(step: str) -> int | None:
+        process = store.start(emulator, KILL_AT, step, "run", store.destination)
+        _, error = process.communicate(timeout=600)
+        assert process.returncode in {0, -signal.SIGKILL}, error
+        return process.returncode
+
+    runs = add_runs(world)
+    for number, step in enumerate(OWN_PIPELINE):
+        add_changes(world, runs, number)
+        assert run(step) == -signal.SIGKILL, step
+        if number % 2:
+            shutil.rmtree(tmp_path / "pipelines")  # as on a machine that keeps no files
+        else:
+            assert run("0") == 0  # loads the pending package, if there is one, and reads nothing
+        assert run("0") == 0
+        assert store.table() == expected(world), step
+        filled = "SELECT (SELECT COUNT(*) FROM {tasks}), (SELECT COUNT(*) FROM {task_runs})"
+        assert store.query("komos", filled) == [(3, len(world.run_ids()))]
+        logs = "SELECT run_id FROM {task_run_log_loads}"
+        assert sorted(id_ for (id_,) in store.query("komos", logs)) == sorted(world.run_ids())
+
+
 def test_load_into_postgres_creates_indexes_on_the_key_and_on_the_load_id(
     postgres_url: str,
     tmp_path: Path,

@@ -23,7 +23,7 @@ from komos_source.exceptions import AuthenticationError, LockedError, UsageError
 from komos_source.extract.log_reader import log_batch
 from komos_source.testing import FakeKomos, api, make_sample_data
 from komos_source.testing.world import iso
-from tests.conftest import LoadEnv, expected
+from tests.conftest import THOROUGH, LoadEnv, expected
 
 
 def add_finished_run(world: FakeKomos, task_id: str, *entries: Any, age_hours: float = 24) -> str:
@@ -601,3 +601,36 @@ def test_load_limits_batches_by_the_bytes_of_rejected_entries(
         add_finished_run(world, task, {"message": {"screenshot": "x" * 2_000}})
     assert home.load().entries_rejected == 3
     assert sizes == [1, 1, 1]
+
+
+@pytest.mark.parametrize("options", [{}, *([{"full_refresh": True}, {"named": True}] * THOROUGH)])
+def test_load_in_packages_of_limited_size_requests_each_log_once(
+    home: LoadEnv, world: FakeKomos, options: dict[str, Any]
+) -> None:
+    task = world.add_task("Orders")
+    runs = [add_finished_run(world, task, {"message": "x" * 5_000}) for _ in range(3)]
+    runs.append(world.add_run(task))
+    world.append(runs[-1], {"message": "y" * 5_000})
+    home.emulator.faults.add(f"{runs[0]}/logs", "status", status=422, times=1)
+    named = runs if options.pop("named", None) else None
+    result = home.load(max_bytes=7_000, max_concurrency=1, run_ids=named, **options)
+    assert (result.runs_fetched, result.runs_failed) == (3, 1)
+    assert home.emulator.count("/logs") == 4
+    packages = "SELECT COUNT(DISTINCT _dlt_load_id) FROM task_run_logs"
+    assert home.value(packages) == 2
+    assert home.load().exit_code == 0
+    assert home.table() == expected(world)
+    assert home.load().requests == 1 + 1 + 1  # tasks, runs, the log of the running run
+
+
+def test_load_without_the_direct_merge_limits_the_size_of_packages(
+    home: LoadEnv, world: FakeKomos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCES__KOMOS__DIRECT_MERGE", "false")
+    monkeypatch.setattr(settings, "BYTES_PER_PACKAGE", 5_000)
+    task = world.add_task("Orders")
+    for _ in range(2):
+        add_finished_run(world, task, {"message": "x" * 5_000})
+    home.load(max_concurrency=1)
+    assert home.table() == expected(world)
+    assert home.value("SELECT COUNT(DISTINCT _dlt_load_id) FROM task_run_logs") == 2
