@@ -72,11 +72,15 @@ def _show_bar(metrics: LoadMetrics, ended: threading.Event) -> None:
 
 
 def _show_lines(metrics: LoadMetrics, ended: threading.Event) -> None:
-    stage = ""
-    while not ended.wait(_REFRESH):
+    stage, has_ended, throttled = "", False, False
+    while not has_ended:
+        has_ended = ended.wait(_REFRESH)
         if metrics.stage != stage:
             stage = metrics.stage
             click.echo(f"komos: {stage}", err=True)
+        if metrics.paused_until and not throttled:
+            throttled = True
+            click.echo("komos: throttled: the API limits the rate of requests", err=True)
 
 
 def summary_line(result: LoadResult, *, polled: bool) -> str:

@@ -24,7 +24,9 @@ def loading_path(pipeline: dlt.Pipeline) -> LoadingPath:
 
 
 def bytes_per_package(destination: str) -> int | None:
-    """Returns the bytes of rows after which a load begins another load package; None for no limit.
+    """Returns the bytes of rows after which a load begins another load package.
+
+    None for no limit, or for the one that is configured (``SOURCES__KOMOS__MAX_BYTES``).
 
     Args:
         destination: Name of a dlt destination.
@@ -32,7 +34,7 @@ def bytes_per_package(destination: str) -> int | None:
     Raises:
         ConfigurationError: As for `with_direct_merge`.
     """
-    if destination != "duckdb":
+    if destination != "duckdb" or setting("max_bytes") is not None:
         return None
     from komos_source.destinations.duckdb import duckdb
 

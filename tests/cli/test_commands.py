@@ -72,6 +72,19 @@ def test_load_prints_a_summary_and_no_output_of_libraries(
     ]
 
 
+def test_load_below_a_rate_limit_without_headers_exits_with_0_and_names_the_throttling(
+    home: LoadEnv, world: FakeKomos
+) -> None:
+    for number in range(6):
+        world.append(world.add_run(world.add_task(f"Task {number}")), {})
+    limit = home.emulator.faults.limit_rate(5, 0.2)
+    done = komos(home, "load")
+    assert done.returncode == 0, done.stderr
+    assert limit.refused
+    assert "entries loaded    6" in done.stdout
+    assert "komos: throttled: the API limits the rate of requests" in done.stderr.splitlines()
+
+
 def test_load_no_views_creates_no_view(home: LoadEnv, run_id: str) -> None:
     views = "SELECT COUNT(*) FROM duckdb_views() WHERE view_name = 'node_health'"
     for arguments, count in ((["--no-views"], 0), ([], 1)):
