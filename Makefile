@@ -50,8 +50,8 @@ airflow: ## Try the Airflow DAG in Airflow's standalone mode (installs some 160 
 	.venv-airflow/bin/python -m pip install --quiet --disable-pip-version-check ".[airflow]"
 	.venv-airflow/bin/python tests/airflow_standalone.py
 
-golden: $(READY) ## Rewrite docs/tables, the dbt package and the queries' texts in all dialects
-	$(BIN)/python -m pytest tests/analytics/test_golden.py tests/test_tables.py tests/dbt/test_files.py --rewrite-golden
+golden: $(READY) ## Rewrite what is generated in docs/, the dbt package and the queries' texts in all dialects
+	$(BIN)/python -m pytest tests/analytics/test_golden.py tests/test_tables.py tests/test_reference.py tests/dbt/test_files.py --rewrite-golden
 
 docs: $(READY) ## Build the documentation as a site, in site/
 	$(BIN)/zensical build --strict

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import re
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -161,13 +162,47 @@ def setting(name: str) -> Any:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting of the section ``[sources.komos]``, declared where it is read.
+
+    Attributes:
+        name: Its name in the section, such as ``spool`` or ``redact.mode``.
+        meaning: What it is, for docs/configuration.md, which is generated from it.
+        default: Its value if none is configured.
+    """
+
+    name: str
+    meaning: str
+    default: Any = None
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return f"SOURCES__KOMOS__{self.name.replace('.', '__').upper()}"
+
+    def value(self) -> Any:
+        """The configured value, as `setting` returns it, or the default.
+
+        Raises:
+            ConfigurationError: config.toml or secrets.toml cannot be read.
+        """
+        configured = setting(self.name)
+        return self.default if configured in (None, "") else configured
+
+
+TIME_ZONE = Setting(
+    "time_zone", "IANA name of the time zone in which `node_health_daily` counts days.", "UTC"
+)
+
+
 def time_zone() -> str:
     """The time zone that analyses count days in: ``SOURCES__KOMOS__TIME_ZONE``, else UTC.
 
     Raises:
         ConfigurationError: There is no such time zone.
     """
-    name = str(setting("time_zone") or "UTC")
+    name = str(TIME_ZONE.value())
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:

@@ -10,7 +10,6 @@ DUCKDB_FILE = f"{PIPELINE_NAME}.duckdb"
 """As dlt names it. A file named like its dataset makes ``komos.task_run_logs`` ambiguous."""
 TABLE_FORMAT = "delta"
 """On a filesystem; keeps each entry once, as plain Parquet does not."""
-TABLE_FORMAT_VARIABLE = "SOURCES__KOMOS__TABLE_FORMAT"
 KNOWN_PROBLEMS_FILE = "komos.toml"
 """In the working directory."""
 

@@ -95,21 +95,23 @@ def komos_source(
     """Tasks, their runs and the runs' log entries, each entry once, however often it is loaded.
 
     Args:
-        api_key: The organisation's key (``SOURCES__KOMOS__API_KEY``; ``KOMOS_API_KEY`` is accepted
-            as a last resort).
-        base_url: Scheme and host of the API, without ``/public/v1``.
+        api_key: The organisation's key; ``KOMOS_API_KEY`` is used if none is configured.
+        base_url: Scheme and host of the API, without ``/public/v1``; https, or http on the loopback
+            interface.
         run_ids: Load the logs of these runs only; no other endpoint is called.
         task_ids: Load the runs of these tasks only; if empty, only runs that are tracked already.
         since: ISO 8601 date or time; logs of runs created before it are left for a later load.
         full_refresh: Read every visible run again, settled or lost.
-        settle_after: Seconds past a run's end after which its log counts as complete.
+        settle_after: Seconds past a run's end after which its log counts as complete, see
+            docs/exactly-once.md#settled-runs.
         give_up_after: Seconds for which the API must refuse a run for good, in at least three
-            loads, before the run counts as lost.
-        max_concurrency: Requests under way at once.
-        backoff: Seconds before a failed request is tried again; doubles with every further try.
-        max_body: Bytes of one answer, unpacked; a larger one is not read.
-        max_bytes: Bytes of new rows after which no further log is read; the other logs are left to
-            the next run of the pipeline. None for no limit.
+            loads, before the run counts as lost, see docs/exactly-once.md#lost-runs.
+        max_concurrency: Requests under way at once, from 1 to 1,000.
+        backoff: Seconds before a failed request is tried again; doubles with each of at most five
+            tries.
+        max_body: Bytes of one answer, unpacked. A run with a larger log is reported as failed.
+        max_bytes: Bytes of new rows in one load package: no further log is read after them, and the
+            next run of the pipeline goes on. None for no limit, see docs/performance/memory.md.
         shard: Load only what is in this bucket: of tasks by their id, of named runs by theirs.
 
     Raises:

@@ -89,16 +89,6 @@ def command_page(name: str) -> str:
     return f"docs/commands/{name.removeprefix('komos ').replace(' ', '-')}.md"
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_each_option_of_a_command_is_documented_in_its_section(name: str) -> None:
-    page = read(command_page(name))
-    assert page.startswith(f"# {name}\n")
-    for parameter in COMMANDS[name].params:
-        if isinstance(parameter, click.Option):
-            for option in (*parameter.opts, *parameter.secondary_opts):
-                assert re.search(rf"`{option}[ `]", page), option
-
-
 def typed_commands() -> Iterator[str]:
     """Each `komos` command line in a code block of a page, without what a shell does with it."""
     for page in PAGES:
@@ -119,13 +109,6 @@ def test_each_command_in_a_code_block_has_options_that_exist(command: str) -> No
         assert name in group.commands, command
         group = group.commands[name]
     group.make_parser(click.Context(group)).parse_args(words)
-
-
-def test_each_documented_option_exists() -> None:
-    for name, command in COMMANDS.items():
-        known = {o for each in command.params for o in (*each.opts, *each.secondary_opts)}
-        rows = re.findall(r"^\| (`--.*?) \|", read(command_page(name)), re.M)
-        assert set(re.findall(r"`(--[\w-]+)", " ".join(rows))) <= known
 
 
 def test_each_setting_is_documented() -> None:

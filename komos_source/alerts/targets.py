@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from komos_source.config import setting
+from komos_source.config import Setting
 from komos_source.exceptions import ConfigurationError, UsageError
 from komos_source.extras import requires_extra
 
-SETTING = "SOURCES__KOMOS__NOTIFY"
+NOTIFY = Setting(
+    "notify",
+    "Targets of alerts (docs/alerts.md): URLs of Apprise, a list in `secrets.toml` or a text with "
+    "blanks between them.",
+)
 _HOST_IS_NO_SECRET = frozenset(
     {"mailto", "mailtos", "json", "jsons", "xml", "xmls", "form", "forms", "http", "https"}
 )
@@ -57,7 +61,7 @@ def configured_targets() -> list[str]:
     Raises:
         ConfigurationError: The setting is neither.
     """
-    value: Any = setting("notify")
+    value: Any = NOTIFY.value()
     if value is None:
         return []
     if isinstance(value, str):
@@ -65,7 +69,7 @@ def configured_targets() -> list[str]:
     if isinstance(value, list) and all(isinstance(url, str) for url in value):
         return list(value)
     raise ConfigurationError(
-        f"{SETTING} must be a list of URLs of Apprise, or a text with blanks between them"
+        f"{NOTIFY.variable} must be a list of URLs of Apprise, or a text with blanks between them"
     )
 
 

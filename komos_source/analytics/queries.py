@@ -54,6 +54,9 @@ def query(
         run_id: Only this run.
         limit: Maximum number of entries (of a run; of each node and level) or steps.
 
+    Returns:
+        The rows of the query; docs/tables.md describes the columns of each view. Times are UTC.
+
     Raises:
         UsageError: There is no such query, or it has no such filter.
         LockedError: Another process kept the DuckDB file open.

@@ -51,6 +51,7 @@ LIMIT 10
     type=click.Path(path_type=Path),
     default=Path("komos-demo"),
     show_default=True,
+    metavar="DIRECTORY",
     help="Directory of the demo: a new one, an empty one, or that of an earlier demo.",
 )
 @click.option("--fast", is_flag=True, help="Load 8 days instead of 28, and follow no run.")

@@ -25,20 +25,29 @@ RUNS_PER_DAY = 4.0
 
 
 @click.command()
-@click.option("--port", type=PORT, default=8765, show_default=True, help="Port on this machine.")
-@click.option("--seed", default=7, show_default=True, help="Seed of the sample data.")
+@click.option(
+    "--port",
+    type=PORT,
+    default=8765,
+    show_default=True,
+    metavar="PORT",
+    help="Port, on the loopback interface.",
+)
+@click.option("--seed", default=7, show_default=True, metavar="N", help="Seed of the sample data.")
 @click.option(
     "--pace",
     type=FiniteRange(min=0, min_open=True),
     default=1.0,
     show_default=True,
-    help="Emulated seconds per second.",
+    metavar="FACTOR",
+    help="Emulated seconds per real second.",
 )
 @click.option(
     "--run-every",
     type=FiniteRange(min=0),
     default=20.0,
     show_default=True,
+    metavar="SECONDS",
     help="Emulated seconds between the starts of two runs; 0 starts none.",
 )
 @click.option(
@@ -46,15 +55,17 @@ RUNS_PER_DAY = 4.0
     type=FiniteRange(min=0),
     default=0.0,
     show_default=True,
-    help="Seconds to delay each answer.",
+    metavar="SECONDS",
+    help="Delay of each answer.",
 )
-@click.option("--webhook-url", help="Send webhooks to this address.")
+@click.option("--webhook-url", metavar="URL", help="Send webhook deliveries to this address.")
 @click.option(
     "--webhook-secret",
     envvar="SOURCES__KOMOS__WEBHOOK_SECRET",
     show_envvar=True,
     default=DEMO_WEBHOOK_SECRET,
     show_default=True,
+    metavar="SECRET",
     help="Secret to sign webhooks with; other users of this machine can read options, but not the "
     "environment.",
 )

@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=EXIT_CODES)
-@click.option("--only", multiple=True, metavar="NAME", help="Run only this check (repeatable).")
+@click.option("--only", multiple=True, metavar="NAME", help="Run this check only (repeatable).")
 @click.option(
-    "--as-of", metavar="TIME", help="Look at the data as of this ISO 8601 date or time.  [now]"
+    "--as-of",
+    metavar="TIME",
+    show_default="now",
+    help="Look at the data as of this ISO 8601 date or time; send nothing.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object: passed, checks, notified."
+)
 @notify_options
 @read_options
 @click.pass_obj
@@ -83,14 +88,14 @@ def chosen_targets(urls: Sequence[str], *, configured: bool) -> list[str]:
     Raises:
         UsageError: A target is not known, or ``--notify`` has no URL and none is configured.
     """
-    from komos_source.alerts.targets import SETTING, configured_targets, parse_targets
+    from komos_source.alerts.targets import NOTIFY, configured_targets, parse_targets
     from komos_source.exceptions import UsageError
 
     found = [url for url in urls if url]
     if "" in urls or (configured and not urls):
         found += configured_targets()
     if urls and not found:
-        raise UsageError(f"--notify has no URL, and {SETTING} is not set: give one of them")
+        raise UsageError(f"--notify has no URL, and {NOTIFY.variable} is not set: give one of them")
     if found:
         parse_targets(found)  # refuses what is wrong before anything is done
     return found

@@ -25,28 +25,38 @@ if TYPE_CHECKING:
     "run_ids",
     multiple=True,
     shell_complete=complete_run_id,
-    help="Load only this run (repeatable).",
+    metavar="ID",
+    help="Load the log of this run only (repeatable).",
 )
 @click.option(
-    "--runs-file", type=click.Path(path_type=Path), help="File with one run id per line to load."
+    "--runs-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Load the logs of the runs in this file only: one id per line, # starts a comment.",
 )
 @click.option(
     "--task-id",
     "task_ids",
     multiple=True,
     shell_complete=complete_task_id,
-    help="Load this task's runs (repeatable).",
+    metavar="ID",
+    help="Load the runs of this task only (repeatable).",
 )
-@click.option("--since", help="Skip logs of runs created before this ISO 8601 date or time.")
-@click.option("--full-refresh", is_flag=True, help="Read every visible run again.")
 @click.option(
-    "--shard", metavar="B/N", help="Load only bucket B of N, B from 0; see docs/scaling.md."
+    "--since",
+    metavar="TIME",
+    help="Leave logs of runs created before this ISO 8601 date or time for a later load.",
+)
+@click.option("--full-refresh", is_flag=True, help="Read every visible run again, settled or not.")
+@click.option(
+    "--shard", metavar="B/N", help="Load shard B of N only, counted from 0, see docs/scaling.md."
 )
 @click.option(
     "--follow",
     type=FiniteRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Load until stopped: poll the API at this interval, load webhook deliveries at once.",
+    help="Load until interrupted: request the API at this interval, load webhook deliveries as "
+    "they arrive, print one line per load.",
 )
 @load_options
 @notify_options
@@ -56,7 +66,7 @@ if TYPE_CHECKING:
     type=click.Choice(["plain", "json"]),
     envvar="KOMOS_LOG_FORMAT",
     show_envvar=True,
-    help="Log events to standard error, one per line, instead of progress and messages.",
+    help="Log one event per line to standard error instead of progress and messages.",
 )
 @click.pass_obj
 def load(

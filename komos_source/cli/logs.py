@@ -25,23 +25,36 @@ if TYPE_CHECKING:
 
 @click.command(epilog=EXIT_CODES)
 @click.argument("run_id", shell_complete=complete_run_id)
-@click.option("--follow", is_flag=True, help="Print new entries as they come, until the run ends.")
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Print new entries as they come, until the run has ended and its log is quiet.",
+)
 @click.option(
     "--level",
     type=click.Choice(["info", "warning", "error"]),
     default="info",
     show_default=True,
-    help="Show entries of this level and of graver ones.",
+    help="Show entries of this level and of graver ones; those with another level or none always.",
 )
-@click.option("--node", "nodes", multiple=True, help="Show this node's entries (repeatable).")
+@click.option(
+    "--node",
+    "nodes",
+    multiple=True,
+    metavar="ID",
+    help="Show the entries of this node only (repeatable).",
+)
 @click.option(
     "--since",
     metavar="TIME",
-    help="Skip entries before an ISO 8601 date or time, or older than a duration such as 15m.",
+    help="Skip entries before this ISO 8601 date or time, or older than a duration such as 30s, "
+    "15m, 2h, 7d or 1w; entries without a time are shown.",
 )
 @click.option("--utc", is_flag=True, help="Show times in UTC instead of this machine's time zone.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per entry.")
-@click.option("--reveal", is_flag=True, help="Show what the rules of redaction would replace.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per entry and line.")
+@click.option(
+    "--reveal", is_flag=True, help="Show what the rules of docs/redaction.md would replace."
+)
 @click.option("--exit-status", is_flag=True, help="Exit with 4 if the run failed or was cancelled.")
 @quiet_when_closed
 def logs(

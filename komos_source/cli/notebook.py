@@ -20,13 +20,21 @@ NAMES = ("node_health", "run_explorer")
 
 @click.command(epilog=EXIT_CODES)
 @click.argument("name", type=click.Choice(NAMES), default=NAMES[0])
-@click.option("--port", type=PORT, default=0, help="Port on this machine; any free one if 0.")
+@click.option(
+    "--port",
+    type=PORT,
+    default=0,
+    show_default=True,
+    metavar="PORT",
+    help="Port on this machine; 0 is any free one.",
+)
 @click.option(
     "--browser/--no-browser",
     default=True,
-    help="Open a browser, or only print the address.  [default: browser]",
+    show_default=True,
+    help="Open a browser, or only print the address with its token.",
 )
-@click.option("--edit", is_flag=True, help="Open the notebook's code as well, for editing.")
+@click.option("--edit", is_flag=True, help="Open the code of the notebook for editing.")
 @read_options
 def notebook(name: str, port: int, browser: bool, edit: bool, **where: Any) -> None:
     """Open a notebook as an app: NAME is node_health or run_explorer.

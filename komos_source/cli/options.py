@@ -52,21 +52,24 @@ destination_options = _combined(
         "--destination",
         default=settings.DESTINATION,
         show_default=True,
-        help="Name of a dlt destination.",
+        metavar="NAME",
+        help="Name of a dlt destination, see docs/destinations.md.",
     ),
     click.option(
         "--dataset",
         "dataset_name",
         default=settings.DATASET_NAME,
         show_default=True,
-        help="Dataset (schema) of the tables.",
+        metavar="NAME",
+        help="Dataset (schema) of the tables; letters, digits and _.",
     ),
 )
 pipeline_name_option = click.option(
     "--pipeline-name",
     default=settings.PIPELINE_NAME,
     show_default=True,
-    help="dlt's name of the pipeline.",
+    metavar="NAME",
+    help="Name of the dlt pipeline, its lock and its settings; letters, digits, _ and -.",
 )
 lock_timeout_option = click.option(
     "--lock-timeout",
@@ -80,7 +83,10 @@ load_options = _combined(
     destination_options,
     pipeline_name_option,
     click.option(
-        "--views/--no-views", default=True, help="Create the views for analyses.  [default: views]"
+        "--views/--no-views",
+        default=True,
+        show_default=True,
+        help="Create the views for analyses where they are missing.",
     ),
     lock_timeout_option,
 )
@@ -92,8 +98,8 @@ notify_options = _combined(
         is_flag=False,
         flag_value="",
         metavar="[URL]",
-        help="Send what is new to this target, a URL of Apprise (repeatable).  "
-        "[without a URL: SOURCES__KOMOS__NOTIFY]",
+        help="Send what the checks find and is new to this target, a URL of Apprise (repeatable); "
+        "without a URL, to those of SOURCES__KOMOS__NOTIFY. See docs/alerts.md.",
     ),
     click.option(
         "--remind-after",
@@ -110,6 +116,7 @@ read_options = _combined(
     click.option(
         "--database",
         type=click.Path(),
+        metavar="FILE",
         help="DuckDB file to read instead of the configured destination.",
     ),
 )

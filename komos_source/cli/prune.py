@@ -21,7 +21,7 @@ from komos_source.cli.run_ids import complete_task_id
     "--older-than",
     required=True,
     metavar="DURATION",
-    help="Delete runs that ended longer ago than this, such as 180d.",
+    help="Delete runs that ended longer ago than this: 180d, 26w, 720h; at least 1d.",
 )
 @click.option("--keep-failed", is_flag=True, help="Keep runs that failed.")
 @click.option("--keep-errors", is_flag=True, help="Keep runs with an entry of the level error.")
@@ -30,7 +30,8 @@ from komos_source.cli.run_ids import complete_task_id
     "task_ids",
     multiple=True,
     shell_complete=complete_task_id,
-    help="Delete this task's runs (repeatable).",
+    metavar="ID",
+    help="Delete the runs of this task only (repeatable).",
 )
 @click.option("--dry-run", is_flag=True, help="Count what would be deleted, and delete nothing.")
 @destination_options

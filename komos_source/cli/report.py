@@ -17,6 +17,7 @@ from komos_source.cli.output import echo
     type=click.Path(path_type=Path),
     default=Path("komos-report.html"),
     show_default=True,
+    metavar="FILE",
     help="File to write or to replace.",
 )
 @click.option(
@@ -24,13 +25,20 @@ from komos_source.cli.output import echo
     type=click.IntRange(16, 92),
     default=28,
     show_default=True,
-    help="Number of days to show, ending at that of the latest run.",
+    metavar="N",
+    help="Number of days to show, ending at that of the latest run; fewer if less is loaded.",
 )
-@click.option("--time-zone", help="Time zone of the days: an IANA name such as Europe/Berlin.")
+@click.option(
+    "--time-zone",
+    metavar="ZONE",
+    show_default="SOURCES__KOMOS__TIME_ZONE, else UTC",
+    help="Time zone of the days: an IANA name such as Europe/Berlin.",
+)
 @click.option(
     "--new-since",
-    help="Mark messages as new that were first seen at this ISO 8601 date or time, or later.  "
-    "[default: 2 days before the latest run]",
+    metavar="TIME",
+    show_default="2 days before the latest run",
+    help="Mark messages as new that were first seen at this ISO 8601 date or time, or later.",
 )
 @read_options
 def report(

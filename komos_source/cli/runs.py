@@ -29,19 +29,25 @@ _STATUSES = ["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"]
     "task_ids",
     multiple=True,
     shell_complete=complete_task_id,
-    help="List this task's runs (repeatable).",
+    metavar="ID",
+    help="List the runs of this task only (repeatable).",
 )
 @click.option(
     "--status",
     "statuses",
     multiple=True,
     type=click.Choice(_STATUSES, case_sensitive=False),
-    help="List runs with this status (repeatable).",
+    help="List runs with this status only, in any case (repeatable).",
 )
 @click.option(
-    "--limit", type=click.IntRange(1), default=20, show_default=True, help="List so many at most."
+    "--limit",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="List so many at most.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per run.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per run and line.")
 @quiet_when_closed
 def runs(task_ids: tuple[str, ...], statuses: tuple[str, ...], limit: int, as_json: bool) -> None:
     """List the runs that the API shows, newest first; no database is needed.

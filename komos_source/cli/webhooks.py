@@ -15,12 +15,18 @@ def webhooks() -> None:
 
 
 @webhooks.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=PORT, default=8766, show_default=True, help="Port to listen on.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, metavar="HOST", help="Address to listen on."
+)
+@click.option(
+    "--port", type=PORT, default=8766, show_default=True, metavar="PORT", help="Port to listen on."
+)
 @click.option(
     "--spool",
-    help="SQLAlchemy URL of the spool. Set SOURCES__KOMOS__SPOOL instead if it holds a password: "
-    "other users of this machine can read options.  [default: sqlite:///komos_spool.db]",
+    metavar="URL",
+    show_default="SOURCES__KOMOS__SPOOL, else sqlite:///komos_spool.db",
+    help="SQLAlchemy URL of the spool; put a URL with a password into SOURCES__KOMOS__SPOOL "
+    "instead: other users of this machine can read options.",
 )
 def serve(host: str, port: int, spool: str | None) -> None:
     """Receive task-run.* deliveries into the spool, from which `komos load` loads them.

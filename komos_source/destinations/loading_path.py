@@ -8,10 +8,16 @@ from typing import Any, Literal
 import dlt
 
 from komos_source import settings
-from komos_source.config import setting
+from komos_source.config import Setting, setting
 from komos_source.exceptions import ConfigurationError
 
 LoadingPath = Literal["direct merge", "dlt"]
+DIRECT_MERGE = Setting(
+    "direct_merge",
+    "Whether DuckDB and DuckLake merge straight from the Parquet files of a load; `false` uses the "
+    "merge of dlt. See docs/compatibility.md#loading-with-and-without-the-direct-merge.",
+    "true",
+)
 
 
 def loading_path(pipeline: dlt.Pipeline) -> LoadingPath:
@@ -51,10 +57,10 @@ def with_direct_merge(client_class: Any) -> Any:
     Raises:
         ConfigurationError: The setting is neither true nor false.
     """
-    configured = str(setting("direct_merge")).lower()  # TOML has a bool, the environment a text
+    configured = str(DIRECT_MERGE.value()).lower()  # TOML has a bool, the environment a text
     if configured in {"false", "0", "no", "off"}:
         return client_class
-    if configured not in {"none", "true", "1", "yes", "on"}:
+    if configured not in {"true", "1", "yes", "on"}:
         raise ConfigurationError("SOURCES__KOMOS__DIRECT_MERGE has to be true or false")
     return _direct(client_class) or client_class
 

@@ -18,12 +18,17 @@ import dlt
 from dlt.extract import DltSource
 
 from komos_source import settings
-from komos_source.config import setting
+from komos_source.config import Setting
 from komos_source.exceptions import ConfigurationError
 
 Source = TypeVar("Source", bound=DltSource)
 
 _FORMATS = ("delta", "iceberg", "parquet")
+FORMAT = Setting(
+    "table_format",
+    "Tables on a filesystem: `delta`, `iceberg` or `parquet`, see docs/destinations.md.",
+    settings.TABLE_FORMAT,
+)
 
 
 def merges_in_sql(pipeline: dlt.Pipeline) -> bool:
@@ -40,11 +45,10 @@ def table_format(pipeline: dlt.Pipeline) -> Any:
     """
     if merges_in_sql(pipeline):
         return None
-    configured: Any = setting("table_format")
-    name: str = configured or settings.TABLE_FORMAT
+    name: str = FORMAT.value()
     if name not in _FORMATS:
         raise ConfigurationError(
-            f"{settings.TABLE_FORMAT_VARIABLE} is {name!r}: set it to delta, iceberg or parquet"
+            f"{FORMAT.variable} is {name!r}: set it to delta, iceberg or parquet"
         )
     return name
 

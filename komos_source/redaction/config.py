@@ -11,7 +11,7 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from komos_source.config import setting
+from komos_source.config import Setting, setting
 from komos_source.exceptions import ConfigurationError
 from komos_source.redaction.redactor import MODES, Mode, Redactor
 from komos_source.redaction.rules import BUILT_IN, Rule
@@ -19,6 +19,18 @@ from komos_source.redaction.rules import BUILT_IN, Rule
 _SECTION = "redact"
 _SETTINGS = ("rules", "patterns", "mode", "key")
 _LEAST_KEY = 16
+RULES = Setting(
+    "redact.rules",
+    "Names of built-in rules, separated by commas, or `all`; in TOML also a list. See "
+    "docs/redaction.md#rules.",
+)
+PATTERNS = Setting(
+    "redact.patterns",
+    "Own rules: a JSON object of regular expressions by name; in TOML the table "
+    "`[sources.komos.redact.patterns]`.",
+)
+MODE = Setting("redact.mode", "`mask`, `hash` or `partial`, see docs/redaction.md#modes.", MODES[0])
+KEY = Setting("redact.key", f"Key of `hash`, at least {_LEAST_KEY} characters; a secret.")
 _NAME = re.compile("[a-z][a-z0-9_]{0,62}")
 
 
@@ -34,13 +46,13 @@ def configured_redactor() -> Redactor:
             raise ConfigurationError(
                 f"[sources.komos.redact] has no setting {name!r}: it has {', '.join(_SETTINGS)}"
             )
-    rules = (*_built_in(setting(f"{_SECTION}.rules")), *_own(setting(f"{_SECTION}.patterns")))
-    mode = str(setting(f"{_SECTION}.mode") or MODES[0])
+    rules = (*_built_in(RULES.value()), *_own(PATTERNS.value()))
+    mode = str(MODE.value())
     if mode not in MODES:
         raise ConfigurationError(
             f"SOURCES__KOMOS__REDACT__MODE is {mode!r}: give mask, hash or partial"
         )
-    key = str(setting(f"{_SECTION}.key") or "")
+    key = str(KEY.value() or "")
     if rules and mode == "hash" and len(key) < _LEAST_KEY:
         raise ConfigurationError(
             "redaction by hash needs a key: set SOURCES__KOMOS__REDACT__KEY, or key under "

@@ -17,8 +17,9 @@ class Limits:
 
     Attributes:
         window_gap_hours: Window gaps found within so many hours count.
-        rejected_share: Share of the entries that may have been rejected, ...
-        rejected_hours: ... of those loaded within so many hours.
+        rejected_share: Share of the entries of the last `rejected_hours` that may have been
+            rejected.
+        rejected_hours: Hours of loads in which `rejected_share` is counted.
         freshness_hours: Maximum age of the last load.
         retired_days: A pipeline without a load for so many days counts as retired.
         failed_loads: So many loads in a row must be incomplete.
@@ -31,12 +32,12 @@ class Limits:
         silent_days: Days of silence, beyond the limit, after which a task counts as retired.
         volume_weeks: Same weekdays that a day is compared with, at most; half of them at least.
         volume_spreads: How many of its usual spreads a day must be off.
-        volume_factor: How many times more, or fewer, runs or entries there must be.
+        volume_factor: How many times more, or fewer, runs or entries than usual there must be.
         duration_days: Days that the last two are compared with.
         duration_runs: Runs without which a day is not compared with; the last two days need twice
             as many in all.
         duration_spreads: How many of their usual spreads the daily medians must be higher.
-        duration_factor: How many times longer the runs must take.
+        duration_factor: How many times longer than usual the runs must take.
     """
 
     window_gap_hours: float = 24
