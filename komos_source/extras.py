@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, distribution
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from komos_source.exceptions import ConfigurationError
 
@@ -23,6 +27,18 @@ def requires_extra(extra: str, what: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"the library {error.name} is missing, which {what} need: "
-            f'pip install "komos-source[{extra}]"'
+            f"the library {error.name} is missing, which {what} need: {install_command(extra)}"
         ) from error
+
+
+def install_command(extra: str) -> str:
+    """The command that installs an extra: from the checkout if pip installed the package from one.
+
+    pip records a directory as https://packaging.python.org/specifications/direct-url/ describes.
+    """
+    with contextlib.suppress(PackageNotFoundError, ValueError, AttributeError):
+        origin = json.loads(distribution("komos-source").read_text("direct_url.json") or "{}")
+        if (url := urlsplit(origin.get("url", ""))).scheme == "file" and "dir_info" in origin:
+            editable = "-e " if origin["dir_info"].get("editable") else ""
+            return f'pip install {editable}"{url2pathname(url.path)}[{extra}]"'
+    return f'pip install "komos-source[{extra}]"'

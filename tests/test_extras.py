@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import Distribution
 
 import pytest
 
 from komos_source.exceptions import ConfigurationError
-from komos_source.extras import requires_extra
+from komos_source.extras import install_command, requires_extra
 from komos_source.testing import FakeKomos
 from tests.conftest import LoadEnv
 
@@ -55,6 +56,37 @@ def test_import_of_a_missing_library_names_it_and_the_extra() -> None:
         import no_such_library  # noqa: F401
 
 
+@pytest.mark.parametrize(
+    ("origin", "command"),
+    [
+        (None, 'pip install "komos-source[x]"'),
+        ('{"url": "file:///my%20code", "dir_info": {}}', 'pip install "/my code[x]"'),
+        (
+            '{"url": "file:///code", "dir_info": {"editable": true}}',
+            'pip install -e "/code[x]"',
+        ),
+        ('{"url": "https://e.org/a.whl", "archive_info": {}}', 'pip install "komos-source[x]"'),
+        ('{"url": "file:///a.whl", "archive_info": {}}', 'pip install "komos-source[x]"'),
+        ("[]", 'pip install "komos-source[x]"'),
+    ],
+)
+def test_install_command_names_the_checkout_from_which_the_package_was_installed(
+    monkeypatch: pytest.MonkeyPatch, origin: str | None, command: str
+) -> None:
+    monkeypatch.setattr(Distribution, "from_name", lambda _: Installed(origin))
+    assert install_command("x") == command
+
+
+class Installed:
+    """What pip has recorded about the package."""
+
+    def __init__(self, origin: str | None) -> None:
+        self.origin = origin
+
+    def read_text(self, name: str) -> str | None:
+        return self.origin if name == "direct_url.json" else None
+
+
 def test_commands_without_the_extra_for_analyses_load_and_check_and_name_the_extra(
     home: LoadEnv, world: FakeKomos
 ) -> None:
@@ -69,5 +101,5 @@ def test_commands_without_the_extra_for_analyses_load_and_check_and_name_the_ext
     for command in ("health", "report"):
         done = run(home, command, missing=_ANALYSIS)
         assert done.returncode == 1
-        assert 'pip install "komos-source[analysis]"' in done.stderr
+        assert install_command("analysis") in done.stderr
         assert len(done.stderr.splitlines()) == 1

@@ -8,7 +8,7 @@ from typing import Any
 
 from komos_source.analytics.checks.result import Finding, records
 from komos_source.analytics.database import SqlSource, fetch
-from komos_source.analytics.links import absolute_link
+from komos_source.analytics.links import run_link
 from komos_source.analytics.queries import query
 
 _RECENT = timedelta(days=31)
@@ -46,7 +46,8 @@ def find_evidence(source: SqlSource, finding: Finding, now: datetime) -> Evidenc
         tasks = query(source, "run_intervals", since=since, until=now, task_id=finding.task_id)
         run_id = None if tasks.empty else str(tasks["last_run_id"].iloc[0])
     rows = fetch(source, "SELECT logs_url FROM {task_runs} WHERE id = %s", run_id)[1]
-    return Evidence(run_id, message, absolute_link(rows[0][0] if rows else None))
+    link = run_link(run_id, rows[0][0] if rows else None) if run_id else None
+    return Evidence(run_id, message, link)
 
 
 def _newest_entry(source: SqlSource, finding: Finding, now: datetime) -> dict[Any, Any]:

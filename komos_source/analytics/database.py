@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WHAT_TO_RUN = (
-    "Run `komos load` to fill it, or `komos demo` for sample data and then add "
-    "--database komos-demo/komos-demo.duckdb"
+    "Run `komos load` to fill it, or `komos demo` for sample data and then read "
+    "komos-demo/komos-demo.duckdb: `--database FILE`, in Python `open_database(database=…)`"
 )
 
 

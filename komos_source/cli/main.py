@@ -72,9 +72,9 @@ for command in (
 
 def main() -> NoReturn:
     """Entry point: runs the command and ends the process with its exit code."""
-    startup.configure_process()
     output = Output()
     try:
+        startup.configure_process()
         cli(standalone_mode=False, obj=output)
     except click.ClickException as error:
         lines = io.StringIO()

@@ -14,6 +14,7 @@ import click
 
 from komos_source.cli.options import EXIT_CODES, PORT, read_options
 from komos_source.exceptions import ConfigurationError
+from komos_source.extras import install_command
 
 NAMES = ("node_health", "run_explorer")
 
@@ -49,7 +50,7 @@ def notebook(name: str, port: int, browser: bool, edit: bool, **where: Any) -> N
     """
     if not (find_spec("marimo") and find_spec("altair")):
         raise ConfigurationError(
-            'the notebooks need marimo and altair: pip install "komos-source[notebooks]"'
+            f"the notebooks need marimo and altair: {install_command('notebooks')}"
         )
     try:
         gettempdir()  # marimo would fail with a traceback

@@ -107,6 +107,6 @@ def print_result(result: LoadResult) -> None:
         click.echo(printable(f"note: {note}"))
     if result.window_gaps:
         click.echo(
-            f"{result.window_gaps} tasks started 50 runs or more since the last load: some may be "
-            "missing (task_run_window_gaps). Load more often."
+            f"{result.window_gaps} task{'s' if result.window_gaps > 1 else ''} started 50 runs or "
+            "more since the last load: some may be missing (task_run_window_gaps). Load more often."
         )

@@ -11,14 +11,27 @@ from importlib import import_module
 from types import FrameType
 from typing import NoReturn
 
+from komos_source.exceptions import ConfigurationError
 from komos_source.text import without_quotes
 
 _SETTING = re.compile(r"(\w+__)?(SOURCES__KOMOS|DESTINATION)__|KOMOS_API_KEY$")
 _UNQUOTED = re.compile(r"SOURCES__KOMOS__|KOMOS_API_KEY|__CREDENTIALS$")
 
 
+NOT_ON_WINDOWS = (
+    "komos does not run on Windows itself: run it in WSL (`wsl --install`, then as on Linux), or "
+    "in a container"
+)
+
+
 def configure_process() -> None:
-    """Sets what applies to every command: permissions of files, signals, the output of dlt."""
+    """Sets what applies to every command: permissions of files, signals, the output of dlt.
+
+    Raises:
+        ConfigurationError: On Windows, where docs/compatibility.md lists what would fail.
+    """
+    if sys.platform == "win32":
+        raise ConfigurationError(NOT_ON_WINDOWS)
     os.umask(0o077)  # logs may hold personal data: files are for their owner only
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")

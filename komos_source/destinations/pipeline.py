@@ -197,7 +197,7 @@ def remove_working_directory(pipelines_dir: Path, pipeline_name: str) -> None:
         if foreign or not is_ours:
             raise UsageError(
                 f"{directory} belongs to another dlt pipeline, or holds files that dlt did not "
-                "make: it was left as it is. Use another --pipeline-name."
+                "make: it was left as it is. Use another pipeline name."
             )
         shutil.rmtree(directory, ignore_errors=True)
     marker.touch()

@@ -235,7 +235,10 @@ def _maintain(context: LoadContext, zone: str | None, spool_url: str | None) -> 
         try:
             create_views(pipeline, zone, replace=bool(context.metrics.notes))
         except Exception as error:  # noqa: BLE001 - each database has errors of its own
-            problems.append(f"{error} The data is loaded; --no-views leaves the views out.")
+            problems.append(
+                f"{error} The data is loaded; --no-views (in Python: views=False) leaves the views "
+                "out."
+            )
 
 
 def _result(

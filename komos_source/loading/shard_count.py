@@ -44,7 +44,7 @@ def check_shard_count(pipeline: dlt.Pipeline, shard: Shard | None, *, polls: boo
         if shard:
             raise UsageError(
                 f"{pipeline.destination.destination_name} cannot be loaded in shards, because it "
-                "does not merge in transactions: load without --shard, or into a database or "
+                "does not merge in transactions: load without shards, or into a database or "
                 "DuckLake"
             )
         return
@@ -106,8 +106,8 @@ def _check(dataset: str, stored: set[int], wanted: set[int]) -> None:
         )
     (of,) = stored or {0}
     raise UsageError(
-        f"dataset {dataset!r} is loaded in {of} shards: load each of --shard 0/{of} to "
-        f"{of - 1}/{of}, or into another --dataset"
+        f"dataset {dataset!r} is loaded in {of} shards: load each shard, 0/{of} to {of - 1}/{of}, "
+        "or load into another dataset"
     )
 
 
@@ -129,7 +129,7 @@ def _store_count(pipeline: dlt.Pipeline, shard: Shard) -> None:
     if loaded and not _stored_counts(pipeline):  # read again: another shard may have stored it
         raise UsageError(
             f"dataset {pipeline.dataset_name!r} has been loaded without shards: go on without, or "
-            "load in shards into another --dataset"
+            "load in shards into another dataset"
         )
     count = rows_resource(tables.TASK_RUN_SHARDS, [{"buckets": shard.of}])
     others = map(rows_resource, (tables.KOMOS_LOADS, *tables.ARROW_TABLES))

@@ -66,7 +66,7 @@ def _replace(file: Path, text: str) -> None:
     if file.is_symlink() or (file.exists() and not file.is_file()):
         raise UsageError(
             f"the report cannot be written to {file}: it is a link, a directory or a device. Name "
-            "an ordinary file with --out."
+            "an ordinary file."
         )
     with NamedTemporaryFile(
         "w", encoding="utf-8", dir=file.parent, prefix=".komos-report-", delete=False

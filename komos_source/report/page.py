@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from komos_source.analytics import formatting
 from komos_source.analytics.findings import LEVELS, Findings, Level
-from komos_source.analytics.links import absolute_link
+from komos_source.analytics.links import run_link
 from komos_source.report import charts
 from komos_source.text import printable
 
@@ -71,7 +71,9 @@ def render(findings: Findings) -> str:
         "shortened": _shortened,
         "template": _template,
         "name": _name,
-        "link": lambda url: absolute_link(url if isinstance(url, str) else None),
+        "link": lambda row: run_link(
+            row.run_id, row.logs_url if isinstance(row.logs_url, str) else None
+        ),
     }
     return environment.get_template("page.html.j2").render(
         style=Markup((_FILES / "page.css").read_text("utf-8")),  # noqa: S704 - own files

@@ -373,3 +373,20 @@ def test_unexpected_error_of_a_command_is_one_sentence_and_exits_with_1(home: Lo
         assert done.returncode == 1
         assert ("Traceback" in done.stderr) is traceback
         assert "KeyError" in done.stderr
+
+
+def test_command_on_windows_ends_with_a_sentence_that_names_wsl() -> None:
+    script = (
+        "import sys\n"
+        "missing = ('fcntl', 'grp', 'pty', 'pwd', 'resource', 'termios', 'uvloop')\n"
+        "sys.modules.update(dict.fromkeys(missing))\n"
+        "from komos_source.cli.main import main\n"
+        "sys.platform, sys.argv = 'win32', ['komos', 'load']\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "does not run on Windows itself: run it in WSL" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -180,6 +180,6 @@ def test_load_beside_views_and_tables_of_the_user_goes_on_and_names_what_is_in_t
     result = home.load()
     (problem,) = result.problems
     assert problem.startswith("the view node_gaps could not be created: ")
-    assert problem.endswith("The data is loaded; --no-views leaves the views out.")
+    assert problem.endswith("--no-views (in Python: views=False) leaves the views out.")
     assert query("SELECT COUNT(*) FROM komos.mine") == [(10,)]
     assert query("SELECT COUNT(*) FROM komos.node_gaps") == [(0,)]

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from komos_source import tables
-from komos_source.analytics.checks.result import CheckContext, CheckResult, Finding, span
+from komos_source.analytics.checks.result import CheckContext, CheckResult, Finding, counted, span
 from komos_source.analytics.database import fetch
 from komos_source.timestamps import as_utc
 
@@ -32,8 +32,8 @@ def window_gaps(context: CheckContext) -> CheckResult:
             "window_gaps",
             task_id,
             "runs may be missing: 50 or more started between two loads",
-            f"{gaps} times within {span(within)}, last at {as_utc(last):%Y-%m-%d %H:%M} UTC; load "
-            "more often, or receive webhooks",
+            f"{counted(gaps, 'time')} within {span(within)}, last at "
+            f"{as_utc(last):%Y-%m-%d %H:%M} UTC; load more often, or receive webhooks",
             task_id,
             context.task_names.get(task_id),
             weight=gaps,
@@ -43,8 +43,8 @@ def window_gaps(context: CheckContext) -> CheckResult:
     return CheckResult(
         "window_gaps",
         tables.TASK_RUN_WINDOW_GAPS.name,
-        f"{len(rows)} tasks started 50 runs or more between two loads within {span(within)}"
-        + ("; load more often, or receive webhooks" if rows else ""),
+        f"{counted(len(rows), 'task')} started 50 runs or more between two loads within "
+        f"{span(within)}" + ("; load more often, or receive webhooks" if rows else ""),
         {"tasks": len(rows), "gaps": sum(gaps for _, gaps, _ in rows)},
         findings,
     )
@@ -159,7 +159,8 @@ def failed_loads(context: CheckContext) -> CheckResult:
         table,
         f"{findings[0].title}, {findings[0].detail}"
         if findings
-        else f"{len(by_pipeline)} pipelines, none with {in_a_row} incomplete loads in a row",
+        else f"{counted(len(by_pipeline), 'pipeline')}, none with {in_a_row} incomplete loads in a "
+        "row",
         {"pipelines": len(by_pipeline), "incomplete": incomplete, "failed": len(findings)},
         findings,
     )

@@ -155,6 +155,11 @@ def records(frame: pd.DataFrame) -> list[dict[Any, Any]]:
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: 1 task, 2,000 tasks."""
+    return f"{count:,} {noun if count == 1 else noun + 's'}"
+
+
 def span(length: timedelta) -> str:
     """A length of time, rounded: 45 min, 7 h, 3 days."""
     hours = length.total_seconds() / 3600

@@ -16,7 +16,14 @@ import pandas as pd
 
 from komos_source import tables
 from komos_source.analytics.checks.limits import Limits
-from komos_source.analytics.checks.result import CheckContext, CheckResult, Finding, records, span
+from komos_source.analytics.checks.result import (
+    CheckContext,
+    CheckResult,
+    Finding,
+    counted,
+    records,
+    span,
+)
 from komos_source.analytics.queries import query
 
 _INTERVALS_DAYS = 92
@@ -66,9 +73,9 @@ def find_silent_tasks(
                     "silent_tasks",
                     row["task_id"],
                     f"no run for {span(silence)}",
-                    f"of {row['runs'] - 1:,} intervals between runs, half were up to "
-                    f"{span(timedelta(seconds=row['median_seconds']))} and the longest usually "
-                    f"{span(usual)}",
+                    f"as a rule, the next run starts within {span(usual)} (half of the time within "
+                    f"{span(timedelta(seconds=row['median_seconds']))}); silence counts from "
+                    f"{span(limit)} on",
                     row["task_id"],
                     row["task_name"],
                     run_id=row["last_run_id"],
@@ -202,8 +209,8 @@ def find_slower_tasks(days: pd.DataFrame, last: date, limits: Limits) -> list[Fi
                     "duration",
                     str(task_id),
                     f"runs take {np.exp(longer):.1f} times as long",
-                    f"the median is {now} or more on each of the last two days; it was "
-                    f"{np.exp(usual):,.0f} s, on most days {low:,.0f} to {high:,.0f} s",
+                    f"half of the runs take {now} or longer, on each of the last two days; before, "
+                    f"it was {np.exp(usual):,.0f} s ({low:,.0f} to {high:,.0f} s on most days)",
                     str(task_id),
                     _name(rows),
                     weight=float(longer),
@@ -235,7 +242,8 @@ def _result(name: str, findings: list[Finding], tasks: int, healthy: str) -> Che
     findings = sorted(findings, key=lambda each: -each.weight)
     first, *more = [f"{each.task_name or each.task_id}: {each.title}" for each in findings] or [""]
     others = f", and {len(more)} more" if more else ""
-    none = f"none of {tasks} tasks" if name == "duration" else f"each of {tasks} tasks"
+    of_tasks = f"of {counted(tasks, 'task')}"
+    none = f"none {of_tasks}" if name == "duration" else f"each {of_tasks}"
     return CheckResult(
         name,
         tables.TASK_RUNS.name,

@@ -40,7 +40,7 @@ def test_window_gaps_fails_for_a_day_after_a_gap(home: LoadEnv, world: FakeKomos
     home.load()
     result = check(home, "window_gaps")
     assert result.figures == {"tasks": 1, "gaps": 1}
-    assert result.detail.startswith("1 tasks started 50 runs or more between two loads within 24 h")
+    assert result.detail.startswith("1 task started 50 runs or more between two loads within 24 h")
     (finding,) = result.findings
     assert (finding.task_id, finding.task_name) == (task, "Orders")
     home.rows("UPDATE task_run_window_gaps SET detected_at = detected_at - INTERVAL 2 DAY")
