@@ -46,9 +46,9 @@ class KomosClient:
         metrics: LoadMetrics | None = None,
         redact: Callable[[str], str] = str,
     ) -> None:
-        base_url, api_key = check_base_url(base_url), check_api_key(api_key)
+        self.base_url, api_key = check_base_url(base_url), check_api_key(api_key)
         metrics = metrics or LoadMetrics()
-        self._transport = Transport(api_key, base_url, max_concurrency, max_body, metrics)
+        self._transport = Transport(api_key, self.base_url, max_concurrency, max_body, metrics)
         self._sender = RequestSender(self._transport, max_concurrency, backoff, redact)
 
     async def __aenter__(self) -> Self:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from komos_source import settings
 from komos_source.api.client import KomosClient
-from komos_source.extract.discovery import Discovery, discover, named_runs
+from komos_source.extract.discovery import Discovery, discover, mixed_data, named_runs
 from komos_source.extract.log_reader import Batch, LogResult, failure, log_batch, read_logs
 from komos_source.extract.options import Choice
 from komos_source.extract.redact_rows import redact_batch, redact_discovery
@@ -101,6 +101,9 @@ class Extraction:
         found = redact_discovery(found, self.redactor)
         found.pass_over(self.metrics.read)
         not_requested = found.leave_out(self.left_out)
+        if stored.api != client.base_url:
+            found.changes.api = client.base_url
+            self.metrics.notes += filter(None, [mixed_data(stored.api, client.base_url)])
         found.changes.settled |= self.left_out & (stored.tracked.keys() | stored.lost.keys())
         if run_ids is not None:
             self.metrics.notes += _new(

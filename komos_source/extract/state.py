@@ -88,6 +88,7 @@ class State:
         lost: Runs that are not requested any more because the API does not show them.
         by_id: Cursors of runs that were named by id.
         statuses: Undocumented statuses of runs that have been reported.
+        api: Base URL of the API that was loaded from last; None if it is not known.
     """
 
     windows: dict[str, Window] = field(default_factory=dict)
@@ -95,6 +96,7 @@ class State:
     lost: dict[str, TrackedRun] = field(default_factory=dict)
     by_id: dict[str, RunCursor] = field(default_factory=dict)
     statuses: set[str] = field(default_factory=set)
+    api: str | None = None
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Self:
@@ -109,6 +111,7 @@ class State:
             lost=_read_runs(stored["lost"]),
             by_id={run_id: RunCursor.from_state(each) for run_id, each in stored["by_id"].items()},
             statuses=set(stored["statuses"]),
+            api=stored.get("api"),
         )
 
     def settled_in(self, task_id: str) -> Mapping[str, str]:
@@ -208,6 +211,8 @@ def apply(changes: StateChanges, stored: MutableMapping[str, Any]) -> None:
             del kept[run_id]
     if changes.statuses:
         stored["statuses"] = sorted({*stored["statuses"], *changes.statuses})
+    if changes.api:
+        stored["api"] = changes.api
 
 
 def reset_cursors(run_ids: Iterable[str], stored: MutableMapping[str, Any]) -> None:

@@ -57,9 +57,10 @@ def test_apply_then_read_gives_the_same_values(run: TrackedRun) -> None:
         lost={"l": run},
         by_id={"c": CURSOR},
         statuses={"PAUSED"},
+        api="https://api.komos.ai",
     )
     assert State.read(stored_after(changes)) == State(
-        changes.windows, changes.tracked, changes.lost, changes.by_id, {"PAUSED"}
+        changes.windows, changes.tracked, changes.lost, changes.by_id, {"PAUSED"}, changes.api
     )
 
 

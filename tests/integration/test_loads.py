@@ -20,6 +20,7 @@ from komos_source.analytics.views import VIEWS
 from komos_source.destinations import queries
 from komos_source.destinations.locking import lock_pipeline
 from komos_source.exceptions import AuthenticationError, LockedError, UsageError
+from komos_source.extract import discovery
 from komos_source.extract.log_reader import log_batch
 from komos_source.testing import FakeKomos, api, make_sample_data
 from komos_source.testing.world import iso
@@ -634,3 +635,15 @@ def test_load_without_the_direct_merge_limits_the_size_of_packages(
     home.load(max_concurrency=1)
     assert home.table() == expected(world)
     assert home.value("SELECT COUNT(DISTINCT _dlt_load_id) FROM task_run_logs") == 2
+
+
+def test_load_of_the_api_into_a_dataset_of_the_emulator_warns_once(
+    home: LoadEnv, world: FakeKomos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.append(world.add_run(world.add_task("Orders")), {})
+    assert home.load().notes == ()
+    monkeypatch.setattr(discovery, "is_loopback", lambda host: host == "127.0.0.1")
+    elsewhere = home.emulator.base_url.replace("127.0.0.1", "localhost")
+    (note,) = home.load(base_url=elsewhere).notes
+    assert "if one of them serves sample data" in note
+    assert home.load(base_url=elsewhere).notes == ()
