@@ -174,6 +174,7 @@ class StateChanges:
         statuses: Undocumented statuses of runs that are reported.
         settled: Runs to track no longer.
         forgotten: Tasks whose windows are dropped.
+        api: Base URL of the API, if it is another one than before.
     """
 
     windows: dict[str, Window] = field(default_factory=dict)
@@ -183,6 +184,7 @@ class StateChanges:
     statuses: set[str] = field(default_factory=set)
     settled: set[str] = field(default_factory=set)
     forgotten: set[str] = field(default_factory=set)
+    api: str | None = None
 
 
 def apply(changes: StateChanges, stored: MutableMapping[str, Any]) -> None:

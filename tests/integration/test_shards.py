@@ -110,7 +110,7 @@ def test_shards_of_named_runs_are_divided_by_run_id(
     ("first", "second", "message"),
     [
         (["--shard", "0/2"], ["--shard", "0/3"], "'komos' is loaded in 2 shards"),
-        (["--shard", "0/2"], [], "load each of --shard 0/2 to 1/2"),
+        (["--shard", "0/2"], [], "load each shard, 0/2 to 1/2"),
         (["--shard", "0/2"], ["--pipeline-name", "other"], "'komos' is loaded in 2 shards"),
         ([], ["--shard", "0/2"], "'komos' has been loaded without shards"),
     ],
