@@ -82,6 +82,6 @@ def _wrapped(line: str, width: int) -> Iterator[str]:
         piece = chop_cells(line[: width + 1], width)[0] or line[0]
         if (blank := piece.rfind(" ") + 1) and line[len(piece)] != " " and piece[:blank].strip():
             piece = piece[:blank]
-        yield piece.rstrip()
+        yield piece.rstrip(" ")
         line = line[len(piece) :].removeprefix(" ")
     yield line

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -79,6 +79,7 @@ def test_lines_show_control_characters_as_escapes(field: str) -> None:
         assert not set(text) & set("\x1b\x07\x9b\u202e\r\n")
 
 
+@example("\N{NO-BREAK SPACE}0", 1)
 @given(st.text(st.characters(codec="utf-8"), max_size=200), st.integers(1, 120))
 def test_terminal_lines_fit_and_hold_the_whole_message(message: str, width: int) -> None:
     lines = terminal_lines(replace(ENTRY, node_id="n", message=message), UTC, width)
