@@ -8,6 +8,7 @@ import signal
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,6 +92,11 @@ def test_load_killed_at_any_step_is_exact_after_the_next_load(
         assert store.table() == expected(world), step
 
 
+def without_empty_texts(table: dict[tuple[str, str], tuple[Any, ...]]) -> dict[Any, Any]:
+    """Empty texts as null, as which dlt's COPY into Postgres reads them."""
+    return {key: tuple(value or None for value in row) for key, row in table.items()}
+
+
 OWN_PIPELINE = (
     [step for step in ALL if step != kill_at.WITHIN_THE_MERGE]
     if THOROUGH
@@ -122,7 +128,7 @@ def test_pipeline_of_ones_own_killed_at_any_step_is_exact_after_the_pending_pack
         else:
             assert run("0") == 0  # loads the pending package, if there is one, and reads nothing
         assert run("0") == 0
-        assert store.table() == expected(world), step
+        assert without_empty_texts(store.table()) == without_empty_texts(expected(world)), step
         filled = "SELECT (SELECT COUNT(*) FROM {tasks}), (SELECT COUNT(*) FROM {task_runs})"
         assert store.query("komos", filled) == [(3, len(world.run_ids()))]
         logs = "SELECT run_id FROM {task_run_log_loads}"
