@@ -48,8 +48,8 @@ def check_tables(
         left_out: Runs that were pruned, whose rows are not missed.
 
     Returns:
-        The names of these tables. By name of a table of which a column has been given a type that
-        cannot hold its values, a sentence about the first such column.
+        The names of these tables. By name of a table that cannot be loaded (a column has been given
+        a type that cannot hold its values, or a view has its name), a sentence about it.
     """
     resources = states_of_resources(pipeline.state)
     expected = _expected_columns(pipeline)
@@ -62,12 +62,13 @@ def check_tables(
             _forget_stored_schema(client)
         present = expected.keys() - missing
         lost = [*missing, *_emptied(client, resources, present, left_out)]
+        compared = pipeline.destination.destination_name in _TYPES_COMPARED_IN
+        changed = _changed(stored, expected) | _views(client, expected) if compared else {}
     if lost and resources:
         with pipeline.managed_state() as state:
             for name in lost:
                 states_of_resources(state).pop(name, None)
-    compared = pipeline.destination.destination_name in _TYPES_COMPARED_IN
-    return lost, _changed(stored, expected) if compared else {}
+    return lost, changed
 
 
 def states_of_resources(state: Any) -> dict[str, Any]:
@@ -112,6 +113,21 @@ def _changed(stored: Mapping[str, Columns], expected: Mapping[str, Columns]) -> 
                     "table, which the next load then makes again",
                 )
     return found
+
+
+def _views(client: SqlJobClientBase, expected: Mapping[str, Columns]) -> dict[str, str]:
+    """Tables in whose place there is a view, with a sentence each."""
+    views = client.sql_client.execute_sql(
+        "SELECT table_name FROM information_schema.tables"
+        " WHERE table_schema = %s AND table_type = 'VIEW'",
+        client.sql_client.dataset_name,
+    )
+    return {
+        name: f"nothing is loaded into the table {name}, because a view has its name: drop or "
+        "rename the view, and the next load makes the table again"
+        for (name,) in views or ()
+        if name in expected
+    }
 
 
 def _holds(actual: str, wanted: str) -> bool:

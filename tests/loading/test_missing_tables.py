@@ -169,6 +169,25 @@ def test_load_skips_a_table_whose_column_has_another_type_until_it_is_changed_ba
     assert query("SELECT COUNT(*) FROM komos.task_run_logs") == [(12,)]
 
 
+def test_load_with_a_view_in_place_of_a_table_skips_the_table_until_the_view_is_gone(
+    home: LoadEnv, runs: list[str], world: FakeKomos, query: Query
+) -> None:
+    home.load(views=False)
+    query("ALTER TABLE komos.task_run_log_loads RENAME TO kept")
+    query("CREATE VIEW komos.task_run_log_loads AS SELECT * FROM komos.kept")
+    added = world.add_run(world.tasks()[0]["id"])
+    world.append(added, {})
+    result = home.load(views=False)
+    assert result.exit_code == 3
+    (problem,) = result.problems
+    assert problem.startswith("nothing is loaded into the table task_run_log_loads, because a view")
+    assert query(f"SELECT COUNT(*) FROM komos.task_run_logs WHERE run_id = '{added}'") == [(1,)]
+    query("DROP VIEW komos.task_run_log_loads")
+    assert home.load(views=False).exit_code == 0
+    counted = f"SELECT entries FROM komos.task_run_log_loads WHERE run_id = '{added}'"
+    assert query(counted) == [(1,)]
+
+
 def test_load_beside_views_and_tables_of_the_user_goes_on_and_names_what_is_in_the_way(
     home: LoadEnv, runs: list[str], world: FakeKomos, query: Query
 ) -> None:
