@@ -32,14 +32,18 @@ def loaded(home: LoadEnv, world: FakeKomos) -> LoadEnv:
 
 
 def test_report_is_one_file_without_external_references(loaded: LoadEnv) -> None:
-    done = komos(loaded, "report", "--out", "page.html", "--time-zone", "Asia/Tokyo")
+    done = komos(
+        loaded,
+        *("report", "--out", "page.html", "--time-zone", "Asia/Tokyo"),
+        SOURCES__KOMOS__RUN_URL="https://komos.example/runs/{run_id}",
+    )
     assert done.returncode == 0, done.stderr
     assert "page.html" in done.stdout
     page = (loaded.directory / "page.html").read_text("utf-8")
     assert "days in Asia/Tokyo" in page
     assert "15 October 2025" in page  # at 18:00 UTC Tokyo has the next day
     assert not re.findall(r'(?<!<a )(?:src|href)="(?!#|data:)', page), "but links to Komos"
-    assert re.search(r'<a href="http[^"]+/task-runs/', page)
+    assert re.search(r'<a href="https://komos.example/runs/[0-9a-f-]{36}"', page)
     assert "Orders &amp; &lt;b&gt;more" in page
     assert "&lt;script&gt;1" in page
     assert page.count("<script>") == 1
