@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+from komos_source.cli.emulate import RUNS_PER_DAY
 from komos_source.testing import Emulator, make_sample_data
 
 IMAGES = Path(__file__).parent
@@ -44,8 +45,8 @@ def main() -> None:
     """Takes all pictures."""
     with (
         tempfile.TemporaryDirectory() as name,
-        _loaded(Path(name) / "four_days", timedelta(days=4)) as environment,
-        _loaded(Path(name) / "some_hours", timedelta(hours=18)) as in_incident,
+        _loaded(Path(name) / "four_days", RUNS_PER_DAY, timedelta(days=4)) as environment,
+        _loaded(Path(name) / "some_hours", 10, timedelta(hours=20)) as in_incident,
     ):
         directory, recent = Path(name) / "four_days", Path(name) / "some_hours"
         in_terminal("demo", ["komos", "demo"], directory, environment, last=50)
@@ -81,10 +82,14 @@ def _notebook(name: str, directory: Path, environment: dict[str, str]) -> Iterat
 
 
 @contextmanager
-def _loaded(directory: Path, regressed_for: timedelta) -> Iterator[dict[str, str]]:
+def _loaded(
+    directory: Path, runs_per_day: float, regressed_for: timedelta
+) -> Iterator[dict[str, str]]:
     """Yields the environment of a user who has loaded four weeks and watches a new run."""
     directory.mkdir()
-    komos = make_sample_data(end=datetime.now(UTC), runs_per_day=4, regressed_for=regressed_for)
+    komos = make_sample_data(
+        end=datetime.now(UTC), runs_per_day=runs_per_day, regressed_for=regressed_for
+    )
     with Emulator(komos) as emulator:
         environment = os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
