@@ -13,7 +13,7 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
 from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
 
 from komos_source import settings
-from komos_source.destinations.cached_configuration import CachedConfiguration
+from komos_source.destinations.capabilities import CachedCapabilities
 from komos_source.destinations.loading_path import with_direct_merge
 
 _LONG_ROWS = "komos_source: holds rows too long to be combined into large row groups"
@@ -99,7 +99,7 @@ def _limit_vacuum(client: Any) -> None:
     client.execute_sql(f"SET GLOBAL max_vacuum_tasks = {0 if long_rows else 100}")
 
 
-class duckdb(CachedConfiguration, dlt.destinations.duckdb):  # noqa: N801 - dlt reads the destination's name off the class
+class duckdb(CachedCapabilities, dlt.destinations.duckdb):  # noqa: N801 - dlt reads the destination's name off the class
     """DuckDB, as `dlt.destinations.duckdb`."""
 
     spec = _Configuration

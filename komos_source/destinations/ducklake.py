@@ -21,7 +21,7 @@ from dlt.destinations.impl.ducklake.sql_client import DuckLakeSqlClient
 from dlt.destinations.sql_client import raise_open_connection_error
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
-from komos_source.destinations.cached_configuration import CachedConfiguration
+from komos_source.destinations.capabilities import CachedCapabilities
 from komos_source.destinations.loading_path import with_direct_merge
 
 
@@ -119,7 +119,7 @@ class _Client(DuckLakeClient):
         self.sql_client = _SqlClient(*_arguments(self.sql_client))
 
 
-class ducklake(CachedConfiguration, dlt.destinations.ducklake):  # noqa: N801 - dlt reads the destination's name off the class
+class ducklake(CachedCapabilities, dlt.destinations.ducklake):  # noqa: N801 - dlt reads the destination's name off the class
     """DuckLake, as `dlt.destinations.ducklake`."""
 
     @property

@@ -16,7 +16,7 @@ from dlt.common.schema.typing import C_DLT_LOAD_ID
 from dlt.common.storages import FileStorage
 from dlt.destinations.impl.postgres.postgres import PostgresClient, PostgresCsvCopyJob
 
-from komos_source.destinations.cached_configuration import CachedConfiguration
+from komos_source.destinations.capabilities import CachedCapabilities
 
 
 class _CopyJob(PostgresCsvCopyJob):
@@ -51,7 +51,7 @@ class _Client(PostgresClient):
         return _CopyJob(file_path) if isinstance(job, PostgresCsvCopyJob) else job
 
 
-class postgres(CachedConfiguration, dlt.destinations.postgres):  # noqa: N801 - dlt reads the destination's name off the class
+class postgres(CachedCapabilities, dlt.destinations.postgres):  # noqa: N801 - dlt reads the destination's name off the class
     """Postgres, as `dlt.destinations.postgres`."""
 
     @property
