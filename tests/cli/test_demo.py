@@ -126,7 +126,7 @@ def test_demo_without_the_extra_for_analyses_names_it_and_a_second_one_replaces_
 ) -> None:
     done = fast_demo(tmp_path, missing=("jinja2", "scipy"))
     assert done.returncode == 0, done.stderr
-    assert "komos-source[analysis]" in done.stdout
+    assert "[analysis]" in done.stdout
     assert "extract_orders" in done.stdout
     assert fast_demo(tmp_path).returncode == 0
     with duckdb.connect(str(tmp_path / "d" / "komos-demo.duckdb"), read_only=True) as client:
