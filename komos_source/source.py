@@ -110,8 +110,8 @@ def komos_source(
         backoff: Seconds before a failed request is tried again; doubles with each of at most five
             tries.
         max_body: Bytes of one answer, unpacked. A run with a larger log is reported as failed.
-        max_bytes: Bytes of new rows in one load package: no further log is read after them, and the
-            next run of the pipeline goes on. None for no limit, see docs/performance/memory.md.
+        max_bytes: Bytes of new rows after which no further log is read; the next run of the
+            pipeline goes on, see docs/performance/memory.md.
         shard: Load only what is in this bucket: of tasks by their id, of named runs by theirs.
 
     Raises:

@@ -75,7 +75,7 @@ def _show_lines(metrics: LoadMetrics, ended: threading.Event) -> None:
     stage, has_ended, throttled = "", False, False
     while not has_ended:
         has_ended = ended.wait(_REFRESH)
-        if metrics.stage != stage:
+        if metrics.stage != stage and not has_ended:
             stage = metrics.stage
             click.echo(f"komos: {stage}", err=True)
         if metrics.paused_until and not throttled:

@@ -53,7 +53,7 @@ def test_configured_targets_are_separated_by_blanks(
 
 def test_target_without_apprise_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "apprise", None)
-    with pytest.raises(ConfigurationError, match=r"komos-source\[notify\]"):
+    with pytest.raises(ConfigurationError, match=r"\[notify\]"):
         parse_targets(["json://a.example.com"])
 
 
