@@ -7,12 +7,10 @@ from collections.abc import Awaitable, Callable, Container, Iterable, Sequence, 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from komos_source import settings
 from komos_source.api.client import KomosClient
 from komos_source.api.models import Answer, Run, Task
-from komos_source.config import is_loopback
 from komos_source.exceptions import RequestError
 from komos_source.extract.cursor import RunCursor
 from komos_source.extract.failures import as_request_error
@@ -81,13 +79,11 @@ class Discovery:
             Those of them that would have been requested.
         """
         left_out = [each.run_id for each in self.targets if each.run_id in run_ids]
-        self.targets = [each for each in self.targets if each.run_id not in run_ids]
+        self.pass_over(run_ids)
         self.listed = {
             task_id: [run for run in runs if run.id not in run_ids]
             for task_id, runs in self.listed.items()
         }
-        for run_id in self.changes.tracked.keys() & run_ids:
-            del self.changes.tracked[run_id]
         return left_out
 
 
@@ -267,25 +263,6 @@ def ended_at(run: Run, known_end: datetime | None, served_at: datetime | None) -
     if run.is_terminal:
         return run.finished_at or known_end or served_at
     return run.finished_at
-
-
-def mixed_data(before: str | None, now: str) -> str | None:
-    """A warning if the data of an emulator and that of the API would be in one dataset.
-
-    Args:
-        before: Base URL of the load before; None if it is not known.
-        now: Base URL of this load.
-    """
-    if before is None or _is_local(before) == _is_local(now):
-        return None
-    return (
-        f"this dataset was loaded from {before} before, and now from {now}: if one of them serves "
-        "sample data, load it into another DuckDB file or dataset, because the tables hold both"
-    )
-
-
-def _is_local(base_url: str) -> bool:
-    return is_loopback(urlsplit(base_url).hostname or "")
 
 
 def new_statuses(runs: Iterable[Run], known: set[str]) -> set[str]:

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from komos_source import settings
 from komos_source.api.client import KomosClient
-from komos_source.extract.discovery import Discovery, discover, mixed_data, named_runs
+from komos_source.extract.api_change import mixed_data
+from komos_source.extract.discovery import Discovery, discover, named_runs
 from komos_source.extract.log_reader import Batch, LogResult, failure, log_batch, read_logs
 from komos_source.extract.options import Choice
 from komos_source.extract.redact_rows import redact_batch, redact_discovery

@@ -19,7 +19,6 @@ from komos_source.extract.discovery import (
     ended_at,
     has_gap,
     is_due,
-    mixed_data,
     named_runs,
     new_statuses,
     next_window,
@@ -332,19 +331,3 @@ def test_next_window_keeps_the_newest_time_where_runs_have_none() -> None:
     before = Window({"a": "1"}, NOW)
     run = replace(make_run(1), created_at=None)
     assert next_window(before, [run]) == Window({run.id: outcome_digest(run)}, NOW)
-
-
-@pytest.mark.parametrize(
-    ("before", "now", "warns"),
-    [
-        ("http://127.0.0.1:8765", "https://api.komos.ai", True),
-        ("https://api.komos.ai", "http://localhost:8765", True),
-        ("http://[::1]:8765", "http://localhost:9000", False),
-        ("https://api.komos.ai", "https://proxy.example", False),
-        (None, "https://api.komos.ai", False),
-    ],
-)
-def test_mixed_data_is_reported_between_an_api_on_this_machine_and_another(
-    before: str | None, now: str, warns: bool
-) -> None:
-    assert bool(mixed_data(before, now)) is warns

@@ -20,7 +20,7 @@ from komos_source.analytics.views import VIEWS
 from komos_source.destinations import queries
 from komos_source.destinations.locking import lock_pipeline
 from komos_source.exceptions import AuthenticationError, LockedError, UsageError
-from komos_source.extract import discovery
+from komos_source.extract import api_change
 from komos_source.extract.log_reader import log_batch
 from komos_source.testing import FakeKomos, api, make_sample_data
 from komos_source.testing.world import iso
@@ -642,7 +642,7 @@ def test_load_of_the_api_into_a_dataset_of_the_emulator_warns_once(
 ) -> None:
     world.append(world.add_run(world.add_task("Orders")), {})
     assert home.load().notes == ()
-    monkeypatch.setattr(discovery, "is_loopback", lambda host: host == "127.0.0.1")
+    monkeypatch.setattr(api_change, "is_loopback", lambda host: host == "127.0.0.1")
     elsewhere = home.emulator.base_url.replace("127.0.0.1", "localhost")
     (note,) = home.load(base_url=elsewhere).notes
     assert "if one of them serves sample data" in note
