@@ -38,19 +38,19 @@ _DAYS_LOOKED_AT = 28
 _STEP = 1 if os.environ.get("KOMOS_DAILY") == "1" else 7
 _HISTORY = 28
 _LOADS = f"""
-CREATE TABLE komos_loads AS
+CREATE OR REPLACE TABLE komos_loads AS
 SELECT
     n::VARCHAR AS id, 'komos_task_run_logs' AS pipeline_name,
     TIMESTAMPTZ '{views.END}' - to_hours(n::INTEGER) AS started_at, started_at AS ended_at,
     0::BIGINT AS exit_code, 9::BIGINT AS requests, 100::BIGINT AS entries_loaded,
     0::BIGINT AS entries_rejected, NULL::VARCHAR AS problems
 FROM range(24 * 200) AS hours(n);
-CREATE TABLE tasks AS
+CREATE OR REPLACE TABLE tasks AS
 SELECT DISTINCT task_id AS id, task_id AS name, 'READY' AS status FROM task_runs;
-ALTER TABLE task_runs ADD COLUMN extra JSON;
-ALTER TABLE task_run_logs ADD COLUMN extra JSON;
-ALTER TABLE task_run_logs_rejected ADD COLUMN reason VARCHAR;
-ALTER TABLE task_run_logs_rejected ADD COLUMN seen_at TIMESTAMPTZ;
+ALTER TABLE task_runs ADD COLUMN IF NOT EXISTS extra JSON;
+ALTER TABLE task_run_logs ADD COLUMN IF NOT EXISTS extra JSON;
+ALTER TABLE task_run_logs_rejected ADD COLUMN IF NOT EXISTS reason VARCHAR;
+ALTER TABLE task_run_logs_rejected ADD COLUMN IF NOT EXISTS seen_at TIMESTAMPTZ;
 UPDATE task_run_logs SET extra = '{{"durationMs": 17, "attempt": {{"number": 1}}}}'
 WHERE hash(id) % 4 = 0;
 """
