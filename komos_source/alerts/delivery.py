@@ -15,7 +15,7 @@ from komos_source.alerts.lifecycle import plan
 from komos_source.alerts.message import compose, shown_findings
 from komos_source.alerts.store import AlertStore
 from komos_source.alerts.targets import configured_targets, parse_targets
-from komos_source.analytics.checks.result import CheckResult, Finding
+from komos_source.analytics.checks.result import CheckResult, Finding, counted
 from komos_source.analytics.database import Database
 from komos_source.settings import REMIND_AFTER, RESOLVE_AFTER
 
@@ -40,7 +40,7 @@ class Delivery:
             return f"{self.target} did not accept the message: the next call tries again"
         if not self.sent:
             return f"{self.target}: nothing new to send"
-        return f"{self.target}: sent {self.sent} findings in one message"
+        return f"{self.target}: sent {counted(self.sent, 'finding')} in one message"
 
 
 def notify(

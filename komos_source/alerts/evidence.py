@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +21,7 @@ class Evidence:
 
     Attributes:
         run_id: A run that shows it, or the newest run of the task.
-        message: The newest error, or else warning, of the node.
+        message: The newest error, or else warning, of the node or nodes.
         link: Where the run can be seen.
     """
 
@@ -36,21 +37,27 @@ def find_evidence(source: SqlSource, finding: Finding, now: datetime) -> Evidenc
         KomosError: The database cannot be read.
     """
     run_id, message = finding.run_id, None
-    if finding.task_id is None:
-        return Evidence()
-    if finding.node_id is not None:
-        entry = _newest_entry(source, finding, now)
+    nodes = finding.nodes
+    if finding.task_id is not None and finding.node_id is not None:
+        nodes = ((finding.task_id, finding.node_id),)
+    if nodes:
+        entry = _newest_entry(source, nodes, now)
         run_id, message = entry.get("run_id", run_id), entry.get("message")
-    if run_id is None:
+    if run_id is None and finding.task_id is not None:
         since = now - _RECENT
         tasks = query(source, "run_intervals", since=since, until=now, task_id=finding.task_id)
         run_id = None if tasks.empty else str(tasks["last_run_id"].iloc[0])
+    if run_id is None:
+        return Evidence()
     rows = fetch(source, "SELECT logs_url FROM {task_runs} WHERE id = %s", run_id)[1]
-    link = run_link(run_id, rows[0][0] if rows else None) if run_id else None
-    return Evidence(run_id, message, link)
+    return Evidence(run_id, message, run_link(run_id, rows[0][0] if rows else None))
 
 
-def _newest_entry(source: SqlSource, finding: Finding, now: datetime) -> dict[Any, Any]:
+def _newest_entry(
+    source: SqlSource, nodes: Sequence[tuple[str, str]], now: datetime
+) -> dict[Any, Any]:
+    """The newest error of some nodes, or else the newest warning; empty if there is neither."""
+    is_one = len(nodes) == 1
     for level in ("error", "warning"):
         rows = query(
             source,
@@ -58,10 +65,11 @@ def _newest_entry(source: SqlSource, finding: Finding, now: datetime) -> dict[An
             since=now - _RECENT,
             until=now,
             levels=[level],
-            task_id=finding.task_id,
-            node_id=finding.node_id,
+            task_id=nodes[0][0] if is_one else None,
+            node_id=nodes[0][1] if is_one else None,
             limit=1,
         )
-        if not rows.empty:
-            return records(rows)[0]
+        found = [row for row in records(rows) if (row["task_id"], row["node_id"]) in nodes]
+        if found:
+            return max(found, key=lambda row: row["moment"])
     return {}

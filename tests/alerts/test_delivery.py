@@ -92,7 +92,7 @@ def test_target_that_is_down_gets_the_message_from_the_next_call_and_others_do_n
         first = notify(database, results(FINDING), [endpoint.url, other.url], now=_NOW)
         assert [str(delivery) for delivery in first] == [
             "json://127.0.0.1 did not accept the message: the next call tries again",
-            "json://127.0.0.1: sent 1 findings in one message",
+            "json://127.0.0.1: sent 1 finding in one message",
         ]
         endpoint.status = 200
         for hour in (1, 2):
@@ -113,7 +113,7 @@ def test_process_killed_between_sending_and_noting_has_the_next_one_send_again(
     killed = warm.run((*command, "die"), tmp_path, os.environ)
     assert killed.returncode == -signal.SIGKILL
     assert len(endpoint.messages) == 1
-    for ending in ("sent 1 findings in one message", "nothing new to send"):
+    for ending in ("sent 1 finding in one message", "nothing new to send"):
         assert warm.run(command, tmp_path, os.environ).stdout.strip().endswith(ending)
     assert len(endpoint.messages) == 2, "twice, and never again"
 
@@ -133,7 +133,7 @@ def test_two_machines_at_once_send_one_message(
     outputs = [process.communicate(timeout=120) for process in processes]
     assert sorted(output.strip().rpartition(": ")[2] for output, _ in outputs) == [
         "nothing new to send",
-        "sent 1 findings in one message",
+        "sent 1 finding in one message",
     ], outputs
     assert len(endpoint.messages) == 1
 

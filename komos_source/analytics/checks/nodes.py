@@ -92,6 +92,7 @@ def _incident(row: dict[Any, Any], context: CheckContext) -> Finding:
         tasks[0] if is_one_task else None,
         context.task_names.get(tasks[0]) if is_one_task else None,
         row["nodes"][0][1] if is_one_node else None,
+        nodes=() if is_one_node else tuple(row["nodes"]),
         weight=row["runs"],
     )
 
@@ -143,6 +144,7 @@ def _new_error(template: str, rows: list[dict[Any, Any]]) -> Finding:
         first["task_id"] if is_one else None,
         first["task_name"] if is_one else None,
         first["node_id"] if is_one else None,
+        nodes=() if is_one else tuple((row["task_id"], row["node_id"]) for row in rows),
         weight=runs,
     )
 

@@ -36,6 +36,7 @@ class Finding:
         task_name: Its name; None if it is not known.
         node_id: The node, if it is about one.
         run_id: A run that shows it; None if there is no particular one.
+        nodes: Task id and node of each node that it is about, if these are several.
         weight: The larger, the worse, among the findings of one check.
         reason: Why it is a known problem; None if it is not one (see `known_problems`).
     """
@@ -48,6 +49,7 @@ class Finding:
     task_name: str | None = None
     node_id: str | None = None
     run_id: str | None = None
+    nodes: tuple[tuple[str, str], ...] = ()
     weight: float = 0.0
     reason: str | None = None
 

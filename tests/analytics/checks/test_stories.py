@@ -12,7 +12,14 @@ import pytest
 from komos_source.analytics import run_checks
 from komos_source.analytics.checks import CHECKS
 from komos_source.testing import FakeKomos, make_sample_data
-from komos_source.testing.stories import add_field, fall_silent, slow_down
+from komos_source.testing.stories import (
+    add_bursts,
+    add_field,
+    add_outage,
+    add_weekend_failures,
+    fall_silent,
+    slow_down,
+)
 from tests.warehouse import pipeline_over, postgres_over
 
 _DAYS = 35
@@ -32,8 +39,8 @@ def over(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     return write
 
 
-def _healthy(seed: int) -> FakeKomos:
-    return make_sample_data(seed, days=_DAYS, stories=False)
+def _healthy(seed: int, **options: Any) -> FakeKomos:
+    return make_sample_data(seed, **{"days": _DAYS, "stories": False} | options)
 
 
 def _failed(source: Any, now: datetime) -> dict[str, list[Any]]:
@@ -88,20 +95,24 @@ def test_silent_tasks_counts_silence_up_to_the_last_load(over: Over) -> None:
 
 
 def test_incidents_finds_an_outage_that_tasks_share_once(over: Over) -> None:
-    world = _healthy(seed=3)
+    world = _healthy(seed=3, runs_per_day=96.0, days=8)
     now = world.clock.now()
     struck = [task["id"] for task in world.tasks()][3:6]
-    for number in range(12):
-        start = now - timedelta(minutes=15 * (12 - number))
-        for task in struck:
-            run = world.add_run(task, created_at=start)
-            world.append(run, {"nodeId": "login", "level": "info"})
-            world.append(run, {"nodeId": "login", "level": "error", "message": "Answered 503"})
-            world.finish(run, "FAILED", at=start + timedelta(minutes=1))
+    add_outage(world, struck, "login", now - timedelta(hours=3), now)
     found = _failed(over(world), now)
     (incident,) = found["incidents"]
     assert incident.title.endswith("at 3 nodes of 3 tasks")
+    assert [task for task, _ in incident.nodes] == sorted(struck)
     assert "regressions" not in found
+
+
+@pytest.mark.parametrize("over", ["duckdb"], indirect=True)
+def test_nodes_that_fail_in_bursts_or_on_weekends_are_not_regressed(over: Over) -> None:
+    world = _healthy(seed=3)
+    bursty, weekly, *_ = (task["id"] for task in world.tasks())
+    add_bursts(world, bursty, "login", rate=0.1, correlation=1 / 9)
+    add_weekend_failures(world, weekly, "login", rate=0.15)
+    assert "regressions" not in _failed(over(world), world.clock.now())
 
 
 def test_regressions_names_the_node_that_got_worse(over: Over) -> None:
