@@ -4,8 +4,8 @@
     python -m benchmarks.checks cost [entries]               # time and memory, on a large file
 
 `alarms`: each seed is an organisation of 8 tasks without any planted pattern, 6 runs a day each,
-for 8 weeks. The checks look once a week in the last 4, and once a day with KOMOS_DAILY=1. A check
-that fails at looks in a row counts as one alarm; verdicts on nodes have a simulation of their own.
+for 8 weeks. The checks look once a day in the last 4. A check that fails at looks in a row counts as
+one alarm; verdicts on nodes have a simulation of their own.
 `cost`: the file is that of
 `benchmarks.views`, with hourly loads; each check runs in a process of its own, and then all of them
 in one.
@@ -35,7 +35,6 @@ from tests.warehouse import pipeline_over
 
 _OWN_SIMULATION = {"regressions", "incidents"}
 _DAYS_LOOKED_AT = 28
-_STEP = 1 if os.environ.get("KOMOS_DAILY") == "1" else 7
 _HISTORY = 28
 _LOADS = f"""
 CREATE OR REPLACE TABLE komos_loads AS
@@ -65,7 +64,7 @@ def alarms(seeds: int, names: list[str]) -> None:
         end, before = world.clock.now(), set[str]()
         with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
             pipeline: Any = pipeline_over(world, Path(directory), patch, _HISTORY + _DAYS_LOOKED_AT)
-            for back in range(_DAYS_LOOKED_AT - _STEP, -1, -_STEP):
+            for back in reversed(range(_DAYS_LOOKED_AT)):
                 results = run_checks(pipeline, names, known=[], as_of=end - timedelta(days=back))
                 found = {result.name for result in results if not result.passed}
                 for result in results:
@@ -75,7 +74,7 @@ def alarms(seeds: int, names: list[str]) -> None:
                 started.update(found - before)
                 before = found
         print(f"{seed + 1} seeds: {dict(started)}", flush=True)
-    looks = seeds * _DAYS_LOOKED_AT // _STEP
+    looks = seeds * _DAYS_LOOKED_AT
     print(f"\n{seeds} organisations, {looks} looks\n")
     print("| check | looks not green | alarms |")
     print("|---|---:|---:|")

@@ -67,6 +67,8 @@ class RequestSender:
         self._transport = transport
         self._redact = redact
         self._slots = asyncio.Semaphore(max_concurrency)
+        # One at a time: decoding takes several times the memory of the answer.
+        self._decoding = asyncio.Lock()
         self.throttle = Throttle(backoff)
         self._backoff = wait_exponential_jitter(
             multiplier=backoff, max=settings.MAX_BACKOFF, jitter=backoff
@@ -130,7 +132,8 @@ class RequestSender:
             if len(body) <= settings.INLINE_BYTES:
                 value = decode(body, seen_at)
             else:
-                value = await asyncio.to_thread(decode, body, seen_at)
+                async with self._decoding:
+                    value = await asyncio.to_thread(decode, body, seen_at)
             return Answer(value, served_at, [])
         except RecursionError:
             raise AnswerError("the answer is nested too deeply", HTTPStatus.OK) from None

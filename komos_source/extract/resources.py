@@ -104,9 +104,10 @@ def _rows(table: tables.Table, rows: pa.Table | list[dict[str, Any]] | None) -> 
         # Postgres as dlt loads it needs each declared column in the files. dlt fills this one if it
         # is configured to.
         found = found.append_column(C_DLT_LOAD_ID, pa.nulls(len(found), pa.string()))
+        # Arrow keeps the memory of what was decoded and of what dlt has written; others need it.
+        pa.default_memory_pool().release_unused()
         yield from split_by_bytes(found)
         del rows, found
-        # Arrow keeps the memory of what dlt has written; others need it next.
         pa.default_memory_pool().release_unused()
     stored["created"] = True
 

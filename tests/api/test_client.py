@@ -336,6 +336,29 @@ def test_task_run_log_in_use_delays_others_over_the_memory_limit(
     assert entries == 100
 
 
+def test_client_decodes_one_large_log_at_a_time(world: FakeKomos, emulator: Emulator) -> None:
+    task = world.add_task("T")
+    runs = [world.add_run(task) for _ in range(3)]
+    for run in runs:
+        world.append(run, {"message": "x" * settings.INLINE_BYTES})
+    meeting, met = threading.Barrier(2), []
+
+    def decode(body: bytes | bytearray, at: datetime) -> list[str]:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            met.append(meeting.wait(timeout=0.2))
+        return decode_ids(body, at)
+
+    async def read(client: KomosClient) -> None:
+        async def one(run: str) -> None:
+            async with client.task_run_log(run, decode):
+                pass
+
+        await asyncio.gather(*map(one, runs))
+
+    ask(emulator, read)
+    assert not met
+
+
 def test_client_with_a_body_beyond_the_limit_raises_and_names_the_setting(
     emulator: Emulator, run_id: str
 ) -> None:
