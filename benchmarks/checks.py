@@ -4,11 +4,10 @@
     python -m benchmarks.checks cost [entries]               # time and memory, on a large file
 
 `alarms`: each seed is an organisation of 8 tasks without any planted pattern, 6 runs a day each,
-for 8 weeks. The checks look once a day in the last 4. A check that fails at looks in a row counts as
-one alarm; verdicts on nodes have a simulation of their own.
-`cost`: the file is that of
-`benchmarks.views`, with hourly loads; each check runs in a process of its own, and then all of them
-in one.
+for 8 weeks. The checks look once a day in the last 4. A check that fails at looks in a row counts
+as one alarm; verdicts on nodes have a simulation of their own.
+`cost`: the file is that of `benchmarks.views`, with hourly loads; each check runs in a process of
+its own, and then all of them in one.
 """
 
 from __future__ import annotations

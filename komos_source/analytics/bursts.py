@@ -32,8 +32,8 @@ _BURST_RATE = 0.8
 """Share of runs that fail in an incident, as a model: a run that fails adds evidence, one that does
 not takes some away."""
 _OVER = log(100)
-"""Evidence that runs without a hit have to take away until the incident is over: 3 of them where
-failures are rare. With 2, an incident in which some runs succeed would end and begin again often."""
+"""Evidence that runs without a hit have to take away until an incident is over: 3 runs where
+failures are rare. With 2, one in which some runs succeed would often end and begin again."""
 _SAME_START = 3600.0
 """Seconds by which the starts of incidents at two nodes may differ if they are one."""
 _COLUMNS = ["incident_id", "started_at", "ended_at", "open", "runs", "tasks", "nodes", "template"]
