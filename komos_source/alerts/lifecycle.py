@@ -83,7 +83,8 @@ def plan(
     Args:
         alerts: All rows; those of other targets are left alone.
         results: What the checks have found. Alerts of checks that did not run are left alone, and
-            so are known problems: they are neither sent nor resolved.
+            so are known problems and what another check has found: they are neither sent nor
+            resolved.
         target: The target, as in `Alert.target`.
         now: The time.
         remind_after: A finding is sent again if that is so long ago.
@@ -92,7 +93,9 @@ def plan(
     """
     by_fingerprint = {alert.fingerprint: alert for alert in alerts if alert.target == target}
     found = {fingerprint_of(f, target): f for result in results for f in result.findings}
-    known = {fingerprint_of(f, target) for result in results for f in result.known}
+    unsent = {
+        fingerprint_of(f, target) for result in results for f in (*result.known, *result.covered)
+    }
     ran = {result.name for result in results}
     new, again, unchanged = [], [], []
     to_send = []
@@ -109,7 +112,7 @@ def plan(
             unchanged.append(seen)
     gone = [
         alert
-        for alert in _gone(by_fingerprint, found, known, ran)
+        for alert in _gone(by_fingerprint, found, unsent, ran)
         if now - alert.last_seen >= resolve_after
     ]
     resolved = [alert for alert in gone if alert.notified and alert.kind not in _EVENTS]
@@ -143,7 +146,7 @@ def _seen(
 def _gone(
     alerts: Mapping[str, Alert],
     found: Collection[str],
-    known: Collection[str],
+    unsent: Collection[str],
     ran: Collection[str],
 ) -> Iterable[Alert]:
     return (
@@ -152,5 +155,5 @@ def _gone(
         if not alert.resolved
         and alert.kind in ran
         and fingerprint not in found
-        and fingerprint not in known
+        and fingerprint not in unsent
     )

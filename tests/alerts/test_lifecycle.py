@@ -26,6 +26,7 @@ class _Target:
         hour: float,
         found: Sequence[Finding] = (),
         known: Sequence[Finding] = (),
+        covered: Sequence[Finding] = (),
         *,
         accepts: bool = True,
         ran: Sequence[str] = ("silent_tasks", "duration"),
@@ -38,6 +39,7 @@ class _Target:
                 {},
                 [each for each in found if each.check == name],
                 [each for each in known if each.check == name],
+                [each for each in covered if each.check == name],
             )
             for name in ran
         ]
@@ -100,6 +102,15 @@ def test_finding_that_was_never_accepted_is_resolved_silently() -> None:
     assert not target.look(2).has_news
     (row,) = target.rows.values()
     assert row.resolved == _START + 2 * _HOUR
+
+
+def test_finding_that_another_check_covers_is_resolved_once_it_is_over() -> None:
+    target = _Target()
+    assert target.look(0, [_SLOW]).new == [_SLOW]
+    assert target.look(1, [_SILENT], covered=[_SLOW]).new == [_SILENT]
+    assert not target.look(9, [_SILENT], covered=[_SLOW]).has_news
+    (resolved,) = target.look(10, [_SILENT]).resolved
+    assert resolved.kind == "duration"
 
 
 def test_known_problem_is_neither_sent_nor_resolved_until_its_end() -> None:

@@ -54,16 +54,17 @@ def _regression(row: dict[Any, Any], context: CheckContext) -> Finding:
 def incidents(context: CheckContext) -> CheckResult:
     """Fails while a burst of failing runs goes on; one that several nodes share is one finding.
 
-    A node that is regressed fails in bursts anyway: `regressions` has found it.
+    One at nodes that are regressed is a finding of `regressions`.
     """
     found, verdicts = context.incidents, context.verdicts
     regressed = verdicts[verdicts["state"] == "regressed"]
     known = set(zip(regressed["task_id"], regressed["node_id"], strict=True))
-    findings = [
-        _incident(row, context)
-        for row in records(found)
-        if row["open"] and not known.issuperset(map(tuple, row["nodes"]))
-    ]
+    findings: list[Finding] = []
+    covered: list[Finding] = []
+    for row in records(found):
+        if row["open"]:
+            is_covered = known.issuperset(map(tuple, row["nodes"]))
+            (covered if is_covered else findings).append(_incident(row, context))
     return CheckResult(
         "incidents",
         _TABLE,
@@ -72,6 +73,7 @@ def incidents(context: CheckContext) -> CheckResult:
         else f"none goes on, {len(found)} ended lately or are regressions",
         {"open": len(findings), "incidents": len(found)},
         findings,
+        covered=covered,
     )
 
 

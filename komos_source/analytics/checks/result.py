@@ -65,6 +65,7 @@ class CheckResult:
         figures: The numbers behind it.
         findings: What is wrong, the worst first.
         known: What is wrong and a known problem: it does not fail the check.
+        covered: What is wrong and a finding of another check: it does not fail this one.
     """
 
     name: str
@@ -73,6 +74,7 @@ class CheckResult:
     figures: Mapping[str, int | float] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
     known: Sequence[Finding] = ()
+    covered: Sequence[Finding] = ()
 
     @property
     def passed(self) -> bool:
