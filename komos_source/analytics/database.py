@@ -143,7 +143,7 @@ def open_database(
         dataset_name,
         pipeline_name,
         directory.name,
-        database=str(database) if database else None,
+        database=database,
     )
     file = duckdb_file(pipeline)
     require_file(file)

@@ -34,6 +34,10 @@ class _Configuration(DuckDbClientConfiguration):
             return super().make_location(location, default_location_pat)
         return str(Path(location).resolve())
 
+    def __str__(self) -> str:
+        """The file. For its URL, dlt would import SQLAlchemy: a tenth of a small load."""
+        return f"duckdb:///{self.credentials.database}"
+
     def on_resolved(self) -> None:
         limits: dict[str, Any] = {"max_vacuum_tasks": 0}
         if with_direct_merge(_Client) is not _Client:

@@ -42,7 +42,7 @@ def make_pipeline(
     pipeline_name: str = settings.PIPELINE_NAME,
     pipelines_dir: str | None = None,
     shard: Shard | None = None,
-    database: str | None = None,
+    database: str | Path | None = None,
 ) -> dlt.Pipeline:
     """Creates the pipeline that loads run in, and that analyses read through.
 
@@ -66,7 +66,9 @@ def make_pipeline(
             pipeline_name,
             pipelines_dir=pipelines_dir or get_dlt_pipelines_dir(),
             destination=_destination(
-                destination, shard, database or _file_in_config_toml(pipeline_name)
+                destination,
+                shard,
+                str(database) if database else _file_in_config_toml(pipeline_name),
             ),
             dataset_name=dataset_name,
         )
