@@ -101,7 +101,7 @@ REMIND_AFTER = 7 * 86_400.0
 RESOLVE_AFTER = 7_200.0
 """Seconds without a finding after which it is resolved: two looks of an hourly schedule."""
 
-# How long a load waits for another process before it says who is in the way.
+# How long a load waits for another process before it reports which process that is.
 LOCK_TIMEOUT = 60.0
 
 # Following.

@@ -42,7 +42,7 @@ _internals: ContextVar[tuple[LoadMetrics, Set[str]] | None] = ContextVar("intern
 
 
 def build_source(metrics: LoadMetrics, left_out: Set[str] = frozenset(), **options: Any) -> Any:
-    """The source with what is no argument of `komos_source`, which is public.
+    """Builds the source with objects that the public `komos_source` does not take.
 
     Args:
         metrics: Counts of the load.

@@ -119,8 +119,8 @@ def _unseen(rows: pa.Table, seen: Container[str]) -> tuple[list[dict[str, Any]],
 class EntryFilter:
     """Which entries are shown.
 
-    What an entry lacks, no condition hides it for: one without a time passes `since`, one of an
-    undocumented level, or that a load would reject, passes `level`.
+    A condition on a field that an entry lacks does not hide the entry: one without a time passes
+    `since`, one of an undocumented level, or that a load would reject, passes `level`.
 
     Attributes:
         level: The least grave level that is shown.

@@ -44,7 +44,9 @@ def read_leniently(
             first = first_positions.setdefault(row["id"], position)
             if first == position:
                 rows.append(row)
-            elif _spelled(entries[first]) != _spelled(entry):  # 1 and true are equal in Python
+            elif _canonical_json(entries[first]) != _canonical_json(
+                entry
+            ):  # 1 and true are equal in Python
                 raise InvalidEntryError("its id is that of an earlier entry with other content")
         except InvalidEntryError as error:
             rejected.append((position, str(error)))
@@ -106,7 +108,7 @@ def _timestamp(text: str | None) -> datetime | None:
         raise InvalidEntryError(f"'timestamp' is not ISO 8601: {error}") from error
 
 
-def _spelled(entry: object) -> str:
+def _canonical_json(entry: object) -> str:
     return json.dumps(entry, sort_keys=True)
 
 

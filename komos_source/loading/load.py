@@ -163,7 +163,7 @@ def load(
 
 
 def _load_deliveries(context: LoadContext, url: str | None, *, check_owner: bool) -> Drained:
-    """Loads the webhook deliveries in the spool; the API is asked even if that is not possible."""
+    """Loads the webhook deliveries in the spool. One that fails is a problem that is reported."""
     pipeline, metrics = context.pipeline, context.metrics
     if url is None:
         return Drained()
@@ -230,7 +230,9 @@ def _maintain(context: LoadContext, zone: str | None, spool_url: str | None) -> 
             if spool_url:
                 count_recovered_runs(pipeline)
     except KomosError as error:
-        problems.append(f"The data is loaded, but not all of its upkeep is done: {error}")
+        problems.append(
+            f"The data is loaded, but old states or counts in its tables were not updated: {error}"
+        )
     if zone:
         try:
             create_views(pipeline, zone, replace=bool(context.metrics.notes))

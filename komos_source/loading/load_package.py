@@ -19,7 +19,7 @@ from komos_source.destinations.pruned_runs import runs_left_out
 from komos_source.destinations.write_disposition import adapt_to_destination
 from komos_source.loading import history
 from komos_source.loading.missing_tables import check_tables, states_of_resources
-from komos_source.loading.reconciliation import count_loaded_rows, find_missing, read_again
+from komos_source.loading.reconciliation import count_loaded_rows, find_mismatches, reset_runs
 from komos_source.loading.shard_count import retry_beside_other_shards
 from komos_source.metrics import LoadMetrics
 from komos_source.redaction.redactor import Redactor
@@ -95,9 +95,9 @@ def run_package(context: LoadContext, source: Any, metrics: LoadMetrics) -> int:
                 load_ids = info.loads_ids if info else []
                 metrics.load_ids += load_ids
                 loaded = count_loaded_rows(pipeline, load_ids)
-                if missing := find_missing(metrics.emitted - before, loaded):
+                if missing := find_mismatches(metrics.emitted - before, loaded):
                     metrics.failures.update(missing)
-                    read_again(pipeline, missing)
+                    reset_runs(pipeline, missing)
     return sum(loaded.values())
 
 

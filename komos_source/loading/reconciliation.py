@@ -19,7 +19,7 @@ from komos_source.extract.state import reset_cursors
 from komos_source.tables import TASK_RUN_LOG_LOADS, TASK_RUN_LOGS
 
 
-def find_missing(emitted: Mapping[str, int], loaded: Mapping[str, int]) -> dict[str, str]:
+def find_mismatches(emitted: Mapping[str, int], loaded: Mapping[str, int]) -> dict[str, str]:
     """By run id, a sentence for each run that has not as many loaded rows as emitted entries."""
     return {
         run_id: f"{count} entries were emitted, {loaded.get(run_id, 0)} were loaded"
@@ -28,7 +28,7 @@ def find_missing(emitted: Mapping[str, int], loaded: Mapping[str, int]) -> dict[
     }
 
 
-def read_again(pipeline: dlt.Pipeline, missing: Mapping[str, str]) -> None:
+def reset_runs(pipeline: dlt.Pipeline, missing: Mapping[str, str]) -> None:
     """Makes the next load read the logs of these runs whole, and records why."""
     rows = [
         {

@@ -37,7 +37,7 @@ class Emulator:
     Args:
         world: What it serves.
         api_key: The one key it accepts.
-        host: Where it listens; loopback, unless you know better.
+        host: Where it listens: loopback, as everybody who knows `api_key` can read what it serves.
         port: 0 for any free one.
     """
 

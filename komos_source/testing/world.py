@@ -193,7 +193,7 @@ class FakeKomos:
             self._runs[run_id].finished_at = at or self.clock.now()
 
     def remove_run(self, run_id: str) -> None:
-        """Takes a run away, so that the API knows it no longer."""
+        """Removes a run: the API answers 404 for it."""
         with self.lock:
             run = self._runs.pop(run_id)
             self._by_task[run.task_id].remove(run)

@@ -1,6 +1,6 @@
 import pytest
 
-from komos_source.loading.reconciliation import find_missing
+from komos_source.loading.reconciliation import find_mismatches
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ from komos_source.loading.reconciliation import find_missing
         ({"a": 2}, {"a": 3}, {"a": "2 entries were emitted, 3 were loaded"}),
     ],
 )
-def test_find_missing_names_each_run_with_another_count(
+def test_find_mismatches_names_each_run_with_another_count(
     emitted: dict[str, int], loaded: dict[str, int], missing: dict[str, str]
 ) -> None:
-    assert find_missing(emitted, loaded) == missing
+    assert find_mismatches(emitted, loaded) == missing
