@@ -44,9 +44,8 @@ def read_leniently(
             first = first_positions.setdefault(row["id"], position)
             if first == position:
                 rows.append(row)
-            elif _canonical_json(entries[first]) != _canonical_json(
-                entry
-            ):  # 1 and true are equal in Python
+            # As JSON, because 1 and true are equal in Python.
+            elif _canonical_json(entries[first]) != _canonical_json(entry):
                 raise InvalidEntryError("its id is that of an earlier entry with other content")
         except InvalidEntryError as error:
             rejected.append((position, str(error)))
