@@ -1,6 +1,7 @@
 # Each target does its own set-up: it only needs Python 3.11 or newer, git and make.
 PYTHON ?= python3
-VENV ?= .venv
+# Not `?=`: a variable of the environment would have `make clean` delete an environment of yours.
+VENV = .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 USABLE = $(VENV)/.usable

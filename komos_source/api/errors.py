@@ -18,6 +18,7 @@ from komos_source.exceptions import (
     NotVisibleError,
     RequestError,
 )
+from komos_source.text import storable_text
 
 _TRANSIENT = frozenset({408, 425, 429})
 _LEAST_MASKED = 12
@@ -90,15 +91,17 @@ def error_for_status(
 
 
 def _read_detail(body: bytes | bytearray, redact: Callable[[str], str]) -> tuple[str, str | None]:
-    """What an error answer says, and its ``detail`` if that is a text; both cut off."""
+    """What an error answer says, and its ``detail`` if it is a text: cut off, and storable."""
     try:
         answer = parse_json(body)
     except NotJsonError:
         answer = None
     detail = answer.get("detail") if isinstance(answer, dict) else None
     if isinstance(detail, str):
+        detail = storable_text(detail)
         return redact(detail)[: settings.MAX_DETAIL], detail[: settings.MAX_DETAIL]
     said = body.decode(errors="replace").strip() if detail is None else json.dumps(detail)
+    said = storable_text(said)
     return redact(said)[: settings.MAX_DETAIL], None
 
 

@@ -100,11 +100,13 @@ def _runs_to_prune(choice: PruneChoice, qualified: Qualified) -> Statement:
     A run without a row in ``task_runs`` (loaded by its id) counts as ended with its last entry.
     """
     runs, loads = qualified("task_runs"), qualified("task_run_log_loads")
-    parameters: list[Any] = [choice.ended_before]
+    # A run that has ended before it was created, such as in 1970, has an end that means nothing.
+    parameters: list[Any] = [choice.ended_before, choice.ended_before]
     conditions = [
         f"(runs.status IN ({_ENDED}) OR "
         f"(runs.finished_at IS NOT NULL AND COALESCE(runs.status, '') NOT IN ({_GOES_ON})))",
         "COALESCE(runs.finished_at, runs.started_at, runs.created_at) < %s",
+        "COALESCE(runs.created_at, runs.started_at, runs.finished_at) < %s",
     ]
     if choice.task_ids is not None:
         conditions.append(f"runs.task_id IN ({', '.join(['%s'] * len(choice.task_ids))})")

@@ -25,6 +25,17 @@ def error_for(status: int, body: bytes = b"", **options: Any) -> KomosError:
 
 
 @pytest.mark.parametrize(
+    "body", [b'{"detail":"bad \\ud800 \\u0000 node"}', b"bad \x00 node", b'"\\ud800"']
+)
+def test_error_of_an_answer_with_unstorable_characters_can_be_stored(body: bytes) -> None:
+    error = error_for(422, body)
+    assert isinstance(error, RequestError)
+    for text in (str(error), error.detail or ""):
+        assert "\0" not in text
+        text.encode()
+
+
+@pytest.mark.parametrize(
     ("status", "kind"),
     [
         (206, RequestError),

@@ -296,6 +296,15 @@ def test_prune_of_a_run_that_came_back_by_hand_counts_its_rates_once(duckdb_stor
     assert duckdb_store.view("node_health_daily") == daily
 
 
+def test_prune_keeps_a_new_run_whose_end_is_in_1970(duckdb_store: Store, world: FakeKomos) -> None:
+    task = world.add_task("Orders")
+    run = world.add_run(task, finished_at=datetime(1970, 1, 1, tzinfo=UTC), status="COMPLETED")
+    world.append(run, {"message": "kept"})
+    duckdb_store.load()
+    duckdb_store.prune()
+    assert run not in duckdb_store.pruned()
+
+
 def test_prune_without_views_creates_none(home: LoadEnv, world: FakeKomos) -> None:
     store = Store(home, "duckdb")
     store.load(views=False)
