@@ -1,6 +1,6 @@
 """Changes to a made history, for whoever checks that they are found.
 
-Each changes what the emulated API shows from a time on, and nothing before it.
+Each changes what the emulated API shows of some runs, and nothing of the others.
 """
 
 from __future__ import annotations

@@ -495,5 +495,5 @@ def test_load_whose_maintenance_fails_reports_it_and_records_the_load(
     report = home.load()
     assert report.exit_code == 3
     assert home.table() == expected(world)
-    assert any("were not updated" in problem for problem in report.problems)
+    assert any("old states or counts in its tables were not" in each for each in report.problems)
     assert home.rows("SELECT exit_code FROM komos_loads ORDER BY started_at") == [(0,), (3,)]
