@@ -56,7 +56,7 @@ def komos():
         if reasons:
             raise AirflowFailException(f"the next load reads the rest: {reasons[:20]}")
 
-    @task
+    @task(trigger_rule="all_done")  # alerts are needed most after a load that has failed
     def check() -> None:
         """Runs the checks, sends alerts to SOURCES__KOMOS__NOTIFY; fails if a check fails."""
         from komos_source.alerts import notify
@@ -67,7 +67,9 @@ def komos():
         if failed := [f"{each.name}: {each.detail}" for each in results if not each.passed]:
             raise AirflowFailException("; ".join(failed))
 
-    finish(load.expand(bucket=list(range(SHARDS)))) >> check()
+    loads = load.expand(bucket=list(range(SHARDS)))
+    finish(loads)
+    loads >> check()
 
 
 komos()

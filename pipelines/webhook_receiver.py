@@ -28,16 +28,20 @@ def main() -> int:
 
         def loaded(result: LoadResult, polled: bool) -> None:
             print("polled" if polled else "drained", result.to_json(), flush=True)
-            if receiver.poll() is not None:
-                raise KomosError("the receiver has ended; see its own message")
+            require_receiver()
 
         def failed(outage: str) -> None:
             print(ascii(outage), file=sys.stderr, flush=True)
+            require_receiver()
+
+        def require_receiver() -> None:
+            if receiver.poll() is not None:
+                raise KomosError("the receiver has ended; see its own message")
 
         try:
             follow(INTERVAL, loaded, failed, destination="duckdb", dataset_name="komos")
         except KomosError as error:
-            failed(str(error))
+            print(ascii(str(error)), file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             return 0

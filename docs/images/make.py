@@ -91,7 +91,8 @@ def _loaded(
         end=datetime.now(UTC), runs_per_day=runs_per_day, regressed_for=regressed_for
     )
     with Emulator(komos) as emulator:
-        environment = os.environ | {
+        # Settings of one's own would load into, or send to, somewhere else.
+        environment = {name: os.environ[name] for name in os.environ if "__" not in name} | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "DLT_DATA_DIR": str(directory / "dlt"),
             "SOURCES__KOMOS__API_KEY": emulator.api_key,

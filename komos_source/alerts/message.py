@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
@@ -13,6 +14,8 @@ from komos_source.text import printable
 MAX_SHOWN = 20
 """Findings, and findings that are resolved, in one message: services cut off what is longer."""
 _MAX_TEXT = 300
+_MENTION = re.compile(r"@(?=everyone|here|channel)|<(?=[!@#])")
+"""What Discord and Slack take for a mention, unless an invisible word joiner follows it."""
 _WORST_FIRST = (
     *("freshness", "failed_loads", "window_gaps", "incidents", "regressions", "silent_tasks"),
     *("new_error_templates", "duration", "volume", "rejected_share", "new_fields"),
@@ -98,6 +101,6 @@ def _finding(finding: Finding, evidence: Evidence, again: bool) -> list[str]:
 
 
 def _line(text: str) -> str:
-    """A text from outside as part of one line, not too long."""
-    text = printable(text)
+    """A text from outside as part of one line, not too long, that notifies nobody in a chat."""
+    text = _MENTION.sub("\\g<0>\u2060", printable(text))
     return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"

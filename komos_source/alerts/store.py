@@ -20,7 +20,12 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from komos_source.alerts.lifecycle import Alert
 from komos_source.destinations.error_messages import translate_errors
-from komos_source.destinations.locking import connect_when_unlocked, lock_file, take_advisory_lock
+from komos_source.destinations.locking import (
+    begin_locking,
+    connect_when_unlocked,
+    lock_file,
+    take_advisory_lock,
+)
 from komos_source.exceptions import DestinationError, LockedError
 from komos_source.settings import LOCK_TIMEOUT
 from komos_source.tables import KOMOS_ALERTS
@@ -65,7 +70,8 @@ class AlertStore:
             return
         label = f"komos_source alerts:{self._pipeline.dataset_name}"
         with translate_errors(self._pipeline), self._pipeline.sql_client() as client:
-            if take_advisory_lock(client, label, "alerts", timeout):
+            begin_locking(client, "alerts")
+            if take_advisory_lock(client, label, timeout):
                 raise LockedError(_waited(timeout))
             yield
 

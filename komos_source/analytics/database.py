@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol
 
 import dlt
-import duckdb
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
+from komos_source.analytics.file_copy import write_copy
 from komos_source.destinations.error_messages import describe_cause
 from komos_source.destinations.locking import connect_when_unlocked
 from komos_source.destinations.pipeline import duckdb_file, make_pipeline, temporary_directory
@@ -111,7 +111,7 @@ class Database:
                 "file that is loaded; other destinations can be read while they are loaded."
             )
         require_file(source)
-        write_copy(Path(source), copy, 0o600)
+        write_copy(Path(source), copy)
 
     def task_names(self) -> dict[str, str]:
         """Names of the tasks by id; tasks without a name are left out."""
@@ -241,49 +241,6 @@ class _QualifiedNames(dict[str, str]):
     def __missing__(self, table: str) -> str:
         name: str = self._client.make_qualified_table_name(table)
         return name
-
-
-def write_copy(source: Path, copy: Path, mode: int) -> None:
-    """Copies a DuckDB file, with views and comments; the copy may replace the file itself.
-
-    A copy holds only what tables hold, without bytes of rows that were changed or deleted.
-
-    Args:
-        source: The file; waited for while another process writes it.
-        copy: What is replaced as a whole.
-        mode: Its permissions.
-
-    Raises:
-        LockedError: Another process kept the file open.
-        DestinationError: The file cannot be read, or the copy cannot be written.
-    """
-    try:
-        with TemporaryDirectory(prefix=".komos-copy-", dir=copy.absolute().parent) as directory:
-            written = Path(directory) / "copy.duckdb"
-            opened = connect_when_unlocked(lambda: _attached(str(source)), LOCK_TIMEOUT)
-            with opened as connection:
-                connection.execute(f"ATTACH '{_quoted(str(written))}' AS copied")
-                connection.execute("COPY FROM DATABASE loaded TO copied")
-                connection.execute("DETACH copied")
-                written.chmod(mode)
-                written.replace(copy)  # before another process can open the file
-    except (OSError, duckdb.Error) as error:
-        raise DestinationError(
-            f"{source} cannot be copied to {copy}: {describe_cause(error)}"
-        ) from error
-
-
-def _attached(file: str) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect()
-    try:
-        return connection.execute(f"ATTACH '{_quoted(file)}' AS loaded (READ_ONLY)")
-    except duckdb.Error:
-        connection.close()
-        raise
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")
 
 
 def require_file(file: str | None) -> None:

@@ -49,7 +49,7 @@ def health(
     Examples:
       komos health
       komos health --only freshness --only regressions
-      komos health --notify mailto://user:password@mail.example.com?to=data@example.com
+      komos health --notify json://localhost:8080/alerts
       SOURCES__KOMOS__NOTIFY=slack://… komos health
     """
     from komos_source.analytics import open_database, run_checks

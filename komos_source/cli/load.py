@@ -92,7 +92,7 @@ def load(
       komos load --runs-file kept_run_ids.txt
       komos load --destination postgres --shard 3/64
       komos load --follow 60
-      komos load --notify mailto://user:password@mail.example.com?to=data@example.com
+      SOURCES__KOMOS__NOTIFY=slack://… komos load --notify
     """
     output.use_log_format(log_format)
     startup.import_loading()

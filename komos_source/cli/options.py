@@ -99,7 +99,8 @@ notify_options = _combined(
         flag_value="",
         metavar="[URL]",
         help="Send what the checks find and is new to this target, a URL of Apprise (repeatable); "
-        "without a URL, to those of SOURCES__KOMOS__NOTIFY. See docs/alerts.md.",
+        "without a URL, to those of SOURCES__KOMOS__NOTIFY, where a URL with a password belongs: "
+        "other users of this machine can read options. See docs/alerts.md.",
     ),
     click.option(
         "--remind-after",

@@ -15,6 +15,7 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
 from komos_source import settings
 from komos_source.destinations.capabilities import CachedCapabilities
 from komos_source.destinations.loading_path import with_direct_merge
+from komos_source.exceptions import ConfigurationError
 
 _LONG_ROWS = "komos_source: holds rows too long to be combined into large row groups"
 _HOLDS_LONG_ROWS = "SELECT COUNT(*) > 0 FROM duckdb_columns() WHERE comment = %s"
@@ -30,6 +31,13 @@ class _Configuration(DuckDbClientConfiguration):
         configured file in another one for each shard.
         """
         location = configured_location or settings.DUCKDB_FILE
+        # The address may hold a password or token, which no message may show.
+        if self.credentials.drivername != "duckdb" or location.startswith(("md:", "motherduck:")):
+            raise ConfigurationError(
+                "the configured DuckDB file is the address of another database: name a file, as in "
+                "duckdb:///FILE, or choose the other database with --destination, such as "
+                "motherduck."
+            )
         if location.startswith(":"):
             return super().make_location(location, default_location_pat)
         return str(Path(location).resolve())

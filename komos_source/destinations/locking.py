@@ -103,43 +103,46 @@ def lock_file(file: Path, timeout: float, message: Callable[[], str]) -> Iterato
 
 
 @contextlib.contextmanager
-def lock_dataset(pipeline: dlt.Pipeline, timeout: float) -> Iterator[None]:
-    """Holds the lock of a Postgres dataset; does nothing for other destinations.
+def lock_dataset(
+    pipeline: dlt.Pipeline, timeout: float, *, exclusive: bool = False
+) -> Iterator[None]:
+    """Holds the locks of a Postgres dataset; does nothing for other destinations.
 
     Loads from several machines, or of several pipelines, that share a staging dataset would lose
-    rows. So the lock is that of the staging dataset, which each shard has for itself.
+    rows. So a load locks its staging dataset, which each shard has for itself, and shares the lock
+    of the dataset with other loads.
 
     Args:
         pipeline: The pipeline that loads.
-        timeout: Seconds to wait for another load.
+        timeout: Seconds to wait for another process.
+        exclusive: Lock the dataset alone, so that no load runs, in whatever shard.
 
     Raises:
-        LockedError: Another load held the lock for that long.
+        LockedError: Another process held a lock for that long.
     """
     if pipeline.destination.destination_name != "postgres":
         yield
         return
     with pipeline.sql_client() as client:
-        label = f"komos_source:{client.staging_dataset_name}"
-        if holder := take_advisory_lock(client, label, "load", timeout):
+        dataset, staging = client.dataset_name, client.staging_dataset_name
+        begin_locking(client, "maintenance" if exclusive else "load")
+        held_by = take_advisory_lock(client, f"komos_source rows:{dataset}", timeout, not exclusive)
+        if not held_by and not exclusive:
+            held_by = take_advisory_lock(client, f"komos_source:{staging}", timeout)
+        if held_by:
             raise LockedError(
-                f"another load into the dataset {client.dataset_name!r} is running "
-                f"({holder}); waited {timeout:.0f} s. Wait for it to end."
+                f"another load into the dataset {dataset!r} is running ({held_by}); waited "
+                f"{timeout:.0f} s. Wait for it to end."
             )
         yield
 
 
-def take_advisory_lock(client: Any, label: str, purpose: str, timeout: float) -> str | None:
-    """Takes an advisory lock of Postgres, which lasts as long as the transaction begun here.
+def begin_locking(client: Any, purpose: str) -> None:
+    """Begins the transaction that holds advisory locks of Postgres.
 
     Args:
-        client: dlt's SQL client, connected to Postgres; its connection holds the lock.
-        label: What is locked.
+        client: dlt's SQL client, connected to Postgres; its connection holds the locks.
         purpose: What the process does, for those who wait.
-        timeout: Seconds to wait for another process.
-
-    Returns:
-        Who held the lock for that long; None if it is taken.
     """
     name = f"komos {purpose} on {socket.gethostname()}, process {os.getpid()}"
     # A lock of the session would not hold behind a pooler that gives each transaction another one.
@@ -147,10 +150,25 @@ def take_advisory_lock(client: Any, label: str, purpose: str, timeout: float) ->
     client.execute_sql("BEGIN ISOLATION LEVEL READ COMMITTED")
     client.execute_sql("SELECT set_config('application_name', %s, TRUE)", name)
     client.execute_sql(_SET_LIMITS)
+
+
+def take_advisory_lock(client: Any, label: str, timeout: float, shared: bool = False) -> str | None:
+    """Takes an advisory lock of Postgres, which lasts as long as the transaction.
+
+    Args:
+        client: The client of `begin_locking`.
+        label: What is locked.
+        timeout: Seconds to wait for another process.
+        shared: Whether others may share the lock.
+
+    Returns:
+        Who held the lock for that long; None if it is taken.
+    """
+    function = "pg_try_advisory_xact_lock" + ("_shared" if shared else "")
     # 63 bits, so that Postgres and Python agree about the sign.
     key = int.from_bytes(hashlib.sha256(label.encode()).digest()[:8], "big") >> 1
     deadline = time.monotonic() + timeout
-    while not client.execute_sql("SELECT pg_try_advisory_xact_lock(%s)", key)[0][0]:
+    while not client.execute_sql(f"SELECT {function}(%s)", key)[0][0]:
         if time.monotonic() >= deadline:
             found = client.execute_sql(_HOLDER, key)
             return (found and found[0][0]) or "unknown"

@@ -256,13 +256,14 @@ def ended_at(run: Run, known_end: datetime | None, served_at: datetime | None) -
     """When a run ended; None while it goes on.
 
     A run with a terminal status and no end had ended when it was first seen so. A status that is
-    not documented counts as terminal if the run has an end.
+    not documented counts as terminal if the run has an end. An end before the run's start, such as
+    1970, counts as none: it would settle the run before its last entries have appeared.
     """
     if run.status in settings.OTHER_STATUSES:
         return None
-    if run.is_terminal:
-        return run.finished_at or known_end or served_at
-    return run.finished_at
+    began = max((time for time in (run.created_at, run.started_at) if time), default=None)
+    end = None if began and run.finished_at and run.finished_at < began else run.finished_at
+    return end or known_end or served_at if run.is_terminal else end
 
 
 def new_statuses(runs: Iterable[Run], known: set[str]) -> set[str]:

@@ -88,7 +88,7 @@ def pipeline_without_loads(
             raise UsageError(unsupported.format(destination=destination))
         file = duckdb_file(pipeline)
         require_file(file)
-        with translate_errors(pipeline), lock_dataset(pipeline, lock_timeout):
+        with translate_errors(pipeline), lock_dataset(pipeline, lock_timeout, exclusive=True):
             try:
                 yield pipeline, functools.partial(lock_database, file, lock_timeout)
             except DatabaseUndefinedRelation as error:

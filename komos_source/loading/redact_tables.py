@@ -19,7 +19,7 @@ import dlt
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
 from komos_source import settings
-from komos_source.analytics.database import write_copy
+from komos_source.analytics.file_copy import write_copy
 from komos_source.decoding.lenient import rejected_id
 from komos_source.destinations.pipeline import duckdb_file
 from komos_source.exceptions import ConfigurationError, DestinationError
@@ -262,7 +262,7 @@ def _remove_old_bytes(file: str | None) -> str:
         )
     path = Path(file).resolve()
     try:
-        write_copy(path, path, path.stat().st_mode & 0o777)
+        write_copy(path, path)
     except DestinationError as error:
         raise DestinationError(
             "the texts are redacted, but the DuckDB file may still hold the bytes of what was "

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from komos_source.analytics.database import Database
+from komos_source.analytics.file_copy import replace
 from komos_source.exceptions import UsageError
 from komos_source.extras import requires_extra
 
@@ -74,9 +75,7 @@ def _replace(file: Path, text: str) -> None:
         try:
             temporary.write(text)
             temporary.flush()
-            if file.exists():
-                os.chmod(temporary.name, file.stat().st_mode & 0o777)
-            os.replace(temporary.name, file)
+            replace(file, Path(temporary.name))
         except BaseException:
             os.unlink(temporary.name)
             raise

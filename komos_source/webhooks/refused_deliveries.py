@@ -93,4 +93,5 @@ class RefusedDeliveries:
 
 def _is_due(failing_for: timedelta, since_last_try: timedelta) -> bool:
     lately = failing_for < timedelta(seconds=QUIET_AFTER)
-    return lately or since_last_try * QUIET_SHARE >= failing_for
+    clock_set_back = since_last_try < timedelta()
+    return lately or clock_set_back or since_last_try * QUIET_SHARE >= failing_for

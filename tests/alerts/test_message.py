@@ -65,6 +65,16 @@ def test_text_from_outside_is_one_line_without_control_characters_and_not_too_lo
     assert "\u202e" not in body
 
 
+def test_text_from_outside_mentions_nobody() -> None:
+    text = "@everyone @here <@81384788765712384> <@&7> <!channel> <#8> a@example.com a<b"
+    _, body = compose(_plan(_WORSE), {_WORSE: Evidence("r", text)})
+    j = "\u2060"
+    assert (
+        f"@{j}everyone @{j}here <{j}@81384788765712384> <{j}@&7> <{j}!channel> <{j}#8> "
+        "a@example.com a<b"
+    ) in body
+
+
 def test_message_of_many_findings_shows_some_and_counts_the_rest() -> None:
     many = [replace(_WORSE, subject=f"t/{n}", node_id=f"node_{n}") for n in range(MAX_SHOWN + 5)]
     _, body = compose(_plan(*many), {})

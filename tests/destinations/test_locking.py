@@ -93,6 +93,17 @@ def test_lock_of_a_shard_excludes_the_same_shard_of_another_pipeline(postgres: L
         pass
 
 
+def test_exclusive_lock_of_a_dataset_excludes_loads_of_all_shards(postgres: LoadEnv) -> None:
+    shard, pruned = make(postgres, "shard", shard=Shard(1, 2)), make(postgres, "pruned")
+    alone = lock_dataset(pruned, 0, exclusive=True)
+    with alone, pytest.raises(LockedError) as caught, lock_dataset(shard, 0):
+        pass
+    assert f"(komos maintenance on {socket.gethostname()}, process " in str(caught.value)
+    alone = lock_dataset(pruned, 0, exclusive=True)
+    with lock_dataset(shard, 0), pytest.raises(LockedError), alone:
+        pass
+
+
 def test_lock_of_a_dataset_is_released_when_its_process_is_killed(
     postgres: LoadEnv, tmp_path: Path
 ) -> None:

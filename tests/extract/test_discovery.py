@@ -255,6 +255,10 @@ def test_has_gap_counts_runs_of_the_list_that_cannot_be_used() -> None:
         ("PAUSED", None, None, None),
         (None, NOW, None, NOW),
         ("COMPLETED", datetime(1, 1, 1, tzinfo=UTC), None, "served"),
+        ("COMPLETED", datetime(1970, 1, 1, tzinfo=UTC), None, "served"),
+        ("COMPLETED", NOW - 2 * HOUR, NOW, NOW),
+        ("TIMED_OUT", NOW - 2 * HOUR, None, None),
+        ("COMPLETED", NOW - HOUR, None, NOW - HOUR),
     ],
 )
 def test_ended_at(

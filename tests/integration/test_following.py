@@ -382,6 +382,31 @@ def test_webhook_receiver_script_receives_and_loads_deliveries(
         assert process.wait(timeout=60) == 0
 
 
+def test_webhook_receiver_script_ends_once_the_receiver_has_ended_even_without_an_api(
+    tmp_path: Path,
+) -> None:
+    script = Path(__file__).parents[2] / "pipelines" / "webhook_receiver.py"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ended = subprocess.run(
+            [sys.executable, str(script), "--port", port],
+            cwd=tmp_path,
+            env=os.environ
+            | {
+                "SOURCES__KOMOS__API_KEY": "sk_live_key",
+                "SOURCES__KOMOS__BASE_URL": "http://127.0.0.1:9",  # nothing listens there
+                "SOURCES__KOMOS__WEBHOOK_SECRET": SECRET,
+                "DLT_DATA_DIR": str(tmp_path / "dlt"),
+            },
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert "the receiver has ended; see its own message" in ended.stderr
+
+
 class SignalsWhenFinalized:
     def __del__(self) -> None:
         signal.raise_signal(signal.SIGINT)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from komos_source.analytics import open_database, query
+from komos_source.analytics.database import Database
 from komos_source.exceptions import DestinationError, UsageError
 from komos_source.report import write_report
 from komos_source.testing import FakeKomos, make_sample_data
@@ -168,6 +169,18 @@ def test_write_report_is_for_the_owner_only_unless_it_replaces_a_shared_file(
     page.chmod(0o644)
     write_report(open_database(database=loaded.file), page)
     assert page.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_report_and_copy_of_the_database_written_by_root_keep_their_owner(loaded: LoadEnv) -> None:
+    database = open_database(database=loaded.file)
+    page, copy = loaded.directory / "page.html", loaded.directory / "copy.duckdb"
+    for write in (write_report, Database.copy_to):
+        file = page if write is write_report else copy
+        write(database, file)
+        os.chown(file, 65534, 65534)
+        write(database, file)
+        assert (file.stat().st_uid, file.stat().st_gid) == (65534, 65534)
 
 
 def test_write_report_that_fails_leaves_the_earlier_page_and_no_other_file(

@@ -110,6 +110,17 @@ def test_drain_reports_a_refused_delivery_for_a_day_and_tries_it_ever_more_rarel
     assert [each.body for each in spool.refused.take(10, later)] == [b"3"]
 
 
+def test_drain_tries_a_refused_delivery_again_if_the_clock_was_set_back(spool: Spool) -> None:
+    drain(spool, Destination({"3"}).run, read)
+    with spool._database._engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE komos_deliveries_failed SET failed_at = '2025-01-01 00:00', "
+            "tried_at = '2125-01-01 00:00'"
+        )
+    drained = drain(spool, Destination(set()).run, read)
+    assert (drained.deliveries, spool.stats().set_aside) == (1, 0)
+
+
 def test_drain_of_nothing_but_refused_deliveries_that_were_set_aside_ends_no_load(
     spool: Spool,
 ) -> None:
