@@ -81,4 +81,5 @@ wheel-test: ## Install the wheel in a clean environment, and run the demo there
 	cd .venv-wheel && bin/komos-source demo --fast
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .venv-lock .venv-wheel .venv-airflow .venv-dbt .venv-singer .venv-airbyte komos-demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis site
+	rm -rf $(VENV) .venv-lock .venv-wheel .venv-airflow .venv-dbt .venv-singer .venv-airbyte dist .pytest_cache .mypy_cache .ruff_cache .hypothesis site
+	if [ -f komos-demo/.komos-demo ]; then rm -rf komos-demo; fi  # only what the demo made

@@ -111,7 +111,7 @@ class AlertStore:
                 f"VALUES ({', '.join(['%s'] * len(_COLUMNS))})"
             )
             values = ", ".join(f"{name} = %s" for name in _COLUMNS[1:])
-            update = f"UPDATE {table} SET {values} WHERE fingerprint = %s"  # noqa: S608 - likewise
+            update = f"UPDATE {table} SET {values} WHERE fingerprint = %s"  # noqa: S608 - constant names, values are parameters
             for alert in changed:
                 key, *rest = astuple(alert)
                 if alert.fingerprint in before:

@@ -218,10 +218,10 @@ def incidents_in(
     """The incidents in a history; see `incidents`.
 
     Args:
-        source: See `incidents`, as for the rest: the messages are read from it.
+        source: Where the messages of the failing runs are read.
         history: What `read_history` returned.
-        level: See `incidents`.
-        days: See there.
+        level: Level of the entries that count as failures.
+        days: Incidents that ended before this number of last days are left out.
     """
     if history is None or history.streaks.empty:
         return pd.DataFrame(columns=_COLUMNS)

@@ -117,10 +117,10 @@ def compare(
 
     Args:
         history: What `read_history` returned.
-        recent_days: See `node_regressions`, as for the rest.
-        baseline_days: See there.
-        alpha: See there.
-        minimum_effect: See there.
+        recent_days: Length of the recent period in days, today included.
+        baseline_days: Length of the period before it in days.
+        alpha: False ``regressed`` that are accepted a day, for all nodes together: an upper bound.
+        minimum_effect: Smallest difference of rates that counts, however certain.
     """
     if history is None or history.streaks.empty:
         return pd.DataFrame(columns=_COLUMNS)

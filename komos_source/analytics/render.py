@@ -236,5 +236,5 @@ def _adapt_keys(query: exp.Expr, keys: exp.JSONKeys, dialect: str) -> None:
         text = exp.func("COALESCE", keys.this, exp.Literal.string("{}"))  # no array may be null
         function = exp.Anonymous(this="JSONExtractKeys", expressions=[text])
         joined = exp.Join(this=exp.alias_(function, name), kind="ARRAY")
-        assert unnest.parent is not None, "it is joined"  # noqa: S101 - likewise
+        assert unnest.parent is not None, "it is joined"  # noqa: S101 - our own files
         unnest.parent.replace(joined)

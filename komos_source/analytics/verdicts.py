@@ -128,8 +128,8 @@ def judge(changes: RateChanges, alpha: float = 0.05, minimum_effect: float = 0.0
 
     Args:
         changes: What `find_changes` returned for all nodes.
-        alpha: See `node_regressions`.
-        minimum_effect: See there.
+        alpha: False ``regressed`` that are accepted a day, for all nodes together: an upper bound.
+        minimum_effect: Smallest difference of rates that counts, however certain.
     """
     adjusted = benjamini_hochberg(changes.p_rise)
     risen = (changes.difference >= minimum_effect) & (changes.p_rise < changes.p_fall)

@@ -49,9 +49,9 @@ class RequestSender:
 
     Args:
         transport: Sends one request.
-        max_concurrency: See `KomosClient`, as for the others.
-        backoff: See there.
-        redact: See there.
+        max_concurrency: How many requests may be in progress at once.
+        backoff: Seconds to wait before the first retry.
+        redact: Redacts the text of an error answer.
 
     Attributes:
         throttle: Delays requests because of the API's rate limit.

@@ -122,7 +122,7 @@ def complete_run_id(
 def complete_task_id(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Completes the id of a task; likewise."""
+    """Completes the id of a task, for Click's `shell_complete`."""
     return _items(_stored(_TASKS, incomplete))
 
 

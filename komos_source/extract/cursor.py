@@ -94,13 +94,13 @@ def next_cursor(log: RunLog, cursor: RunCursor | None) -> RunCursor:
 
     An answer with fewer entries than known (of a replica that lags behind) does not move it back.
     """
-    if cursor is not None and not holds_no_less(log, cursor):
+    if cursor is not None and not is_complete(log, cursor):
         return replace(cursor, reread=True)
     return RunCursor.of(log)
 
 
-def holds_no_less(log: RunLog, cursor: RunCursor | None) -> bool:
-    """Whether a log holds at least as many entries as are known."""
+def is_complete(log: RunLog, cursor: RunCursor | None) -> bool:
+    """Whether an answer holds at least as many entries of the log as are known."""
     return cursor is None or log.entries >= cursor.entry_count
 
 

@@ -65,26 +65,26 @@ class Discovery:
     failed: list[tuple[Target, RequestError]] = field(default_factory=list)
     runs_seen: int = 0
 
-    def pass_over(self, run_ids: Set[str]) -> None:
+    def drop_targets(self, run_ids: Set[str]) -> None:
         """Removes runs whose logs are not to be requested now; what is known of them stays."""
         self.targets = [each for each in self.targets if each.run_id not in run_ids]
         self.failed = [each for each in self.failed if each[0].run_id not in run_ids]
         for run_id in self.changes.tracked.keys() & run_ids:
             del self.changes.tracked[run_id]
 
-    def leave_out(self, run_ids: Set[str]) -> list[str]:
+    def drop_runs(self, run_ids: Set[str]) -> list[str]:
         """Removes what was found of some runs; their tasks' windows still show them.
 
         Returns:
             Those of them that would have been requested.
         """
-        left_out = [each.run_id for each in self.targets if each.run_id in run_ids]
-        self.pass_over(run_ids)
+        dropped = [each.run_id for each in self.targets if each.run_id in run_ids]
+        self.drop_targets(run_ids)
         self.listed = {
             task_id: [run for run in runs if run.id not in run_ids]
             for task_id, runs in self.listed.items()
         }
-        return left_out
+        return dropped
 
 
 def named_runs(run_ids: Sequence[str], state: State) -> Discovery:

@@ -100,8 +100,8 @@ class Extraction:
         else:
             found = await discover(client, known, self.choice, self.shard)
         found = redact_discovery(found, self.redactor)
-        found.pass_over(self.metrics.read)
-        not_requested = found.leave_out(self.left_out)
+        found.drop_targets(self.metrics.read)
+        not_requested = found.drop_runs(self.left_out)
         if stored.api != client.base_url:
             found.changes.api = client.base_url
             self.metrics.notes += filter(None, [mixed_data(stored.api, client.base_url)])

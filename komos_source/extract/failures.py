@@ -13,6 +13,7 @@ from komos_source.exceptions import (
 )
 from komos_source.extract.state import TrackedRun
 from komos_source.settings import LOADS_BEFORE_LOST
+from komos_source.text import storable_text
 
 _PERMANENT = frozenset({410, 422})
 """Gone, and an id that the API does not accept. Other client errors (400, 405, 414, 451) are often
@@ -23,14 +24,14 @@ def as_request_error(error: Exception) -> RequestError:
     """Any failure as that of one run or task, which leaves the others alone.
 
     Raises:
-        AuthenticationError: No request can succeed.
-        ApiUnreachableError: Likewise.
+        AuthenticationError: The API refuses the key, so that no request can succeed.
+        ApiUnreachableError: The API cannot be reached, so that no request can succeed.
     """
     if isinstance(error, RequestError):
         return error
     if isinstance(error, AuthenticationError | ApiUnreachableError):
         raise error
-    return RequestError(f"{type(error).__name__}: {error}")
+    return RequestError(storable_text(f"{type(error).__name__}: {error}"))
 
 
 def is_permanent(error: RequestError, *, listed: bool) -> bool:

@@ -14,7 +14,7 @@ from komos_source.api.client import KomosClient
 from komos_source.api.models import Answer
 from komos_source.decoding.parse import RunLog, parse_log
 from komos_source.exceptions import NotVisibleError, RequestError
-from komos_source.extract.cursor import RunCursor, holds_no_less, next_cursor, unseen
+from komos_source.extract.cursor import RunCursor, is_complete, next_cursor, unseen
 from komos_source.extract.discovery import Discovery, Target
 from komos_source.extract.failures import after_failure, as_request_error
 from komos_source.extract.settled_runs import is_settled
@@ -149,7 +149,7 @@ def success(
     cursor = next_cursor(log, target.cursor)
     settled = False
     if tracked:
-        settled = holds_no_less(log, target.cursor) and is_settled(
+        settled = is_complete(log, target.cursor) and is_settled(
             tracked.finished_at, answer.served_at, now, settle_after
         )
         tracked = replace(

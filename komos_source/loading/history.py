@@ -29,6 +29,7 @@ from komos_source.extract.resources import rows_resource, source_of
 from komos_source.load_result import LoadResult
 from komos_source.metrics import LoadMetrics
 from komos_source.tables import KOMOS_LOADS
+from komos_source.text import json_text
 
 _MAX_PROBLEMS = 100
 _ONE_ROW_FOR = timedelta(minutes=1)
@@ -109,19 +110,15 @@ def write(
 
 def _columns_of(outcome: LoadResult | Exception) -> dict[str, Any]:
     if isinstance(outcome, Exception):
-        return {"exit_code": 1, "problems": _to_json([str(outcome)])}
+        return {"exit_code": 1, "problems": json_text([str(outcome)])}
     failures = [f"run {run_id}: {reason}" for run_id, reason in outcome.failures.items()]
     problems = [*outcome.problems, *outcome.notes, *failures]
     if (more := len(problems) - _MAX_PROBLEMS) > 0:
         problems[_MAX_PROBLEMS:] = [f"and {more} more: see task_run_log_loads"]
     return outcome.to_json() | {
         "exit_code": outcome.exit_code,
-        "problems": _to_json(problems) if problems else None,
+        "problems": json_text(problems) if problems else None,
     }
-
-
-def _to_json(sentences: list[str]) -> str:
-    return json.dumps(sentences, ensure_ascii=False)
 
 
 def _insert(client: SqlClientBase[Any], row: Mapping[str, Any]) -> None:
@@ -153,7 +150,7 @@ def _add_to_last_row(client: SqlClientBase[Any], row: Mapping[str, Any]) -> bool
         return False
     sums = ", ".join(f"{name} = {name} + %s" for name in _SUMMED)
     client.execute_sql(
-        f"UPDATE {_table(client)} SET ended_at = %s, load_ids = %s, {sums} WHERE id = %s",  # noqa: S608 - likewise
+        f"UPDATE {_table(client)} SET ended_at = %s, load_ids = %s, {sums} WHERE id = %s",  # noqa: S608 - constant names, values are parameters
         row["ended_at"],
         row["load_ids"],
         *(row[name] for name in _SUMMED),

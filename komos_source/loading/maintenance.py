@@ -61,11 +61,11 @@ def pipeline_without_loads(
     Args:
         unsupported: What to say of a destination other than DuckDB and Postgres, with
             ``{destination}`` for its name.
-        destination: As in `PipelineOptions`, like the others.
-        dataset_name: See there.
-        pipeline_name: See there.
-        pipelines_dir: See there.
-        lock_timeout: See there.
+        destination: Name of a dlt destination: duckdb or postgres.
+        dataset_name: Dataset (schema) of the tables.
+        pipeline_name: dlt's name of the pipeline.
+        pipelines_dir: Where dlt keeps working directories; its own default if None.
+        lock_timeout: Seconds to wait for a load, and for another process to close DuckDB.
 
     Yields:
         The pipeline, and a context manager that keeps other processes out of a DuckDB file.

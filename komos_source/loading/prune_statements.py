@@ -72,7 +72,7 @@ def prune_batch(
         qualified: Returns the qualified name of a table.
     """
     pruned = qualified(PRUNED_RUNS.name)
-    in_batch = f"(SELECT run_id FROM {pruned} WHERE pruned_at = %s)"  # noqa: S608 - likewise
+    in_batch = f"(SELECT run_id FROM {pruned} WHERE pruned_at = %s)"  # noqa: S608 - constant names, values are parameters
     columns = (
         ("task_run_logs", "run_id"),
         ("task_run_logs_rejected", "run_id"),
@@ -82,13 +82,13 @@ def prune_batch(
     return BatchStatements(
         _note_runs(choice, moment, qualified),
         Statement(
-            f"SELECT COUNT(*), (SELECT COUNT(*) FROM {qualified('task_run_logs')} "  # noqa: S608 - likewise
+            f"SELECT COUNT(*), (SELECT COUNT(*) FROM {qualified('task_run_logs')} "  # noqa: S608 - constant names, values are parameters
             f"WHERE run_id IN {in_batch}) FROM {pruned} WHERE pruned_at = %s",
             (moment, moment),
         ),
         _add_history(moment, zone, qualified),
         [
-            Statement(f"DELETE FROM {qualified(table)} WHERE {column} IN {in_batch}", (moment,))  # noqa: S608 - likewise
+            Statement(f"DELETE FROM {qualified(table)} WHERE {column} IN {in_batch}", (moment,))  # noqa: S608 - constant names, values are parameters
             for table, column in columns
         ],
     )
@@ -121,7 +121,7 @@ def _runs_to_prune(choice: PruneChoice, qualified: Qualified) -> Statement:
             "WHERE logs.level = 'error' AND logs.run_id = {run})"
         ).replace("{logs}", logs)
     by_runs = (
-        "SELECT runs.id AS run_id, runs.task_id, runs.created_at, "  # noqa: S608 - likewise
+        "SELECT runs.id AS run_id, runs.task_id, runs.created_at, "  # noqa: S608 - constant names, values are parameters
         "COALESCE(runs.finished_at, runs.started_at, runs.created_at) AS ended_at, "
         "COALESCE(runs.started_at, runs.created_at) AS began, "
         "COALESCE(loads.entries, 0) AS entries, runs.place FROM (SELECT each_run.*, "
@@ -133,7 +133,7 @@ def _runs_to_prune(choice: PruneChoice, qualified: Qualified) -> Statement:
     if choice.task_ids is not None:
         return Statement(by_runs, parameters)
     by_logs = (
-        "SELECT loads.run_id, NULL, NULL, loads.last_timestamp, loads.last_timestamp, "  # noqa: S608 - likewise
+        "SELECT loads.run_id, NULL, NULL, loads.last_timestamp, loads.last_timestamp, "  # noqa: S608 - constant names, values are parameters
         f"COALESCE(loads.entries, 0), 1 FROM {loads} AS loads "
         f"WHERE loads.last_timestamp < %s AND NOT EXISTS (SELECT 1 FROM {runs} AS runs "
         f"WHERE runs.id = loads.run_id) AND {without_errors.replace('{run}', 'loads.run_id')}"
@@ -145,7 +145,7 @@ def _note_runs(choice: PruneChoice, moment: datetime, qualified: Qualified) -> S
     """Notes the oldest of the runs, up to a number of them and of their entries."""
     runs = _runs_to_prune(choice, qualified)
     return Statement(
-        f"INSERT INTO {qualified(PRUNED_RUNS.name)} "  # noqa: S608 - likewise
+        f"INSERT INTO {qualified(PRUNED_RUNS.name)} "  # noqa: S608 - constant names, values are parameters
         "(run_id, task_id, created_at, ended_at, may_be_listed, pruned_at) "
         "SELECT run_id, task_id, created_at, ended_at, place <= %s, %s FROM (SELECT runs.*, "
         "ROW_NUMBER() OVER (ORDER BY began, run_id) AS number, SUM(entries) OVER "
@@ -223,6 +223,6 @@ def _add_history(moment: datetime, zone: str, qualified: Qualified) -> Statement
             1, CAST(%s AS timestamptz)
         FROM visits
         GROUP BY visits.task_id, visits.day, visits.node
-        """,  # noqa: S608 - likewise
+        """,  # noqa: S608 - constant names, values are parameters
         (zone, moment, moment, moment, moment),
     )

@@ -88,7 +88,7 @@ def _count_in_delta(pipeline: dlt.Pipeline, load_id: str) -> Mapping[str, int]:
 
 def _count_in_iceberg(pipeline: dlt.Pipeline, load_id: str) -> Mapping[str, int]:
     with pipeline.destination_client() as client:
-        table = client.load_open_table("iceberg", TASK_RUN_LOGS.name)  # type: ignore[attr-defined] # likewise
+        table = client.load_open_table("iceberg", TASK_RUN_LOGS.name)  # type: ignore[attr-defined] # only clients of files have it
     rows = table.scan(
         row_filter=f"_dlt_load_id = '{load_id}'", selected_fields=("run_id",)
     ).to_arrow()

@@ -91,7 +91,7 @@ def update_rows(
     )
     same = " AND ".join(f"stored.{name} = changed.old_{name}" for name in table.key)
     return Statement(
-        f"UPDATE {qualified(table.name)} AS stored SET {assigned} "  # noqa: S608 - likewise
+        f"UPDATE {qualified(table.name)} AS stored SET {assigned} "  # noqa: S608 - constant names, values are parameters
         f"FROM (SELECT {unnested}) AS changed WHERE {same} AND {part.condition}",
         [*lists.values(), *part.parameters],
     )

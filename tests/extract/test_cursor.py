@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from komos_source.decoding.parse import RunLog, parse_log
 from komos_source.extract.cursor import (
     RunCursor,
-    holds_no_less,
+    is_complete,
     next_cursor,
     unseen,
 )
@@ -139,8 +139,8 @@ def test_next_cursor_shorter_answer_keeps_the_count_and_rereads_the_next_answer(
     full = [entry(number, number) for number in range(120)]
     known = cursor_of(full[:100])
     kept = next_cursor(log_of(full[:60]), known)
-    assert not holds_no_less(log_of(full[:60]), known)
-    assert not holds_no_less(log_of(full[:99]), kept)
+    assert not is_complete(log_of(full[:60]), known)
+    assert not is_complete(log_of(full[:99]), kept)
     assert kept.entry_count == 100
     assert len(unseen(log_of(full), kept)[0]) == 120
     assert next_cursor(log_of(full), kept) == cursor_of(full)

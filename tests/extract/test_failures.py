@@ -94,3 +94,8 @@ def test_as_request_error_makes_any_exception_one_runs_failure(
 def test_as_request_error_raises_what_concerns_all_requests(error: Any) -> None:
     with pytest.raises(type(error)):
         as_request_error(error)
+
+
+def test_unexpected_error_is_stored_without_characters_that_databases_refuse() -> None:
+    assert str(as_request_error(KeyError("a\0b\ud800"))) == r"KeyError: 'a\x00b\ud800'"
+    assert str(as_request_error(ValueError("a\0b\ud800"))) == "ValueError: a\ufffdb\ufffd"

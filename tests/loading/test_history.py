@@ -11,7 +11,8 @@ import sqlalchemy
 
 from komos_source import __version__
 from komos_source.destinations.locking import lock_pipeline
-from komos_source.exceptions import AuthenticationError, LockedError
+from komos_source.exceptions import AuthenticationError, DestinationError, LockedError
+from komos_source.loading import history
 from komos_source.testing import FakeKomos
 from tests.conftest import LoadEnv
 from tests.integration.test_webhook_loads import Inbox
@@ -55,6 +56,11 @@ def test_load_row_has_the_runs_that_could_not_be_fetched(home: LoadEnv, run_id: 
     assert home.value("SELECT exit_code FROM komos_loads") == 3
     (problem,) = json.loads(home.value("SELECT problems FROM komos_loads"))
     assert problem.startswith(f"run {run_id}: ")
+
+
+def test_problem_is_stored_without_characters_that_databases_refuse() -> None:
+    stored = history._columns_of(DestinationError("a\0b\ud800"))["problems"]
+    assert stored == '["a\ufffdb\ufffd"]'
 
 
 def test_load_with_a_refused_key_adds_a_row_with_exit_code_1(home: LoadEnv, run_id: str) -> None:
