@@ -63,8 +63,10 @@ def _test_shards(shards: int) -> bool:
         _run(home, environment | {"SOURCES__KOMOS__API_KEY": "sk_live_wrong"}, *test, ends=1)
         refused = dict(_ended_tasks(home / "airflow.db", "manual"))
         print(f"key refused, shards: {shards}:", refused)
-        ends = [refused[task] for task in ("load 0", "finish -1", "check -1")]
-        return all(passed) and ends == ["failed", "upstream_failed", "failed"]
+        ends = [refused[task] for task in ("load 0", "finish -1", "check -1", "complete -1")]
+        return all(passed) and ends == [
+            *("failed", "upstream_failed", "success", "upstream_failed")
+        ]
 
 
 def _new_runs(world: FakeKomos, tasks: list[str]) -> None:
