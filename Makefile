@@ -37,7 +37,7 @@ $(DBT): tests/dbt/requirements.txt
 demo: $(USABLE) ## A tour: load sample data into DuckDB over real HTTP, and show what is found in it
 	$(BIN)/komos demo
 
-test: $(READY) ## Run the whole test suite, one process more than cores
+test: $(READY) ## Run the whole test suite, two processes more than cores
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
 test-quick: $(READY) ## Run the tests of less than 1.5 s that need no browser, server or scheduler

@@ -86,8 +86,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than cores: tests of a scheduler or a follower mostly wait."""
-    return (os.cpu_count() or 1) + 1
+    """Two more than cores: tests of a scheduler or a follower mostly wait."""
+    return (os.cpu_count() or 1) + 2
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -71,7 +71,7 @@ class KomosClient:
             yield page
             new = {task.id for task in page.tasks} - known
             known |= new
-            size = len(page.tasks) + len(page.odd)
+            size = len(page.tasks) + len(page.skipped)
             offset += size
             # The total may be missing or wrong: a page without a new task ends the list anyway.
             total = page.total or 0
@@ -90,8 +90,8 @@ class KomosClient:
             lambda body, _: parse_runs(body, task_id),
             {"runs": []},
         ) as answer:
-            runs, odd = answer.value
-            return Answer(runs, answer.served_at, odd)
+            runs, skipped = answer.value
+            return Answer(runs, answer.served_at, skipped)
 
     async def task_run(self, run_id: str) -> Answer[Run]:
         """One run."""

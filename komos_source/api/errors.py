@@ -63,8 +63,8 @@ def error_for_status(
             concern what was asked for, and not the key.
         redact: Applied to what the answer says, before that is cut off.
     """
-    said, word = _read_detail(body, redact)
-    text = f"{status} {said}".strip()
+    answered, detail = _read_detail(body, redact)
+    text = f"{status} {answered}".strip()
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN} and not key_accepted:
         return AuthenticationError(
             f"the API refused the key ({text}). The key was looked for in "
@@ -78,14 +78,14 @@ def error_for_status(
         if moved and status in {HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.PERMANENT_REDIRECT}:
             text += f": if the API has moved there, set SOURCES__KOMOS__BASE_URL to {moved[0]}"
     if status == HTTPStatus.NOT_FOUND:
-        return NotVisibleError(text, status, served_at, word)
+        return NotVisibleError(text, status, served_at, detail)
     if status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _TRANSIENT:
-        return RequestError(text, status, served_at, word)
+        return RequestError(text, status, served_at, detail)
     wait = requested_wait(headers, served_at or datetime.now(UTC))
     if wait is not None and wait > settings.MAX_RETRY_AFTER:
-        return PostponedError(f"{text}; asked to wait {wait:.0f} s", status, served_at, word)
+        return PostponedError(f"{text}; asked to wait {wait:.0f} s", status, served_at, detail)
     kind = ThrottledError if status == HTTPStatus.TOO_MANY_REQUESTS else TransientError
-    error = kind(text, status, served_at, word)
+    error = kind(text, status, served_at, detail)
     error.retry_after = wait
     return error
 
@@ -100,9 +100,8 @@ def _read_detail(body: bytes | bytearray, redact: Callable[[str], str]) -> tuple
     if isinstance(detail, str):
         detail = storable_text(detail)
         return redact(detail)[: settings.MAX_DETAIL], detail[: settings.MAX_DETAIL]
-    said = body.decode(errors="replace").strip() if detail is None else json.dumps(detail)
-    said = storable_text(said)
-    return redact(said)[: settings.MAX_DETAIL], None
+    text = body.decode(errors="replace").strip() if detail is None else json.dumps(detail)
+    return redact(storable_text(text))[: settings.MAX_DETAIL], None
 
 
 def mask_key(error: KomosError, api_key: str) -> None:

@@ -33,12 +33,12 @@ class Answer(Generic[T]):
     Attributes:
         value: What the API answered.
         served_at: The server's clock (its ``Date`` header, less ``Age``); None if it sent none.
-        odd: What could not be used of it, in sentences.
+        skipped: Which parts of it cannot be used, and why, in sentences.
     """
 
     value: T
     served_at: datetime | None
-    odd: list[str]
+    skipped: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +94,12 @@ class TaskPage:
     Attributes:
         tasks: The tasks that can be loaded.
         total: How many there are on all pages; None if the API did not say.
-        odd: What is wrong with the others, or with the list, in sentences.
+        skipped: Why others, or the rest of the list, cannot be used, in sentences.
     """
 
     tasks: list[Task]
     total: int | None
-    odd: list[str]
+    skipped: list[str]
 
 
 def parse_json(body: bytes | bytearray) -> Any:
@@ -125,8 +125,8 @@ def is_task_id(value: Any) -> bool:
 def parse_task_page(body: bytes | bytearray) -> TaskPage:
     """Reads the answer to ``GET /tasks``."""
     answer = _object(parse_json(body), "the answer")
-    tasks, odd = _usable(_list(answer, "tasks"), _task, "a task")
-    return TaskPage(tasks, _integer(answer.get("total")), odd)
+    tasks, skipped = _usable(_list(answer, "tasks"), _task, "a task")
+    return TaskPage(tasks, _integer(answer.get("total")), skipped)
 
 
 def parse_runs(body: bytes | bytearray, task_id: str) -> tuple[list[Run], list[str]]:
@@ -149,13 +149,13 @@ def parse_run(body: bytes | bytearray, run_id: str) -> Run:
 
 def _usable(values: list[Any], parse: Callable[[Any], T], what: str) -> tuple[list[T], list[str]]:
     """Parses the members of a list; a member that cannot be used does not affect the others."""
-    usable, odd = [], []
+    usable, skipped = [], []
     for value in values:
         try:
             usable.append(parse(value))
         except AnswerError as error:
-            odd.append(f"{what} has been skipped: {error}")
-    return usable, odd
+            skipped.append(f"{what} has been skipped: {error}")
+    return usable, skipped
 
 
 def _task(value: Any) -> Task:

@@ -118,7 +118,7 @@ async def discover(
     task_ids = choice.task_ids
     if task_ids is None:
         pages = [page async for page in client.tasks()]
-        found.problems += [problem for page in pages for problem in page.odd]
+        found.problems += [problem for page in pages for problem in page.skipped]
         tasks = {task.id: task for page in pages for task in page.tasks}
         found.tasks = [task for task in tasks.values() if not shard or shard.holds(task.id)]
         task_ids = [task.id for task in found.tasks]
@@ -130,7 +130,7 @@ async def discover(
             not_listed.add(task_id)
             found.problems.append(f"the runs of task {task_id} could not be listed: {listing}")
         else:
-            found.problems += listing.odd
+            found.problems += listing.skipped
             _add_list(found, state, task_id, listing, now)
     chosen = None if choice.task_ids is None or choice.tracked_only else {*choice.task_ids}
     left = {
@@ -183,7 +183,7 @@ def _add_list(
         for run in runs
         if settled.get(run.id) != outcome_digest(run)
     )
-    if before and has_gap(before, runs, len(runs) + len(listing.odd)):
+    if before and has_gap(before, runs, len(runs) + len(listing.skipped)):
         found.gaps.append(
             {
                 "task_id": task_id,

@@ -35,7 +35,7 @@ from tests.api.requests import ask, decode_ids, log_of
 async def all_tasks(client: KomosClient) -> tuple[list[str], list[str]]:
     """Ids of all tasks, and what is wrong with the list."""
     pages = [page async for page in client.tasks()]
-    return [t.id for page in pages for t in page.tasks], [o for page in pages for o in page.odd]
+    return [t.id for page in pages for t in page.tasks], [o for page in pages for o in page.skipped]
 
 
 # --- tasks ---
@@ -43,9 +43,9 @@ async def all_tasks(client: KomosClient) -> tuple[list[str], list[str]]:
 
 def test_tasks_with_several_pages_returns_all(world: FakeKomos, emulator: Emulator) -> None:
     wanted = {world.add_task(f"Task {number}") for number in range(230)}
-    (found, odd), metrics = ask(emulator, all_tasks)
+    (found, skipped), metrics = ask(emulator, all_tasks)
     assert set(found) == wanted
-    assert odd == []
+    assert skipped == []
     assert metrics.requests == 3
 
 
@@ -59,9 +59,9 @@ def test_tasks_when_total_counts_only_the_page_returns_all(
         return json.dumps(answer | {"total": len(answer["tasks"])}).encode()
 
     emulator.faults.add("/tasks?", "rewrite", rewrite=count_page)
-    (found, odd), _ = ask(emulator, all_tasks)
+    (found, skipped), _ = ask(emulator, all_tasks)
     assert set(found) == wanted
-    assert odd == []
+    assert skipped == []
 
 
 def test_tasks_when_pages_are_smaller_than_the_limit_returns_all(
@@ -85,9 +85,9 @@ def test_tasks_when_total_is_too_high_reports_it(world: FakeKomos, emulator: Emu
         return json.dumps(json.loads(body) | {"total": 7}).encode()
 
     emulator.faults.add("/tasks?", "rewrite", rewrite=claim_more)
-    (found, odd), metrics = ask(emulator, all_tasks)
+    (found, skipped), metrics = ask(emulator, all_tasks)
     assert len(found) == 1
-    assert odd == ["the API lists 1 tasks, but its total is 7"]
+    assert skipped == ["the API lists 1 tasks, but its total is 7"]
     assert metrics.requests == 2
 
 
@@ -108,9 +108,9 @@ def test_tasks_when_the_list_never_ends_stops_and_reports_it(
         return json.dumps({"tasks": [{"id": world.new_id()} for _ in range(100)]}).encode()
 
     emulator.faults.add("/tasks?", "rewrite", rewrite=new_tasks)
-    (found, odd), metrics = ask(emulator, all_tasks)
+    (found, skipped), metrics = ask(emulator, all_tasks)
     assert len(found) == 400
-    assert odd == ["only the first 4 pages of the list of tasks were read"]
+    assert skipped == ["only the first 4 pages of the list of tasks were read"]
     assert metrics.requests == 4
 
 
@@ -118,10 +118,10 @@ def test_tasks_when_the_list_never_ends_stops_and_reports_it(
 def test_tasks_with_an_odd_member_returns_the_others(emulator: Emulator, bad: Any) -> None:
     body = json.dumps({"tasks": [bad, {"id": "good"}]}).encode()
     emulator.faults.add("/tasks?", "body", body=body)
-    (found, odd), _ = ask(emulator, all_tasks)
+    (found, skipped), _ = ask(emulator, all_tasks)
     assert found == ["good"]
-    assert len(odd) == 1
-    assert odd[0].startswith("a task has been skipped: ")
+    assert len(skipped) == 1
+    assert skipped[0].startswith("a task has been skipped: ")
 
 
 # --- runs ---
@@ -163,8 +163,8 @@ def test_task_runs_with_an_odd_member_returns_the_others(
     emulator.faults.add("/runs", "rewrite", rewrite=add_odd_run)
     answer, _ = ask(emulator, lambda client: client.task_runs(world.tasks()[0]["id"]))
     assert [run.id for run in answer.value] == [run_id]
-    assert len(answer.odd) == 1
-    assert "its id is not a UUID: 'no UUID'" in answer.odd[0]
+    assert len(answer.skipped) == 1
+    assert "its id is not a UUID: 'no UUID'" in answer.skipped[0]
 
 
 @pytest.mark.parametrize("identity", ["", ".", ".."])

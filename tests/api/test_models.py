@@ -25,14 +25,14 @@ RUN = "9c77d908-7bf4-4e7f-9a20-2c5e7fdf2e94"
 
 
 def run_of(**fields: Any) -> Run:
-    (run,), odd = parse_runs(json.dumps({"runs": [{"id": RUN, **fields}]}).encode(), "task")
-    assert odd == []
+    (run,), skipped = parse_runs(json.dumps({"runs": [{"id": RUN, **fields}]}).encode(), "task")
+    assert skipped == []
     return run
 
 
 def task_of(**fields: Any) -> Task:
     page = parse_task_page(json.dumps({"tasks": [{"id": "task", **fields}]}).encode())
-    assert page.odd == []
+    assert page.skipped == []
     return page.tasks[0]
 
 
@@ -100,17 +100,17 @@ def test_parse_runs_with_an_odd_date_keeps_the_run(text: Any) -> None:
 def test_parse_runs_with_a_deeply_nested_value_keeps_the_other_fields(field: str) -> None:
     nested = "[" * 800 + "]" * 800
     body = f'{{"runs": [{{"id": "{RUN}", "logsUrl": "/logs", "{field}": {nested}}}]}}'
-    (run,), odd = parse_runs(body.encode(), "task")
-    assert (run.logs_url, odd) == ("/logs", [])
+    (run,), skipped = parse_runs(body.encode(), "task")
+    assert (run.logs_url, skipped) == ("/logs", [])
 
 
 @pytest.mark.parametrize("bad", [None, 1, "x", [], {}, {"id": None}, {"id": "x"}, {"id": 1}])
 def test_parse_runs_with_an_odd_member_returns_the_others(bad: Any) -> None:
     body = json.dumps({"runs": [bad, {"id": RUN.upper()}]}).encode()
-    runs, odd = parse_runs(body, "task 1")
+    runs, skipped = parse_runs(body, "task 1")
     assert [run.id for run in runs] == [RUN]
-    assert len(odd) == 1
-    assert odd[0].startswith("a run of task task 1 has been skipped: ")
+    assert len(skipped) == 1
+    assert skipped[0].startswith("a run of task task 1 has been skipped: ")
 
 
 @pytest.mark.parametrize("body", [b"{}", b"[]", b"1", b'{"runs": {}}', b'{"runs": "x"}'])
@@ -173,8 +173,8 @@ task_fields = st.sampled_from(["id", "name", "status", "more"])
 
 @given(st.lists(st.dictionaries(run_fields, json_values) | json_values, max_size=4))
 def test_parse_runs_of_any_members_returns_storable_rows(members: list[Any]) -> None:
-    runs, odd = parse_runs(json.dumps({"runs": [*members, {"id": RUN}]}).encode(), "task")
-    assert len(runs) + len(odd) == len(members) + 1
+    runs, skipped = parse_runs(json.dumps({"runs": [*members, {"id": RUN}]}).encode(), "task")
+    assert len(runs) + len(skipped) == len(members) + 1
     TASK_RUNS.from_rows([asdict(run) for run in runs])
     for text in (run.extra for run in runs if run.extra):
         json.loads(text, parse_constant=lambda _: pytest.fail("not JSON"))
@@ -183,7 +183,7 @@ def test_parse_runs_of_any_members_returns_storable_rows(members: list[Any]) -> 
 @given(st.lists(st.dictionaries(task_fields, json_values) | json_values, max_size=4))
 def test_parse_task_page_of_any_members_returns_storable_rows(members: list[Any]) -> None:
     page = parse_task_page(json.dumps({"tasks": [*members, {"id": "task"}]}).encode())
-    assert len(page.tasks) + len(page.odd) == len(members) + 1
+    assert len(page.tasks) + len(page.skipped) == len(members) + 1
     TASKS.from_rows([asdict(task) for task in page.tasks])
 
 
