@@ -1,4 +1,4 @@
-"""Files that replace others as a whole, and copies of DuckDB files."""
+"""Copies of DuckDB files, and who may read a file that replaces another one."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from komos_source.exceptions import DestinationError
 from komos_source.settings import LOCK_TIMEOUT
 
 
-def write_copy(source: Path, copy: Path) -> None:
+def write_copy(source: Path, copy: Path, *, keep_access: bool = False) -> None:
     """Copies a DuckDB file, with views and comments; the copy may replace the file itself.
 
-    A copy holds only what tables hold, without bytes of rows that were changed or deleted. It keeps
-    owner and permissions of the file that it replaces; a new one is for its owner only.
+    A copy holds only what tables hold, without bytes of rows that were changed or deleted. It is
+    for its owner only.
 
     Args:
         source: The file; waited for while another process writes it.
         copy: What is replaced as a whole.
+        keep_access: Give the copy owner and permissions of the file that it replaces instead.
 
     Raises:
         LockedError: Another process kept the file open.
@@ -38,27 +39,27 @@ def write_copy(source: Path, copy: Path) -> None:
                 connection.execute("COPY FROM DATABASE loaded TO copied")
                 connection.execute("DETACH copied")
                 written.chmod(0o600)
-                replace(copy, written)  # before another process can open the file
+                if keep_access:
+                    copy_access(copy, written)
+                written.replace(copy)  # before another process can open the file
     except (OSError, duckdb.Error) as error:
         raise DestinationError(
             f"{source} cannot be copied to {copy}: {describe_cause(error)}"
         ) from error
 
 
-def replace(file: Path, new: Path) -> None:
-    """Replaces a file as a whole; the new one gets the permissions, and if possible the owner.
+def copy_access(file: Path, new: Path) -> None:
+    """Gives a file that is to replace another one its permissions, and if possible its owner.
 
     Only root can give a file to another user, who could not open it otherwise.
 
     Raises:
-        OSError: The file cannot be replaced.
+        OSError: The permissions cannot be read or changed.
     """
-    with contextlib.suppress(FileNotFoundError):
-        before = file.stat()
-        with contextlib.suppress(PermissionError):
-            os.chown(new, before.st_uid, before.st_gid)
-        new.chmod(before.st_mode & 0o777)
-    new.replace(file)
+    before = file.stat()
+    with contextlib.suppress(PermissionError):
+        os.chown(new, before.st_uid, before.st_gid)
+    new.chmod(before.st_mode & 0o777)
 
 
 def _attached(file: str) -> duckdb.DuckDBPyConnection:

@@ -262,7 +262,7 @@ def _remove_old_bytes(file: str | None) -> str:
         )
     path = Path(file).resolve()
     try:
-        write_copy(path, path)
+        write_copy(path, path, keep_access=True)
     except DestinationError as error:
         raise DestinationError(
             "the texts are redacted, but the DuckDB file may still hold the bytes of what was "

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from komos_source.analytics.database import Database
-from komos_source.analytics.file_copy import replace
+from komos_source.analytics.file_copy import copy_access
 from komos_source.exceptions import UsageError
 from komos_source.extras import requires_extra
 
@@ -75,7 +75,9 @@ def _replace(file: Path, text: str) -> None:
         try:
             temporary.write(text)
             temporary.flush()
-            replace(file, Path(temporary.name))
+            if file.exists():
+                copy_access(file, Path(temporary.name))
+            os.replace(temporary.name, file)
         except BaseException:
             os.unlink(temporary.name)
             raise

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from komos_source.analytics import open_database, query
-from komos_source.analytics.database import Database
+from komos_source.analytics.file_copy import write_copy
 from komos_source.exceptions import DestinationError, UsageError
 from komos_source.report import write_report
 from komos_source.testing import FakeKomos, make_sample_data
@@ -171,16 +171,28 @@ def test_write_report_is_for_the_owner_only_unless_it_replaces_a_shared_file(
     assert page.stat().st_mode & 0o777 == 0o644
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
-def test_report_and_copy_of_the_database_written_by_root_keep_their_owner(loaded: LoadEnv) -> None:
-    database = open_database(database=loaded.file)
-    page, copy = loaded.directory / "page.html", loaded.directory / "copy.duckdb"
-    for write in (write_report, Database.copy_to):
-        file = page if write is write_report else copy
-        write(database, file)
-        os.chown(file, 65534, 65534)
-        write(database, file)
-        assert (file.stat().st_uid, file.stat().st_gid) == (65534, 65534)
+def test_report_and_database_written_anew_keep_their_owner(loaded: LoadEnv) -> None:
+    # Only root can give a file to another user.
+    owner = (65534, 65534) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    page, database = loaded.directory / "page.html", loaded.directory / "copy.duckdb"
+    open_database(database=loaded.file).copy_to(database)
+    write_report(open_database(database=database), page)
+    for file in (page, database):
+        os.chown(file, *owner)
+    write_report(open_database(database=database), page)
+    write_copy(database, database, keep_access=True)
+    for file in (page, database):
+        assert (file.stat().st_uid, file.stat().st_gid) == owner
+
+
+def test_copy_of_the_database_is_for_the_owner_only_also_if_it_replaces_a_shared_file(
+    loaded: LoadEnv,
+) -> None:
+    copy = loaded.directory / "copy.duckdb"
+    for _ in range(2):
+        open_database(database=loaded.file).copy_to(copy)
+        assert copy.stat().st_mode & 0o777 == 0o600
+        copy.chmod(0o644)
 
 
 def test_write_report_that_fails_leaves_the_earlier_page_and_no_other_file(
