@@ -26,6 +26,10 @@ def main() -> int:
     command = [sys.executable, "-m", "komos_source", "webhooks", "serve", *sys.argv[1:]]
     with subprocess.Popen(command) as receiver:  # noqa: S603 - our own command
 
+        def require_receiver() -> None:
+            if receiver.poll() is not None:
+                raise KomosError("the receiver has ended; see its own message")
+
         def loaded(result: LoadResult, polled: bool) -> None:
             print("polled" if polled else "drained", result.to_json(), flush=True)
             require_receiver()
@@ -33,10 +37,6 @@ def main() -> int:
         def failed(outage: str) -> None:
             print(ascii(outage), file=sys.stderr, flush=True)
             require_receiver()
-
-        def require_receiver() -> None:
-            if receiver.poll() is not None:
-                raise KomosError("the receiver has ended; see its own message")
 
         try:
             follow(INTERVAL, loaded, failed, destination="duckdb", dataset_name="komos")

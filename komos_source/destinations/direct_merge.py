@@ -145,8 +145,8 @@ def merge_statements(table: str, file: str, keys: str, scope: str | None = None)
     same_key = f"({keys}) IN (SELECT {keys} FROM {{staging_table}})"  # noqa: S608 - schema's names
     replaced = (scope or same_key).format(table=table, staging_table=file)
     return (
-        f"DELETE FROM {table} WHERE {replaced}",  # noqa: S608 - constant names, values are parameters
-        f"INSERT INTO {table} BY NAME WITH repeated AS MATERIALIZED"  # noqa: S608 - constant names, values are parameters
+        f"DELETE FROM {table} WHERE {replaced}",  # noqa: S608 - schema's names
+        f"INSERT INTO {table} BY NAME WITH repeated AS MATERIALIZED"  # noqa: S608 - schema's names
         f" (SELECT hash({keys}) FROM {file} GROUP BY ALL HAVING COUNT(*) > 1)"
         f" SELECT * FROM {file} WHERE hash({keys}) NOT IN (FROM repeated)"
         f" UNION ALL BY NAME"

@@ -58,7 +58,7 @@ def count_recovered_runs(pipeline: dlt.Pipeline) -> None:
             "AND created_at > newest_known_at AND created_at < oldest_visible_at)"
         )
         client.execute_sql(
-            f"UPDATE {gaps} SET runs_recovered = {recovered} WHERE runs_recovered < {recovered}"  # noqa: S608 - constant names, values are parameters
+            f"UPDATE {gaps} SET runs_recovered = {recovered} WHERE runs_recovered < {recovered}"  # noqa: S608 - constant names
         )
 
 

@@ -354,25 +354,30 @@ def test_follower_with_a_refused_key_exits_with_1(
     assert "refused the key" in follower.log.read_text()
 
 
+def receiver_script(port: int, api_key: str, base_url: str, directory: Path) -> dict[str, Any]:
+    """Arguments of `subprocess.Popen` for `pipelines/webhook_receiver.py`."""
+    script = Path(__file__).parents[2] / "pipelines" / "webhook_receiver.py"
+    settings = {
+        "SOURCES__KOMOS__API_KEY": api_key,
+        "SOURCES__KOMOS__BASE_URL": base_url,
+        "SOURCES__KOMOS__WEBHOOK_SECRET": SECRET,
+        "DLT_DATA_DIR": str(directory / "dlt"),
+    }
+    return {
+        "args": [sys.executable, str(script), "--port", str(port)],
+        "cwd": directory,
+        "env": os.environ | settings,
+    }
+
+
 def test_webhook_receiver_script_receives_and_loads_deliveries(
     home: LoadEnv, world: FakeKomos, tmp_path: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     run_id = world.add_run(world.add_task("Orders"))
-    script = Path(__file__).parents[2] / "pipelines" / "webhook_receiver.py"
-    with subprocess.Popen(
-        [sys.executable, str(script), "--port", str(port)],
-        cwd=tmp_path,
-        env=os.environ
-        | {
-            "SOURCES__KOMOS__API_KEY": home.emulator.api_key,
-            "SOURCES__KOMOS__BASE_URL": home.emulator.base_url,
-            "SOURCES__KOMOS__WEBHOOK_SECRET": SECRET,
-            "DLT_DATA_DIR": str(tmp_path / "dlt"),
-        },
-        stdout=subprocess.DEVNULL,
-    ) as process:
+    script = receiver_script(port, home.emulator.api_key, home.emulator.base_url, tmp_path)
+    with subprocess.Popen(**script, stdout=subprocess.DEVNULL) as process:
         wait_until(lambda: table_if_free(home) == {} and home.file.exists())
         with Webhooks(world, f"http://127.0.0.1:{port}/webhooks/komos", SECRET) as webhooks:
             world.append(run_id, {})
@@ -385,23 +390,12 @@ def test_webhook_receiver_script_receives_and_loads_deliveries(
 def test_webhook_receiver_script_ends_once_the_receiver_has_ended_even_without_an_api(
     tmp_path: Path,
 ) -> None:
-    script = Path(__file__).parents[2] / "pipelines" / "webhook_receiver.py"
+    nothing_listens = "http://127.0.0.1:9"
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
+        port = taken.getsockname()[1]
+        script = receiver_script(port, "sk_live_key", nothing_listens, tmp_path)
         ended = subprocess.run(
-            [sys.executable, str(script), "--port", port],
-            cwd=tmp_path,
-            env=os.environ
-            | {
-                "SOURCES__KOMOS__API_KEY": "sk_live_key",
-                "SOURCES__KOMOS__BASE_URL": "http://127.0.0.1:9",  # nothing listens there
-                "SOURCES__KOMOS__WEBHOOK_SECRET": SECRET,
-                "DLT_DATA_DIR": str(tmp_path / "dlt"),
-            },
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=120,
-            check=False,
+            **script, stderr=subprocess.PIPE, text=True, timeout=120, check=False
         )
     assert ended.returncode == 1
     assert "the receiver has ended; see its own message" in ended.stderr
